@@ -1,0 +1,129 @@
+// Package springtide is the vocabulary of the platform: the nouns that every
+// other package speaks in. It imports only the standard library and holds no
+// behaviour beyond what a noun needs to describe itself.
+package springtide
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// AppName names an application: lower-case letters, digits and hyphens, at
+// most 40 characters, so that it is one DNS label.
+type AppName string
+
+// EnvironmentName names one running copy of an app: production, staging, one
+// per customer or one per branch. It is spelled like an [AppName].
+type EnvironmentName string
+
+// Production is the environment that is meant when none is named.
+const Production EnvironmentName = "production"
+
+// ProcessName names a kind of process of an app: web, worker, and so on.
+type ProcessName string
+
+// Web is the process that receives the traffic of an app.
+const Web ProcessName = "web"
+
+// EnvironmentID names an environment of an app.
+type EnvironmentID struct {
+	App  AppName         `json:"app"`
+	Name EnvironmentName `json:"environment"`
+}
+
+// String gives "app/environment".
+func (id EnvironmentID) String() string { return string(id.App) + "/" + string(id.Name) }
+
+// App is what a manifest asks for in one environment: the defaults are filled
+// in and the overrides of the environment are applied. It is immutable once it
+// is part of a [Release].
+type App struct {
+	Name      AppName                 `json:"name"`
+	Build     Build                   `json:"build"`
+	Processes map[ProcessName]Process `json:"processes"`
+	// ReleaseCommand runs once per release, before it gets traffic. Empty: none.
+	ReleaseCommand string            `json:"release_command,omitempty"`
+	Env            map[string]string `json:"env,omitempty"`
+	Domains        []string          `json:"domains,omitempty"`
+	// KeepReleases is how many releases are kept for a rollback; at least 2.
+	KeepReleases int `json:"keep_releases"`
+}
+
+// ProcessNames gives the names of the app's processes in order.
+func (a App) ProcessNames() []ProcessName {
+	return slices.Sorted(maps.Keys(a.Processes))
+}
+
+// Build says how a source becomes an artifact.
+type Build struct {
+	// Command is run by sh in a clean copy of the source. Empty: the source is
+	// the artifact.
+	Command string        `json:"command,omitempty"`
+	Timeout time.Duration `json:"timeout"`
+	Limits  Limits        `json:"limits"`
+	Env     map[string]string `json:"env,omitempty"`
+}
+
+// Process is one kind of process of an app.
+type Process struct {
+	// Command is run by sh in the unpacked artifact.
+	Command string `json:"command"`
+	// HTTP says that the process listens on $PORT and is given requests.
+	HTTP   bool              `json:"http"`
+	Health Health            `json:"health"`
+	Scale  Scale             `json:"scale"`
+	Env    map[string]string `json:"env,omitempty"`
+	// Drain is how long plain requests may go on after the instance got its last
+	// new request.
+	Drain time.Duration `json:"drain"`
+	// Grace is how long the process may go on after SIGTERM before SIGKILL.
+	Grace time.Duration `json:"grace"`
+	// FinishStreams says that WebSockets and event streams count as requests:
+	// they too are given Drain to end by themselves.
+	FinishStreams bool   `json:"finish_streams,omitempty"`
+	Limits        Limits `json:"limits"`
+}
+
+// Health says how an instance is probed: for readiness before its first
+// request, for liveness after. At most one of Path, TCP and Command is set;
+// none means that running is being healthy.
+type Health struct {
+	// Path is requested over HTTP; 200 to 399 is healthy.
+	Path string `json:"path,omitempty"`
+	// TCP says that accepting a connection on $PORT is being healthy.
+	TCP bool `json:"tcp,omitempty"`
+	// Command is run by sh where the instance runs; exit 0 is healthy.
+	Command  string        `json:"command,omitempty"`
+	Interval time.Duration `json:"interval"`
+	Timeout  time.Duration `json:"timeout"`
+	// Start is how long an instance may take to become ready.
+	Start time.Duration `json:"start"`
+	// Failures in a row make a ready instance unhealthy.
+	Failures int `json:"failures"`
+}
+
+// Scale says how many instances a process has.
+type Scale struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+	// Concurrency is how many requests one instance serves at a time, at most;
+	// what exceeds it is held. 0: no limit, and no scaling by it.
+	Concurrency int `json:"concurrency,omitempty"`
+	// Idle is how long no request may arrive before the last instance stops,
+	// where Min is 0.
+	Idle time.Duration `json:"idle"`
+	// StableFor is the window over which the need must have been lower before
+	// instances are taken away. 0: learnt from the cold start.
+	StableFor time.Duration `json:"stable_for,omitempty"`
+}
+
+// Limits bound what one instance, one build or one task may use. Zero: no limit.
+type Limits struct {
+	// CPU is in cores.
+	CPU float64 `json:"cpu,omitempty"`
+	// Memory is in bytes.
+	Memory int64 `json:"memory,omitempty"`
+	// Processes counts processes and threads.
+	Processes int `json:"processes,omitempty"`
+}

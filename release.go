@@ -1,0 +1,89 @@
+package springtide
+
+import (
+	"fmt"
+	"time"
+)
+
+// Digest names an artifact by its content: "sha256:" and 64 hexadecimal digits,
+// the digest of the OCI image manifest.
+type Digest string
+
+// Release is an artifact, the manifest and a snapshot of the config, numbered
+// per environment. It is immutable but for its State.
+type Release struct {
+	Environment EnvironmentID `json:"environment"`
+	// Number counts from 1 and is never used twice.
+	Number   int    `json:"number"`
+	Artifact Digest `json:"artifact"`
+	App      App    `json:"app"`
+	// Config is what `tide config set` held when the release was made.
+	Config map[string]string `json:"config,omitempty"`
+	// Description says what the release came from: a commit, "rollback to 3", …
+	Description string       `json:"description,omitempty"`
+	Created     time.Time    `json:"created"`
+	State       ReleaseState `json:"state"`
+	// Reason says why the release failed.
+	Reason string `json:"reason,omitempty"`
+}
+
+// ReleaseState tells where a release stands.
+type ReleaseState string
+
+// The states of a release.
+const (
+	ReleasePending    ReleaseState = "pending"    // recorded, its rollout is not over
+	ReleaseActive     ReleaseState = "active"     // has the traffic
+	ReleaseSuperseded ReleaseState = "superseded" // had the traffic; can be rolled back to
+	ReleaseFailed     ReleaseState = "failed"     // never had it
+)
+
+// ReleaseID names a release of an environment.
+type ReleaseID struct {
+	Environment EnvironmentID `json:"environment"`
+	Number      int           `json:"number"`
+}
+
+// ID gives the release's name.
+func (r Release) ID() ReleaseID { return ReleaseID{r.Environment, r.Number} }
+
+// String gives "app/environment v7".
+func (id ReleaseID) String() string { return fmt.Sprintf("%s v%d", id.Environment, id.Number) }
+
+// Rollout is the way of one release to its traffic. Each step is recorded
+// before it is taken, and can be taken again.
+type Rollout struct {
+	Release ReleaseID `json:"release"`
+	// Generation tells the groups of this rollout from earlier ones of the same
+	// release: a restart makes a new generation.
+	Generation int         `json:"generation"`
+	Step       RolloutStep `json:"step"`
+	// Previous are the groups that had the traffic when the rollout began.
+	Previous []GroupID `json:"previous,omitempty"`
+	// Reason says why the rollout failed.
+	Reason  string    `json:"reason,omitempty"`
+	Started time.Time `json:"started"`
+	Updated time.Time `json:"updated"`
+	// Switched is when all edges had the new release's routing; zero before.
+	Switched time.Time `json:"switched,omitzero"`
+}
+
+// RolloutStep is how far a rollout has come.
+//
+//	recorded → releasing → starting → switched → done
+//	    └──────────┴───────────┴────→ undoing → failed
+type RolloutStep string
+
+// The steps of a rollout.
+const (
+	RolloutRecorded  RolloutStep = "recorded"  // the release is stored, nothing has been done
+	RolloutReleasing RolloutStep = "releasing" // the release command may have begun
+	RolloutStarting  RolloutStep = "starting"  // the new groups are being brought up
+	RolloutSwitched  RolloutStep = "switched"  // the new groups have the traffic, the old ones are let go
+	RolloutDone      RolloutStep = "done"
+	RolloutUndoing   RolloutStep = "undoing" // the new groups are being removed
+	RolloutFailed    RolloutStep = "failed"
+)
+
+// Over reports whether nothing more will happen in the rollout.
+func (s RolloutStep) Over() bool { return s == RolloutDone || s == RolloutFailed }

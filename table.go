@@ -1,0 +1,120 @@
+package springtide
+
+import "time"
+
+// Table is the routing table: all that an edge needs to know. It is whole (it
+// replaces the one before), versioned, and small enough to be sent as one line
+// of JSON.
+type Table struct {
+	// Version only grows, also over restarts of the control plane.
+	Version int64   `json:"version"`
+	Routes  []Route `json:"routes"`
+	// Certificates are chosen by server name; the first is the default.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	// TicketKeys encrypt TLS session tickets: the first is used to issue, all to
+	// accept. They are shared by all edges and rotated.
+	TicketKeys [][32]byte `json:"ticket_keys,omitempty"`
+}
+
+// Certificate is a chain with its key, both in PEM, for some host names. A name
+// may begin with "*.".
+type Certificate struct {
+	Names []string `json:"names"`
+	Chain string   `json:"chain"`
+	Key   string   `json:"key"`
+}
+
+// Route sends the requests for some hosts to the instances of one process.
+type Route struct {
+	// Hosts are lower-case names without port; "*.example.com" stands for one label.
+	Hosts       []string      `json:"hosts"`
+	Environment EnvironmentID `json:"environment"`
+	// Group is the group that has the traffic: demand is accounted to it.
+	Group    GroupID   `json:"group"`
+	Backends []Backend `json:"backends"`
+	// Concurrency is how many plain requests one instance is given at a time; 0: no limit.
+	Concurrency int `json:"concurrency,omitempty"`
+	// HoldFor is how long a request waits for an instance, HoldLimit how many may wait.
+	HoldFor   time.Duration `json:"hold_for"`
+	HoldLimit int           `json:"hold_limit"`
+	// FinishStreams says that WebSockets and event streams count as requests.
+	FinishStreams bool `json:"finish_streams,omitempty"`
+	// Stopped says that nothing will come up by itself: answer 503 at once.
+	Stopped bool `json:"stopped,omitempty"`
+}
+
+// Backend is one instance as the edge sees it.
+type Backend struct {
+	Instance InstanceID   `json:"instance"`
+	Group    GroupID      `json:"group"`
+	Address  string       `json:"address"`
+	State    BackendState `json:"state"`
+}
+
+// BackendState says what an edge may do with an instance.
+type BackendState string
+
+// The states of a backend.
+const (
+	BackendReady    BackendState = "ready"    // give it requests
+	BackendRetiring BackendState = "retiring" // no new request; let what is open go on
+	BackendClosing  BackendState = "closing"  // end what is still open, politely
+)
+
+// EdgeReport is what an edge tells the control plane: at least every 100 ms
+// while anything changes, at once when a request is held, and every 5 s when
+// nothing happens. It is sent as one line of JSON.
+type EdgeReport struct {
+	// Edge names the edge process, uniquely for ever.
+	Edge string `json:"edge"`
+	// Acknowledged is the version of the table in force: every request that
+	// arrives from now on is routed by it.
+	Acknowledged int64 `json:"acknowledged"`
+	// Leaving says that the edge accepts no more connections and only drains.
+	Leaving   bool           `json:"leaving,omitempty"`
+	Demand    []Demand       `json:"demand,omitempty"`
+	Instances []InstanceLoad `json:"instances,omitempty"`
+}
+
+// InstanceLoad is what one edge has open on one instance. An instance that is
+// not in a report has nothing open.
+type InstanceLoad struct {
+	Instance InstanceID `json:"instance"`
+	// Requests are plain requests (and streams, where they count as requests).
+	Requests int `json:"requests"`
+	// Streams are WebSockets and event streams.
+	Streams int `json:"streams"`
+}
+
+// Demand is what one edge saw of one group over an interval that ended when it
+// was reported. Counts are of the interval; Held and Busy are of its end.
+type Demand struct {
+	Group GroupID `json:"group"`
+	// Interval is how long it was.
+	Interval time.Duration `json:"interval"`
+	// Arrived counts requests that came in.
+	Arrived int `json:"arrived"`
+	// Completed counts requests that were answered by an instance, and Service is
+	// the sum of the time their instances took (waiting in the edge excluded).
+	Completed int           `json:"completed"`
+	Service   time.Duration `json:"service"`
+	// Held is how many wait for an instance now, Busy how many are being served now.
+	Held int `json:"held"`
+	Busy int `json:"busy"`
+	// BusyTime is the integral of Busy over the interval.
+	BusyTime time.Duration `json:"busy_time"`
+	// Waited counts requests that were held at all, HeldTime is the sum of their waits.
+	Waited   int           `json:"waited"`
+	HeldTime time.Duration `json:"held_time"`
+	// Refused counts answers the edge gave itself: 502, 503 and 504.
+	Refused int `json:"refused"`
+	// Failed counts 5xx answers of instances.
+	Failed  int `json:"failed"`
+	Retried int `json:"retried"`
+	// Streams is how many WebSockets and event streams are open now.
+	Streams int `json:"streams"`
+	// Latencies are from the last byte of the request's head to the first byte of the answer.
+	Latencies Latencies `json:"latencies"`
+	// BytesOut counts bytes of response bodies.
+	BytesOut int64 `json:"bytes_out"`
+}
