@@ -59,9 +59,9 @@ func (a App) ProcessNames() []ProcessName {
 type Build struct {
 	// Command is run by sh in a clean copy of the source. Empty: the source is
 	// the artifact.
-	Command string        `json:"command,omitempty"`
-	Timeout time.Duration `json:"timeout"`
-	Limits  Limits        `json:"limits"`
+	Command string            `json:"command,omitempty"`
+	Timeout time.Duration     `json:"timeout"`
+	Limits  Limits            `json:"limits"`
 	Env     map[string]string `json:"env,omitempty"`
 }
 
