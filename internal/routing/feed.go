@@ -1,0 +1,144 @@
+package routing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// Serve accepts edges on the listener until ctx ends, and closes it.
+func (p *Publisher) Serve(ctx context.Context, listener net.Listener) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		conns.Go(func() {
+			if err := p.attend(ctx, conn); err != nil && ctx.Err() == nil {
+				p.options.Logger.Warn("an edge's connection broke", "error", err)
+			}
+		})
+	}
+}
+
+// attend speaks with one edge until either side is gone.
+func (p *Publisher) attend(ctx context.Context, conn net.Conn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+
+	reports := json.NewDecoder(conn)
+	var hello springtide.EdgeReport
+	if err := reports.Decode(&hello); err != nil {
+		return ignoreEnd(err)
+	}
+	p.connect(hello.Edge)
+	defer p.disconnect(hello.Edge)
+	p.take(hello)
+
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	defer cancel()
+	sender.Go(func() {
+		if err := p.send(ctx, conn, hello.Acknowledged); err != nil && ctx.Err() == nil {
+			p.options.Logger.Warn("an edge did not take the routing table", "edge", hello.Edge, "error", err)
+		}
+		cancel()
+	})
+	for {
+		var report springtide.EdgeReport
+		if err := reports.Decode(&report); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return ignoreEnd(err)
+		}
+		p.take(report)
+	}
+}
+
+// send writes every newer table to the edge until ctx ends; tables that were
+// replaced meanwhile are left out.
+func (p *Publisher) send(ctx context.Context, conn net.Conn, sent int64) error {
+	for {
+		p.mu.Lock()
+		version, line, changed := p.table.Version, p.line, p.changed
+		p.mu.Unlock()
+		if version > sent {
+			if err := conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				return err
+			}
+			if _, err := conn.Write(line); err != nil {
+				return err
+			}
+			sent = version
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Publisher) connect(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, known := p.edges[name]
+	if !known {
+		e = &edge{}
+		p.edges[name] = e
+	}
+	e.connections++
+	p.notify()
+}
+
+func (p *Publisher) disconnect(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.edges[name]
+	if e.connections--; e.connections == 0 {
+		e.lost = time.Now()
+	}
+	p.notify()
+}
+
+// take keeps what an edge reports and passes it on.
+func (p *Publisher) take(report springtide.EdgeReport) {
+	loads := make(map[springtide.InstanceID]springtide.InstanceLoad, len(report.Instances))
+	for _, load := range report.Instances {
+		loads[load.Instance] = load
+	}
+	p.mu.Lock()
+	e := p.edges[report.Edge]
+	if e == nil { // it changed its name between two lines
+		e = &edge{lost: time.Now()}
+		p.edges[report.Edge] = e
+	}
+	e.acknowledged, e.leaving, e.loads = report.Acknowledged, report.Leaving, loads
+	p.notify()
+	p.mu.Unlock()
+	if p.options.Report != nil {
+		p.options.Report(report)
+	}
+}
+
+// ignoreEnd hides the ordinary ends of a connection.
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package routing
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// edgeLostAfter is how long an edge whose connection broke is still believed
+// to serve by the last table it acknowledged.
+const edgeLostAfter = 2 * time.Second
+
+// Routes says what should be routed where. Implemented by deploy.Fleet.
+type Routes interface {
+	// Routes gives the wanted routes, without their backends.
+	Routes(ctx context.Context) ([]springtide.Route, error)
+}
+
+// Versions numbers the tables. Implemented by the store.
+type Versions interface {
+	NextTableVersion(ctx context.Context) (int64, error)
+}
+
+// Certificates gives certificates for host names. Implemented by
+// cert.Authority.
+type Certificates interface {
+	Certificate(names []string) (springtide.Certificate, error)
+}
+
+// Options configure a Publisher. All fields but TicketKeys and Report are needed.
+type Options struct {
+	Routes       Routes
+	Versions     Versions
+	Certificates Certificates
+	// TicketKeys gives the keys for TLS session tickets, the newest first.
+	TicketKeys func(now time.Time) ([][32]byte, error)
+	// Report is called with every report of every edge. It must not block.
+	Report func(springtide.EdgeReport)
+	Logger *slog.Logger
+}
+
+// Publisher makes and publishes the routing table. It implements engine.Router.
+type Publisher struct {
+	options Options
+	started time.Time
+	refresh chan struct{}
+
+	making  sync.Mutex // one table is made at a time, of what is known by then
+	content []byte     // the newest table without its version; guarded by making
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced whenever anything below changes
+	snapshot *springtide.Snapshot
+	letGo    map[springtide.InstanceID]springtide.BackendState
+	table    springtide.Table
+	line     []byte // the table as one line of JSON
+	edges    map[string]*edge
+}
+
+// edge is one edge process as the control plane knows it.
+type edge struct {
+	connections  int
+	acknowledged int64
+	leaving      bool
+	lost         time.Time // when its last connection broke
+	loads        map[springtide.InstanceID]springtide.InstanceLoad
+}
+
+// New makes a Publisher; Run makes it work.
+func New(options Options) *Publisher {
+	return &Publisher{
+		options: options,
+		started: time.Now(),
+		refresh: make(chan struct{}, 1),
+		changed: make(chan struct{}),
+		letGo:   make(map[springtide.InstanceID]springtide.BackendState),
+		edges:   make(map[string]*edge),
+	}
+}
+
+// Observe takes what the engine observes. The first table is made when both
+// the instances and the wanted routes are known: an incomplete one would take
+// traffic away from what runs.
+func (p *Publisher) Observe(snapshot springtide.Snapshot) {
+	p.mu.Lock()
+	p.snapshot = &snapshot
+	alive := make(map[springtide.InstanceID]bool, len(snapshot.Instances))
+	for _, instance := range snapshot.Instances {
+		alive[instance.ID] = true
+	}
+	for id := range p.letGo {
+		if !alive[id] {
+			delete(p.letGo, id)
+		}
+	}
+	p.mu.Unlock()
+	p.Refresh()
+}
+
+// Refresh makes the table anew, because the wanted routes have changed.
+func (p *Publisher) Refresh() {
+	select {
+	case p.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// Run publishes until ctx ends. A table that cannot be made is logged and tried
+// again; the edges go on by the one they have.
+func (p *Publisher) Run(ctx context.Context) error {
+	rotation := time.NewTicker(time.Hour) // certificates and ticket keys are renewed
+	defer rotation.Stop()
+	for {
+		var retry <-chan time.Time
+		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
+			p.options.Logger.Error("the routing table could not be made", "error", err)
+			retry = time.After(time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.refresh:
+		case <-rotation.C:
+		case <-retry:
+		}
+	}
+}
+
+// publish makes the table and, if it differs from the last, gives it a version
+// and shows it to the edges.
+func (p *Publisher) publish(ctx context.Context) error {
+	p.making.Lock()
+	defer p.making.Unlock()
+	routes, err := p.options.Routes.Routes(ctx)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if p.snapshot == nil {
+		p.mu.Unlock()
+		return nil
+	}
+	for i := range routes {
+		routes[i].Backends = backends(routes[i], *p.snapshot, p.letGo)
+	}
+	p.mu.Unlock()
+
+	table := springtide.Table{Routes: routes}
+	for _, route := range routes {
+		certificate, err := p.options.Certificates.Certificate(route.Hosts)
+		if err != nil {
+			return err
+		}
+		table.Certificates = append(table.Certificates, certificate)
+	}
+	if p.options.TicketKeys != nil {
+		if table.TicketKeys, err = p.options.TicketKeys(time.Now()); err != nil {
+			return err
+		}
+	}
+	content, err := json.Marshal(table)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(content, p.content) {
+		return nil
+	}
+	if table.Version, err = p.options.Versions.NextTableVersion(ctx); err != nil {
+		return err
+	}
+	line, err := json.Marshal(table)
+	if err != nil {
+		return err
+	}
+	p.content = content
+	p.mu.Lock()
+	p.table, p.line = table, append(line, '\n')
+	p.notify()
+	p.mu.Unlock()
+	return nil
+}
+
+// backends chooses what of a route's process an edge gets to know: ready
+// instances of the group that has the traffic, and every other one that may
+// still have something open.
+func backends(route springtide.Route, snapshot springtide.Snapshot, letGo map[springtide.InstanceID]springtide.BackendState) []springtide.Backend {
+	list := []springtide.Backend{}
+	for _, instance := range snapshot.Instances {
+		id := instance.Group
+		if id.Environment != route.Environment || id.Process != route.Group.Process || instance.Address == "" || instance.Ready.IsZero() {
+			continue
+		}
+		state := springtide.BackendRetiring
+		switch instance.State {
+		case springtide.InstanceReady:
+			if id == route.Group {
+				state = springtide.BackendReady
+			} else if id.Generation > route.Group.Generation {
+				continue // not switched to yet: it has nothing open
+			}
+		case springtide.InstanceUnhealthy, springtide.InstanceRetiring, springtide.InstanceStopping:
+		default:
+			continue
+		}
+		if forced, ok := letGo[instance.ID]; ok {
+			state = forced
+		}
+		list = append(list, springtide.Backend{Instance: instance.ID, Group: id, Address: instance.Address, State: state})
+	}
+	return list
+}
+
+// notify wakes all that wait for a change. p.mu is held.
+func (p *Publisher) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Version gives the version of the newest table; 0 before the first.
+func (p *Publisher) Version() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.table.Version
+}
+
+// Edges gives how many edges are connected and take new connections.
+func (p *Publisher) Edges() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, e := range p.edges {
+		if e.connections > 0 && !e.leaving {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,250 @@
+package routing
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/socket"
+)
+
+var production = springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
+
+func group(generation int) springtide.GroupID {
+	return springtide.GroupID{Environment: production, Release: generation, Process: springtide.Web, Generation: generation}
+}
+
+func ready(id springtide.InstanceID, generation int) springtide.Instance {
+	return springtide.Instance{ID: id, Group: group(generation), State: springtide.InstanceReady, Address: "127.0.0.1:1", Ready: time.Unix(1, 0)}
+}
+
+// world is the rest of the platform as the publisher sees it.
+type world struct {
+	mu      sync.Mutex
+	active  int
+	version atomic.Int64
+}
+
+func (w *world) Routes(context.Context) ([]springtide.Route, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []springtide.Route{{Hosts: []string{"quiz.localhost"}, Environment: production, Group: group(w.active)}}, nil
+}
+
+func (w *world) NextTableVersion(context.Context) (int64, error) { return w.version.Add(1), nil }
+
+func (w *world) Certificate(names []string) (springtide.Certificate, error) {
+	return springtide.Certificate{Names: names, Chain: "chain", Key: "key"}, nil
+}
+
+func (w *world) activate(generation int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active = generation
+}
+
+func start(t *testing.T) (*Publisher, *world, string) {
+	t.Helper()
+	w := &world{active: 1}
+	p := New(Options{Routes: w, Versions: w, Certificates: w, Logger: slog.New(slog.DiscardHandler)})
+	path := filepath.Join(t.TempDir(), "feed.sock")
+	listener, err := socket.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	running.Go(func() { p.Serve(ctx, listener) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return p, w, path
+}
+
+// fakeEdge is an edge that does only what a test tells it to.
+type fakeEdge struct {
+	t    *testing.T
+	name string
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func connect(t *testing.T, path, name string) *fakeEdge {
+	t.Helper()
+	conn, err := socket.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	e := &fakeEdge{t: t, name: name, conn: conn, in: bufio.NewReader(conn)}
+	e.report(0)
+	return e
+}
+
+func (e *fakeEdge) report(acknowledged int64, loads ...springtide.InstanceLoad) {
+	e.t.Helper()
+	report := springtide.EdgeReport{Edge: e.name, Acknowledged: acknowledged, Instances: loads}
+	if err := json.NewEncoder(e.conn).Encode(report); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *fakeEdge) table() springtide.Table {
+	e.t.Helper()
+	e.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	line, err := e.in.ReadBytes('\n')
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var table springtide.Table
+	if err := json.Unmarshal(line, &table); err != nil {
+		e.t.Fatal(err)
+	}
+	return table
+}
+
+func states(table springtide.Table) map[springtide.InstanceID]springtide.BackendState {
+	found := make(map[springtide.InstanceID]springtide.BackendState)
+	for _, route := range table.Routes {
+		for _, backend := range route.Backends {
+			found[backend.Instance] = backend.State
+		}
+	}
+	return found
+}
+
+func TestNoTableIsMadeBeforeTheInstancesAreKnown(t *testing.T) {
+	p, _, path := start(t)
+	e := connect(t, path, "edge-1")
+	p.Refresh()
+	e.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if line, err := e.in.ReadBytes('\n'); err == nil {
+		t.Fatalf("the edge was sent %s", line)
+	}
+	e.in.Reset(e.conn)
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	if got := states(e.table())["a"]; got != springtide.BackendReady {
+		t.Fatalf("instance a is %q", got)
+	}
+}
+
+func TestOnlyReadyInstancesOfTheActiveGroupAreGivenRequests(t *testing.T) {
+	p, w, path := start(t)
+	starting := ready("b", 1)
+	starting.State, starting.Ready = springtide.InstanceStarting, time.Time{}
+	unhealthy := ready("c", 1)
+	unhealthy.State = springtide.InstanceUnhealthy
+	crashed := ready("d", 1)
+	crashed.State = springtide.InstanceCrashed
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1), starting, unhealthy, crashed, ready("next", 2)}})
+	e := connect(t, path, "edge-1")
+	first := states(e.table())
+	if len(first) != 2 || first["a"] != springtide.BackendReady || first["c"] != springtide.BackendRetiring {
+		t.Fatalf("before the switch: %v", first)
+	}
+	w.activate(2)
+	p.Refresh()
+	second := states(e.table())
+	if second["a"] != springtide.BackendRetiring || second["next"] != springtide.BackendReady {
+		t.Fatalf("after the switch: %v", second)
+	}
+}
+
+func TestAnInstanceIsLetGoOnceEveryEdgeAcknowledgedAndItsRequestsEnded(t *testing.T) {
+	p, _, path := start(t)
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	one, two := connect(t, path, "edge-1"), connect(t, path, "edge-2")
+	one.report(one.table().Version, springtide.InstanceLoad{Instance: "a", Requests: 1, Streams: 1})
+	two.report(two.table().Version)
+	for p.Load("a") != 2 {
+		time.Sleep(time.Millisecond)
+	}
+
+	done := make(chan error, 1)
+	go func() { done <- p.LetGo(t.Context(), "a") }()
+	version := one.table().Version
+	two.table()
+	still := func(when string) {
+		t.Helper()
+		select {
+		case err := <-done:
+			t.Fatalf("let go %s: %v", when, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	one.report(version, springtide.InstanceLoad{Instance: "a", Requests: 1, Streams: 1})
+	still("though edge-2 has not acknowledged")
+	two.report(version)
+	still("though a request is open")
+	one.report(version, springtide.InstanceLoad{Instance: "a", Streams: 1})
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+
+	go func() { done <- p.CloseStreams(t.Context(), "a") }()
+	closing := one.table()
+	if states(closing)["a"] != springtide.BackendClosing {
+		t.Fatalf("the edge was told %v", states(closing))
+	}
+	one.report(closing.Version, springtide.InstanceLoad{Instance: "a", Streams: 1})
+	two.report(two.table().Version)
+	still("though a stream is open")
+	one.report(closing.Version)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnEdgeThatLostItsConnectionIsWaitedForUntilItIsGivenUp(t *testing.T) {
+	p, _, path := start(t)
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	gone, stays := connect(t, path, "edge-1"), connect(t, path, "edge-2")
+	gone.report(gone.table().Version)
+	stays.report(stays.table().Version)
+	gone.conn.Close()
+
+	began := time.Now()
+	done := make(chan error, 1)
+	go func() { done <- p.LetGo(t.Context(), "a") }()
+	stays.report(stays.table().Version)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if waited := time.Since(began); waited < edgeLostAfter/2 {
+		t.Fatalf("let go after %s: the lost edge may still serve by its old table", waited)
+	}
+}
+
+func TestLettingGoEndsWithItsContext(t *testing.T) {
+	p, _, path := start(t)
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	connect(t, path, "edge-1").table()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := p.LetGo(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestNothingNewIsPublishedWhenNothingChanged(t *testing.T) {
+	p, _, path := start(t)
+	snapshot := springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}}
+	p.Observe(snapshot)
+	e := connect(t, path, "edge-1")
+	version := e.table().Version
+	p.Observe(snapshot)
+	if err := p.publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.Version() != version {
+		t.Fatalf("version %d became %d", version, p.Version())
+	}
+}
