@@ -1,0 +1,173 @@
+// Package store is what the platform remembers: what is wanted (environments,
+// releases, groups), how far it has come (rollouts) and what happened
+// (decisions, events). Package sqlite keeps it on one machine; package
+// storetest is the conformance suite that every implementation passes.
+//
+// Whoever needs a part of it declares that part as a small interface of its
+// own. All methods may be called at the same time. A method that writes has
+// written durably when it returns nil, except for decisions and events, whose
+// last ones a power cut may take.
+//
+// Errors are of kind NotFound (no such thing), Conflict (something else holds
+// it, or it has changed), Invalid (it makes no sense) or Unavailable (the disk
+// is full or does not answer; try again later).
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// How much history is kept.
+const (
+	// KeepDecisions is how many decisions are kept for each environment.
+	KeepDecisions = 500
+	// KeepEvents is how many events are kept in all.
+	KeepEvents = 10_000
+	// KeepRollouts is how many rollouts are kept for each environment.
+	KeepRollouts = 100
+)
+
+// Store is everything that is remembered.
+type Store interface {
+	Environments
+	Releases
+	Rollouts
+	Groups
+	Decisions
+	Events
+	Tokens
+	// NextTableVersion gives a version for the next routing table. It is higher
+	// than all that were given before, also over restarts; there may be gaps.
+	NextTableVersion(ctx context.Context) (int64, error)
+	// Close lets go of the store. What was written stays.
+	Close() error
+}
+
+// Environments remembers what is wanted of each environment apart from its releases.
+type Environments interface {
+	// CreateEnvironment gives the environment, and makes it if there is none.
+	CreateEnvironment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error)
+	Environment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error)
+	// Environments are in order of app and name.
+	Environments(ctx context.Context) ([]springtide.Environment, error)
+	// DestroyEnvironment forgets the environment and all that belongs to it. If
+	// one of that name is made again, its releases and generations are numbered
+	// on from where these ended.
+	DestroyEnvironment(ctx context.Context, id springtide.EnvironmentID) error
+	// SetConfig sets and unsets entries of the config; what is in both is set.
+	SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (springtide.Environment, error)
+	// SetDomains adds and removes domains that are set by hand. A domain belongs to
+	// one environment at most: the Conflict names the owner, and nothing changes.
+	SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) (springtide.Environment, error)
+	// CheckDomains gives the Conflict that claiming the domains would give, without
+	// claiming them. [Rollouts.BeginRollout] claims those of its release.
+	CheckDomains(ctx context.Context, id springtide.EnvironmentID, domains []string) error
+	// SetScale sets how many instances a process may have; nil leaves it to the manifest.
+	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
+	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
+}
+
+// Releases remembers what was made to be run.
+type Releases interface {
+	// AddRelease numbers the release and records it as pending. It gives it back
+	// with its Number, State and Created.
+	AddRelease(ctx context.Context, release springtide.Release) (springtide.Release, error)
+	Release(ctx context.Context, id springtide.ReleaseID) (springtide.Release, error)
+	// Releases of an environment; the newest first.
+	Releases(ctx context.Context, id springtide.EnvironmentID) ([]springtide.Release, error)
+	// FailRelease marks a pending release that no rollout will take up as failed.
+	// A release that is not pending stays as it is.
+	FailRelease(ctx context.Context, id springtide.ReleaseID, reason string) error
+	// DeleteRelease forgets a release. It is a Conflict if the release is active,
+	// being rolled out, or still has a group.
+	DeleteRelease(ctx context.Context, id springtide.ReleaseID) error
+	// Artifacts are those in use by any release or group, each once, in order.
+	Artifacts(ctx context.Context) ([]springtide.Digest, error)
+}
+
+// Rollouts remembers how far each rollout has come. An environment has at most
+// one that is not over. The steps are those of [springtide.RolloutStep]: they
+// are only taken forward, and taking the last one again changes nothing.
+type Rollouts interface {
+	// BeginRollout records a rollout of a release as RolloutRecorded and gives it
+	// back with its Generation, Started and Updated. It claims the domains of the
+	// release. It is a Conflict if another rollout of the environment is not over,
+	// or if one of the domains belongs to another environment.
+	BeginRollout(ctx context.Context, rollout springtide.Rollout) (springtide.Rollout, error)
+	// SaveRollout records how far the rollout is: its Step, Previous, Reason and
+	// Switched. The steps switched, done and failed are reached by the methods
+	// below only.
+	SaveRollout(ctx context.Context, rollout springtide.Rollout) error
+	// SwitchRollout makes the release and generation of the rollout those that have
+	// the traffic, all at once: the rollout is RolloutSwitched, the release active,
+	// the one before superseded, the environment not stopped, and the manifest's
+	// domains are those of the release.
+	SwitchRollout(ctx context.Context, rollout springtide.Rollout) error
+	// FinishRollout ends a rollout that has switched as RolloutDone.
+	FinishRollout(ctx context.Context, rollout springtide.Rollout) error
+	// FailRollout ends a rollout that has not switched as RolloutFailed, with its
+	// Reason. Its release is failed too if it never was active, and the manifest's
+	// domains are again those of the active release.
+	FailRollout(ctx context.Context, rollout springtide.Rollout) error
+	// OpenRollouts are those that are not over, the oldest first.
+	OpenRollouts(ctx context.Context) ([]springtide.Rollout, error)
+	// LastRollout is the newest of an environment, over or not.
+	LastRollout(ctx context.Context, id springtide.EnvironmentID) (springtide.Rollout, error)
+}
+
+// Groups remembers the groups that an engine is to run.
+type Groups interface {
+	// PutGroup records a group of a release that exists, or replaces it.
+	PutGroup(ctx context.Context, group springtide.Group) error
+	SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error
+	// DeleteGroup forgets a group; an unknown one is no error.
+	DeleteGroup(ctx context.Context, id springtide.GroupID) error
+	// Groups are in order of environment, generation and process.
+	Groups(ctx context.Context) ([]springtide.Group, error)
+	GroupsOf(ctx context.Context, id springtide.EnvironmentID) ([]springtide.Group, error)
+}
+
+// Decisions remembers the last [KeepDecisions] decisions of each environment.
+type Decisions interface {
+	AddDecision(ctx context.Context, decision springtide.Decision) error
+	// Decisions of an environment, the newest first. An empty process means all, a
+	// limit of 0 all that are kept.
+	Decisions(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, limit int) ([]springtide.Decision, error)
+}
+
+// Events remembers the last [KeepEvents] events.
+type Events interface {
+	// AddEvents records events in their order and gives them back with their
+	// Sequence.
+	AddEvents(ctx context.Context, events []springtide.Event) ([]springtide.Event, error)
+	// Events are those with a higher Sequence than after, in order. A nil
+	// environment means all, a limit of 0 all that are kept.
+	Events(ctx context.Context, after int64, environment *springtide.EnvironmentID, limit int) ([]springtide.Event, error)
+}
+
+// Token admits a client to the API over the network. The secret itself is not
+// kept.
+type Token struct {
+	Name string `json:"name"`
+	// Hash is the SHA-256 of the secret.
+	Hash    [32]byte  `json:"-"`
+	Created time.Time `json:"created"`
+	// LastUsed is zero if the token was never used.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+// Tokens remembers who may use the API over the network.
+type Tokens interface {
+	// AddToken records a token. It is a Conflict if there is one of that name.
+	AddToken(ctx context.Context, token Token) error
+	// Tokens are in order of name.
+	Tokens(ctx context.Context) ([]Token, error)
+	DeleteToken(ctx context.Context, name string) error
+	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
+	// TouchToken records that the token was used. The caller spares the disk: once
+	// a minute will do.
+	TouchToken(ctx context.Context, name string, used time.Time) error
+}
