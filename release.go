@@ -56,8 +56,10 @@ type Rollout struct {
 	Release ReleaseID `json:"release"`
 	// Generation tells the groups of this rollout from earlier ones of the same
 	// release: a restart makes a new generation.
-	Generation int         `json:"generation"`
-	Step       RolloutStep `json:"step"`
+	Generation int `json:"generation"`
+	// Deploy names the request that the rollout carries out, for those who follow it.
+	Deploy string      `json:"deploy,omitempty"`
+	Step   RolloutStep `json:"step"`
 	// Previous are the groups that had the traffic when the rollout began.
 	Previous []GroupID `json:"previous,omitempty"`
 	// Reason says why the rollout failed.

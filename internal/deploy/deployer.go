@@ -1,0 +1,293 @@
+package deploy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// Builder makes artifacts. Implemented by build.Builder, through the control
+// plane's wiring.
+type Builder interface {
+	// Build makes an artifact of the source folder; what the build says goes to output.
+	Build(ctx context.Context, app springtide.App, source string, output io.Writer) (springtide.Digest, error)
+	// Root gives the folder that holds the unpacked artifact.
+	Root(ctx context.Context, artifact springtide.Digest) (string, error)
+	// Collect removes every artifact but these.
+	Collect(ctx context.Context, keep []springtide.Digest) error
+}
+
+// Manifests reads what a source folder asks for in an environment. Implemented
+// by package manifest, through the control plane's wiring.
+type Manifests interface {
+	Read(source string, environment springtide.EnvironmentName) (springtide.App, error)
+}
+
+// Edges waits until every edge routes by what is wanted now. Implemented by
+// routing.Publisher.
+type Edges interface {
+	Settle(ctx context.Context) error
+}
+
+// Events takes what users may want to see. Implemented by observe.Events.
+type Events interface {
+	Publish(event springtide.Event)
+}
+
+// Engine runs release commands. Implemented by every engine.Engine.
+type Engine interface {
+	Exec(ctx context.Context, task springtide.Task) (springtide.Exit, error)
+	Logs(ctx context.Context, query springtide.LogQuery) (io.ReadCloser, error)
+}
+
+// Options are what a Deployer works with. All are needed.
+type Options struct {
+	Fleet     *Fleet
+	Store     Store
+	Engine    Engine
+	Builder   Builder
+	Manifests Manifests
+	Edges     Edges
+	Events    Events
+	Logger    *slog.Logger
+	// Finished is called with every rollout that is over. It must not block.
+	Finished func(rollout springtide.Rollout, took time.Duration)
+}
+
+// Deployer makes releases and rolls them out: one at a time in an environment,
+// in the order they were asked for.
+type Deployer struct {
+	Options
+
+	ctx  context.Context // that of Run: what was begun goes on until it ends
+	mu   sync.Mutex
+	work map[string]*work
+	past []string // IDs of work, the oldest first
+	turn map[springtide.EnvironmentID]chan struct{}
+	busy sync.WaitGroup
+}
+
+// NewDeployer makes a Deployer. What it begins goes on until ctx ends.
+func NewDeployer(ctx context.Context, options Options) *Deployer {
+	return &Deployer{
+		Options: options,
+		ctx:     ctx,
+		work:    make(map[string]*work),
+		turn:    make(map[springtide.EnvironmentID]chan struct{}),
+	}
+}
+
+// Run takes up the rollouts that are not over, and returns after ctx ended and
+// all that was begun has stopped.
+func (d *Deployer) Run(ctx context.Context) error {
+	open, err := d.Store.OpenRollouts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rollout := range open {
+		d.Logger.Info("taking up a rollout", "release", rollout.Release, "step", rollout.Step)
+		d.begin(rollout.Release.Environment, workID(rollout), func(ctx context.Context, w *work) error {
+			return d.roll(ctx, w, rollout)
+		})
+	}
+	<-ctx.Done()
+	d.busy.Wait()
+	d.Fleet.removals.Wait()
+	return nil
+}
+
+// Deploy builds the source folder and rolls it out. It returns at once; done is
+// called when the folder is not needed any more.
+func (d *Deployer) Deploy(environment springtide.EnvironmentID, source, description string, done func()) string {
+	return d.begin(environment, "", func(ctx context.Context, w *work) error {
+		release, err := d.make(ctx, w, source, description, done)
+		if err != nil {
+			return err
+		}
+		return d.release(ctx, w, release)
+	})
+}
+
+// make builds the source and records the release.
+func (d *Deployer) make(ctx context.Context, w *work, source, description string, done func()) (springtide.Release, error) {
+	defer done()
+	app, err := d.Manifests.Read(source, w.Environment.Name)
+	if err != nil {
+		return springtide.Release{}, err
+	}
+	if app.Name != w.Environment.App {
+		return springtide.Release{}, springtide.Errorf(springtide.Invalid, "the manifest is of app %q, not %q", app.Name, w.Environment.App).
+			WithHint("deploy it as %s, or change `app:` in the manifest", app.Name)
+	}
+	if err := d.Store.CheckDomains(ctx, w.Environment, app.Domains); err != nil {
+		return springtide.Release{}, err
+	}
+	began := time.Now()
+	output := &lineWriter{line: func(line string) { d.tell(w, "build.line", line) }}
+	artifact, err := d.Builder.Build(ctx, app, source, output)
+	output.flush()
+	if err != nil {
+		return springtide.Release{}, err
+	}
+	d.note(w, func(w *work) { w.Build = time.Since(began) })
+	d.tell(w, "build.done", "built "+short(artifact)+" in "+seconds(time.Since(began)))
+	environment, err := d.Store.CreateEnvironment(ctx, w.Environment)
+	if err != nil {
+		return springtide.Release{}, err
+	}
+	return d.Store.AddRelease(ctx, springtide.Release{
+		Environment: w.Environment, Artifact: artifact, App: app, Config: environment.Config, Description: description,
+	})
+}
+
+// Rollback rolls out an earlier release again; 0 is the last before the active
+// one that had the traffic.
+func (d *Deployer) Rollback(ctx context.Context, id springtide.EnvironmentID, number int) (string, error) {
+	environment, _, err := d.Fleet.Environment(id)
+	if err != nil {
+		return "", err
+	}
+	releases, err := d.Store.Releases(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	for _, release := range releases {
+		switch {
+		case number == 0 && release.State == springtide.ReleaseSuperseded && release.Number < environment.Active:
+		case number != 0 && release.Number == number:
+			if number == environment.Active {
+				return "", springtide.Errorf(springtide.Invalid, "v%d already has the traffic of %s", number, id).
+					WithHint("`tide restart` starts it anew")
+			}
+			if release.State != springtide.ReleaseSuperseded {
+				return "", springtide.Errorf(springtide.Invalid, "v%d of %s is %s: it never had the traffic", number, id, release.State).
+					WithHint("see `tide releases` for those that had")
+			}
+		default:
+			continue
+		}
+		return d.begin(id, "", func(ctx context.Context, w *work) error { return d.release(ctx, w, release) }), nil
+	}
+	if number == 0 {
+		return "", springtide.Errorf(springtide.NotFound, "%s has no earlier release to go back to", id).WithHint("see `tide releases`")
+	}
+	return "", springtide.Errorf(springtide.NotFound, "%s has no release v%d", id, number).WithHint("see `tide releases`")
+}
+
+// Restart rolls out the active release again, in a new generation.
+func (d *Deployer) Restart(id springtide.EnvironmentID) (string, error) {
+	if _, err := d.activeRelease(id); err != nil {
+		return "", err
+	}
+	return d.begin(id, "", func(ctx context.Context, w *work) error {
+		release, err := d.activeRelease(id) // it may be another by the time it is our turn
+		if err != nil {
+			return err
+		}
+		return d.release(ctx, w, release)
+	}), nil
+}
+
+// Reconfigure makes a release of the active artifact with the config of now,
+// and rolls it out.
+func (d *Deployer) Reconfigure(id springtide.EnvironmentID, description string) (string, error) {
+	if _, err := d.activeRelease(id); err != nil {
+		return "", err
+	}
+	return d.begin(id, "", func(ctx context.Context, w *work) error {
+		release, err := d.activeRelease(id)
+		if err != nil {
+			return err
+		}
+		environment, _, err := d.Fleet.Environment(id)
+		if err != nil {
+			return err
+		}
+		release.Config, release.Description = environment.Config, description
+		if release, err = d.Store.AddRelease(ctx, release); err != nil {
+			return err
+		}
+		return d.release(ctx, w, release)
+	}), nil
+}
+
+// Destroy waits for what is being rolled out, then forgets the environment.
+func (d *Deployer) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
+	leave, err := d.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := d.Fleet.Destroy(ctx, id); err != nil {
+		return err
+	}
+	return d.collectArtifacts(ctx)
+}
+
+func (d *Deployer) activeRelease(id springtide.EnvironmentID) (springtide.Release, error) {
+	environment, release, err := d.Fleet.Environment(id)
+	if err == nil && environment.Active == 0 {
+		err = springtide.Errorf(springtide.NotFound, "%s has no release yet", id).WithHint("make one with `tide deploy`")
+	}
+	return release, err
+}
+
+// release rolls out a release that is recorded.
+func (d *Deployer) release(ctx context.Context, w *work, release springtide.Release) error {
+	rollout, err := d.Store.BeginRollout(ctx, springtide.Rollout{Release: release.ID(), Previous: d.Fleet.activeGroups(w.Environment), Deploy: w.ID})
+	if err != nil {
+		if failErr := d.Store.FailRelease(ctx, release.ID(), err.Error()); failErr != nil {
+			d.Logger.Error("a release could not be marked as failed", "release", release.ID(), "error", failErr)
+		}
+		return err
+	}
+	return d.roll(ctx, w, rollout)
+}
+
+// enter waits for the environment's turn; leave gives it to the next.
+func (d *Deployer) enter(ctx context.Context, id springtide.EnvironmentID) (leave func(), err error) {
+	d.mu.Lock()
+	turn := d.turn[id]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		d.turn[id] = turn
+	}
+	d.mu.Unlock()
+	select { // those that wait on a channel are served in their order
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// lineWriter calls line for every line that is written.
+type lineWriter struct {
+	line func(string)
+	rest []byte
+}
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := strings.Cut(string(l.rest), "\n")
+		if !found {
+			return len(p), nil
+		}
+		l.line(strings.TrimSuffix(line, "\r"))
+		l.rest = []byte(rest)
+	}
+}
+
+func (l *lineWriter) flush() {
+	if len(l.rest) > 0 {
+		l.line(string(l.rest))
+		l.rest = nil
+	}
+}

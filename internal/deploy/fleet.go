@@ -1,0 +1,362 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
+)
+
+// How requests wait for an instance.
+const (
+	holdFor   = 30 * time.Second
+	holdLimit = 10_000
+)
+
+// Environments is what is wanted of environments apart from their releases.
+// Implemented by the store.
+type Environments interface {
+	CreateEnvironment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error)
+	Environments(ctx context.Context) ([]springtide.Environment, error)
+	DestroyEnvironment(ctx context.Context, id springtide.EnvironmentID) error
+	SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (springtide.Environment, error)
+	SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) (springtide.Environment, error)
+	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
+	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
+}
+
+// Groups is what the engine is to run. Implemented by the store.
+type Groups interface {
+	PutGroup(ctx context.Context, group springtide.Group) error
+	SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error
+	DeleteGroup(ctx context.Context, id springtide.GroupID) error
+	Groups(ctx context.Context) ([]springtide.Group, error)
+}
+
+// Releases is what was made to be run. Implemented by the store.
+type Releases interface {
+	AddRelease(ctx context.Context, release springtide.Release) (springtide.Release, error)
+	Release(ctx context.Context, id springtide.ReleaseID) (springtide.Release, error)
+	Releases(ctx context.Context, id springtide.EnvironmentID) ([]springtide.Release, error)
+	FailRelease(ctx context.Context, id springtide.ReleaseID, reason string) error
+	DeleteRelease(ctx context.Context, id springtide.ReleaseID) error
+	Artifacts(ctx context.Context) ([]springtide.Digest, error)
+}
+
+// Rollouts is how far each rollout has come. Implemented by the store.
+type Rollouts interface {
+	CheckDomains(ctx context.Context, id springtide.EnvironmentID, domains []string) error
+	BeginRollout(ctx context.Context, rollout springtide.Rollout) (springtide.Rollout, error)
+	SaveRollout(ctx context.Context, rollout springtide.Rollout) error
+	SwitchRollout(ctx context.Context, rollout springtide.Rollout) error
+	FinishRollout(ctx context.Context, rollout springtide.Rollout) error
+	FailRollout(ctx context.Context, rollout springtide.Rollout) error
+	OpenRollouts(ctx context.Context) ([]springtide.Rollout, error)
+}
+
+// Store is what a fleet and its deploys need to remember.
+type Store interface {
+	Environments
+	Groups
+	Releases
+	Rollouts
+}
+
+// Fleet holds what is wanted of every environment and makes the engine run it.
+// What it holds in memory is a copy of the store; every change is written
+// there first.
+type Fleet struct {
+	store  Store
+	engine engine.Engine
+	logger *slog.Logger
+	// changed is called after every change of what is wanted; it must not block.
+	changed func()
+
+	mu           sync.Mutex
+	environments map[springtide.EnvironmentID]springtide.Environment
+	releases     map[springtide.ReleaseID]springtide.Release // those that have the traffic
+	groups       map[springtide.GroupID]springtide.Group
+	rolling      map[springtide.EnvironmentID]int // generation of an open rollout
+	removing     map[springtide.GroupID]bool
+
+	removals sync.WaitGroup
+
+	watch    sync.Mutex
+	snapshot springtide.Snapshot
+	observed chan struct{} // closed and replaced at every snapshot
+}
+
+// NewFleet makes a Fleet; it is empty until Load.
+func NewFleet(store Store, engine engine.Engine, changed func(), logger *slog.Logger) *Fleet {
+	return &Fleet{
+		store: store, engine: engine, changed: changed, logger: logger,
+		environments: make(map[springtide.EnvironmentID]springtide.Environment),
+		releases:     make(map[springtide.ReleaseID]springtide.Release),
+		groups:       make(map[springtide.GroupID]springtide.Group),
+		rolling:      make(map[springtide.EnvironmentID]int),
+		removing:     make(map[springtide.GroupID]bool),
+		observed:     make(chan struct{}),
+	}
+}
+
+// Load reads what is wanted from the store and tells the engine all of it.
+// root gives the folder of an artifact, unpacked again if it is gone.
+func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.Digest) (string, error)) error {
+	rollouts, err := f.store.OpenRollouts(ctx)
+	if err != nil {
+		return err
+	}
+	groups, err := f.store.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	for _, rollout := range rollouts {
+		f.rolling[rollout.Release.Environment] = rollout.Generation
+	}
+	for _, group := range groups {
+		f.groups[group.ID] = group
+	}
+	f.mu.Unlock()
+	if err := f.reload(ctx); err != nil {
+		return err
+	}
+	for _, group := range groups {
+		if _, err := root(ctx, group.Template.Artifact); err != nil {
+			f.logger.Error("an artifact is not there; what runs of it goes on, but nothing new can start", "group", group.ID, "error", err)
+		}
+		if err := f.engine.Apply(ctx, group); err != nil {
+			return err
+		}
+	}
+	f.collect(ctx)
+	return nil
+}
+
+// reload copies environments and their active releases from the store.
+func (f *Fleet) reload(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	environments, err := f.store.Environments(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[springtide.EnvironmentID]springtide.Environment, len(environments))
+	active := make(map[springtide.ReleaseID]springtide.Release, len(environments))
+	for _, environment := range environments {
+		known[environment.ID] = environment
+		if environment.Active == 0 {
+			continue
+		}
+		id := springtide.ReleaseID{Environment: environment.ID, Number: environment.Active}
+		release, have := f.releases[id]
+		if !have {
+			if release, err = f.store.Release(ctx, id); err != nil {
+				return err
+			}
+		}
+		active[id] = release
+	}
+	f.environments, f.releases = known, active
+	return nil
+}
+
+// Active is a group that has the traffic of its process, or does its work.
+type Active struct {
+	Group springtide.Group
+	// Process is that of the template with the scale that is in force.
+	Process springtide.Process
+	Stopped bool
+}
+
+// Active lists the groups of all active releases, in order.
+func (f *Fleet) Active() []Active {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []Active
+	for id, group := range f.groups {
+		environment, known := f.environments[id.Environment]
+		if !known || environment.Generation != id.Generation || environment.Active != id.Release {
+			continue
+		}
+		process := group.Template.Process
+		process.Scale = inForce(environment, id.Process, process.Scale)
+		list = append(list, Active{group, process, environment.Stopped})
+	}
+	slices.SortFunc(list, func(a, b Active) int { return cmp.Compare(a.Group.ID.String(), b.Group.ID.String()) })
+	return list
+}
+
+// inForce gives a process's scale with what `tide scale` set.
+func inForce(environment springtide.Environment, process springtide.ProcessName, scale springtide.Scale) springtide.Scale {
+	if set, ok := environment.Scale[process]; ok {
+		scale.Min, scale.Max = set.Min, set.Max
+	}
+	return scale
+}
+
+// Environments gives a copy of all environments, in order.
+func (f *Fleet) Environments() []springtide.Environment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.SortedFunc(maps.Values(f.environments), func(a, b springtide.Environment) int {
+		return cmp.Compare(a.ID.String(), b.ID.String())
+	})
+}
+
+// Environment gives an environment and its active release; the release is the
+// zero value if there is none.
+func (f *Fleet) Environment(id springtide.EnvironmentID) (springtide.Environment, springtide.Release, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	environment, known := f.environments[id]
+	if !known {
+		return environment, springtide.Release{}, f.unknown(id)
+	}
+	return environment, f.releases[springtide.ReleaseID{Environment: id, Number: environment.Active}], nil
+}
+
+func (f *Fleet) unknown(id springtide.EnvironmentID) error {
+	err := springtide.Errorf(springtide.NotFound, "there is no %s here", id)
+	for other := range f.environments {
+		if other.App == id.App {
+			return err.WithHint("see its environments with `tide status`")
+		}
+	}
+	return err.WithHint("see all apps with `tide status`, or deploy it with `tide deploy`")
+}
+
+// Hosts gives the names that an environment is served by, its own first.
+func Hosts(environment springtide.Environment, release springtide.Release) []string {
+	own := string(environment.ID.App)
+	if environment.ID.Name != springtide.Production {
+		own += "--" + string(environment.ID.Name)
+	}
+	hosts := []string{own + ".localhost"}
+	for _, domain := range slices.Concat(release.App.Domains, environment.Domains) {
+		if !slices.Contains(hosts, domain) {
+			hosts = append(hosts, domain)
+		}
+	}
+	return hosts
+}
+
+// Routes implements routing.Routes.
+func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	routes := []springtide.Route{}
+	for id, release := range f.releases {
+		environment := f.environments[id.Environment]
+		for name, process := range release.App.Processes {
+			if !process.HTTP {
+				continue
+			}
+			routes = append(routes, springtide.Route{
+				Hosts:         Hosts(environment, release),
+				Environment:   id.Environment,
+				Group:         springtide.GroupID{Environment: id.Environment, Release: id.Number, Process: name, Generation: environment.Generation},
+				Concurrency:   process.Scale.Concurrency,
+				HoldFor:       holdFor,
+				HoldLimit:     holdLimit,
+				FinishStreams: process.FinishStreams,
+				Stopped:       environment.Stopped,
+			})
+		}
+	}
+	slices.SortFunc(routes, func(a, b springtide.Route) int { return cmp.Compare(a.Group.String(), b.Group.String()) })
+	return routes, nil
+}
+
+// SetReplicas changes how many instances a group should have. A group that is
+// unknown by now is no error.
+func (f *Fleet) SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.setReplicas(ctx, id, replicas)
+}
+
+func (f *Fleet) setReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
+	group, known := f.groups[id]
+	if !known || f.removing[id] || group.Replicas == replicas {
+		return nil
+	}
+	if err := f.store.SetReplicas(ctx, id, replicas); err != nil {
+		return err
+	}
+	group.Replicas = replicas
+	f.groups[id] = group
+	return f.engine.Apply(ctx, group)
+}
+
+// put makes a group wanted.
+func (f *Fleet) put(ctx context.Context, group springtide.Group) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, have := f.groups[group.ID]; have && known.Replicas >= group.Replicas {
+		return f.engine.Apply(ctx, known)
+	}
+	if err := f.store.PutGroup(ctx, group); err != nil {
+		return err
+	}
+	f.groups[group.ID] = group
+	return f.engine.Apply(ctx, group)
+}
+
+// collect removes, in the background, every group that neither is active nor
+// belongs to an open rollout.
+func (f *Fleet) collect(ctx context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.groups {
+		environment, known := f.environments[id.Environment]
+		active := known && environment.Active == id.Release && environment.Generation == id.Generation
+		if active || f.removing[id] || f.rolling[id.Environment] == id.Generation {
+			continue
+		}
+		f.removing[id] = true
+		f.removals.Go(func() {
+			if err := f.remove(ctx, id); err != nil && ctx.Err() == nil {
+				f.logger.Error("a group that is not needed any more could not be removed; it is tried again at the next start", "group", id, "error", err)
+			}
+		})
+	}
+}
+
+// remove retires a group's instances and forgets it.
+func (f *Fleet) remove(ctx context.Context, id springtide.GroupID) error {
+	if err := f.engine.Remove(ctx, id); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.store.DeleteGroup(ctx, id); err != nil {
+		return err
+	}
+	delete(f.groups, id)
+	delete(f.removing, id)
+	return nil
+}
+
+// Observe takes what the engine observes.
+func (f *Fleet) Observe(snapshot springtide.Snapshot) {
+	f.watch.Lock()
+	defer f.watch.Unlock()
+	f.snapshot = snapshot
+	close(f.observed)
+	f.observed = make(chan struct{})
+}
+
+// Snapshot gives what was observed last, and a channel that is closed when
+// there is something newer.
+func (f *Fleet) Snapshot() (springtide.Snapshot, <-chan struct{}) {
+	f.watch.Lock()
+	defer f.watch.Unlock()
+	return f.snapshot, f.observed
+}

@@ -1,0 +1,208 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// settleLimit is how long the edges may take to acknowledge the new routing. It
+// is bounded because an edge that hangs must not hold up a deploy.
+const settleLimit = 10 * time.Second
+
+// roll takes a rollout to its end, one recorded step after the other. It can
+// begin at any of them. When ctx ends it leaves the rollout where it is, to be
+// taken up again.
+func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout) error {
+	release, err := d.Store.Release(ctx, rollout.Release)
+	if err != nil {
+		return err
+	}
+	d.Fleet.begin(rollout)
+	d.note(w, func(w *work) { w.Release = rollout.Release.Number })
+	var failure *springtide.Error
+	for !rollout.Step.Over() {
+		d.note(w, func(w *work) { w.Step = string(rollout.Step) })
+		d.tell(w, "rollout.step", describe(rollout))
+		var stepErr error
+		switch rollout.Step {
+		case springtide.RolloutRecorded:
+			rollout.Step = springtide.RolloutReleasing
+		case springtide.RolloutReleasing:
+			rollout.Step, stepErr = springtide.RolloutStarting, d.runReleaseCommand(ctx, w, release, rollout)
+		case springtide.RolloutStarting:
+			rollout.Step, stepErr = springtide.RolloutSwitched, d.bringUp(ctx, w, release, rollout)
+		case springtide.RolloutSwitched:
+			rollout, stepErr = d.settle(ctx, w, rollout)
+		case springtide.RolloutUndoing:
+			rollout.Step, stepErr = springtide.RolloutFailed, d.Fleet.undo(ctx, rollout)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if stepErr != nil {
+			failure = asFailure(stepErr, "v%d of %s", rollout.Release.Number, w.Environment)
+			rollout.Step, rollout.Reason = springtide.RolloutUndoing, failure.Message
+		}
+		if err := d.record(ctx, rollout); err != nil {
+			return err
+		}
+	}
+	d.Fleet.finish(d.ctx, rollout)
+	d.Finished(rollout, time.Since(rollout.Started))
+	if rollout.Step == springtide.RolloutFailed {
+		if failure == nil { // it failed before this control plane was started
+			failure = springtide.Errorf(springtide.Failed, "%s", rollout.Reason)
+		}
+		return failure
+	}
+	return d.clean(ctx, release.App.KeepReleases, w.Environment)
+}
+
+// record makes a step durable before it is taken.
+func (d *Deployer) record(ctx context.Context, rollout springtide.Rollout) error {
+	switch rollout.Step {
+	case springtide.RolloutSwitched:
+		if err := d.Store.SwitchRollout(ctx, rollout); err != nil {
+			return err
+		}
+		return d.Fleet.reload(ctx)
+	case springtide.RolloutDone:
+		return d.Store.FinishRollout(ctx, rollout)
+	case springtide.RolloutFailed:
+		return d.Store.FailRollout(ctx, rollout)
+	default:
+		return d.Store.SaveRollout(ctx, rollout)
+	}
+}
+
+func describe(rollout springtide.Rollout) string {
+	name := fmt.Sprintf("v%d", rollout.Release.Number)
+	switch rollout.Step {
+	case springtide.RolloutRecorded:
+		return name + " is recorded"
+	case springtide.RolloutReleasing:
+		return name + ": release command"
+	case springtide.RolloutStarting:
+		return name + ": starting instances"
+	case springtide.RolloutSwitched:
+		return name + " has the traffic"
+	case springtide.RolloutUndoing:
+		return name + " is undone: " + rollout.Reason
+	default:
+		return name + " " + string(rollout.Step)
+	}
+}
+
+// runReleaseCommand runs the release's command, or learns how it ended: the
+// task's ID makes the engine attach to it after a crash, and never run it twice.
+func (d *Deployer) runReleaseCommand(ctx context.Context, w *work, release springtide.Release, rollout springtide.Rollout) error {
+	if release.App.ReleaseCommand == "" || release.State == springtide.ReleaseActive || release.State == springtide.ReleaseSuperseded {
+		return nil // none, or it ran when the release was new
+	}
+	template, err := d.template(ctx, release, springtide.Process{Limits: release.App.Build.Limits})
+	if err != nil {
+		return err
+	}
+	task := springtide.Task{
+		ID:          fmt.Sprintf("release-%s-%s-%d", release.Environment.App, release.Environment.Name, rollout.Generation),
+		Environment: release.Environment,
+		Release:     release.Number,
+		Command:     release.App.ReleaseCommand,
+		Template:    template,
+		Timeout:     release.App.Build.Timeout,
+	}
+	exit, err := d.Engine.Exec(ctx, task)
+	if err != nil {
+		return err
+	}
+	lines := d.output(ctx, task)
+	for _, line := range lines {
+		d.tell(w, "release.line", line)
+	}
+	if exit.Code != 0 {
+		failure := springtide.Errorf(springtide.Failed, "the release command of v%d failed: %s", release.Number, exit.Reason).
+			WithHint("nothing was changed; mend `%s` and deploy again", task.Command)
+		failure.Lines = lines[max(0, len(lines)-20):]
+		return failure
+	}
+	return nil
+}
+
+// output gives what a task wrote.
+func (d *Deployer) output(ctx context.Context, task springtide.Task) []string {
+	log, err := d.Engine.Logs(ctx, springtide.LogQuery{Environment: task.Environment, Task: task.ID})
+	if err != nil {
+		return []string{"its output cannot be read: " + err.Error()}
+	}
+	defer log.Close()
+	var lines []string
+	for decoder := json.NewDecoder(log); ; {
+		var line springtide.LogLine
+		if decoder.Decode(&line) != nil {
+			return lines
+		}
+		lines = append(lines, line.Text)
+	}
+}
+
+// template makes the launch template of a process of a release.
+func (d *Deployer) template(ctx context.Context, release springtide.Release, process springtide.Process) (springtide.Template, error) {
+	root, err := d.Builder.Root(ctx, release.Artifact)
+	if err != nil {
+		return springtide.Template{}, err
+	}
+	env := make(map[string]string)
+	maps.Copy(env, release.App.Env)
+	maps.Copy(env, process.Env)
+	maps.Copy(env, release.Config)
+	return springtide.Template{Artifact: release.Artifact, Root: root, Process: process, Env: env}, nil
+}
+
+// settle waits until every edge routes to the new release.
+func (d *Deployer) settle(ctx context.Context, w *work, rollout springtide.Rollout) (springtide.Rollout, error) {
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	d.Fleet.changed()
+	if err := d.Edges.Settle(bounded); err != nil && ctx.Err() == nil {
+		// The release is active whatever an edge does; the old instances are let go
+		// only when it has acknowledged, or after their drain.
+		d.Logger.Warn("an edge did not take the new routing in time", "release", rollout.Release, "error", err)
+	}
+	d.note(w, func(w *work) { w.Switch = time.Since(began) })
+	rollout.Step, rollout.Switched = springtide.RolloutDone, time.Now()
+	return rollout, nil
+}
+
+// clean forgets releases beyond those that are kept, and their artifacts.
+func (d *Deployer) clean(ctx context.Context, keep int, id springtide.EnvironmentID) error {
+	releases, err := d.Store.Releases(ctx, id)
+	if err != nil {
+		return err
+	}
+	deleted := false
+	for _, release := range releases[min(max(keep, 2), len(releases)):] {
+		err := d.Store.DeleteRelease(ctx, release.ID())
+		if err != nil && springtide.KindOf(err) != springtide.Conflict { // one that still runs is kept
+			return err
+		}
+		deleted = deleted || err == nil
+	}
+	if !deleted {
+		return nil
+	}
+	return d.collectArtifacts(ctx)
+}
+
+func (d *Deployer) collectArtifacts(ctx context.Context) error {
+	keep, err := d.Store.Artifacts(ctx)
+	if err != nil {
+		return err
+	}
+	return d.Builder.Collect(ctx, keep)
+}

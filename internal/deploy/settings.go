@@ -1,0 +1,158 @@
+package deploy
+
+import (
+	"context"
+	"sync"
+
+	"github.com/springtide/springtide"
+)
+
+// change writes one change to the store, reads back what is wanted and tells
+// whoever acts on it.
+func (f *Fleet) change(ctx context.Context, write func() error) error {
+	if err := write(); err != nil {
+		return err
+	}
+	if err := f.reload(ctx); err != nil {
+		return err
+	}
+	f.changed()
+	return nil
+}
+
+// SetConfig sets and unsets variables. An environment that is unknown is made,
+// so that its first release can have config.
+func (f *Fleet) SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (map[string]string, error) {
+	var environment springtide.Environment
+	err := f.change(ctx, func() (err error) {
+		if _, err = f.store.CreateEnvironment(ctx, id); err == nil {
+			environment, err = f.store.SetConfig(ctx, id, set, unset)
+		}
+		return err
+	})
+	return environment.Config, err
+}
+
+// SetDomains adds and removes host names; they are routed at once.
+func (f *Fleet) SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) ([]string, error) {
+	var environment springtide.Environment
+	err := f.change(ctx, func() (err error) {
+		environment, err = f.store.SetDomains(ctx, id, add, remove)
+		return err
+	})
+	return environment.Domains, err
+}
+
+// SetScale sets how many instances a process may have; nil leaves it to the
+// manifest. It acts at once.
+func (f *Fleet) SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) error {
+	_, release, err := f.Environment(id)
+	if err != nil {
+		return err
+	}
+	if _, known := release.App.Processes[process]; !known {
+		return springtide.Errorf(springtide.NotFound, "%s has no process %q", id, process).
+			WithHint("it has %v", release.App.ProcessNames())
+	}
+	return f.change(ctx, func() error {
+		_, err := f.store.SetScale(ctx, id, process, scale)
+		return err
+	})
+}
+
+// Stop holds the environment at no instances and refuses its requests.
+func (f *Fleet) Stop(ctx context.Context, id springtide.EnvironmentID) error {
+	return f.hold(ctx, id, true)
+}
+
+// Start ends what Stop began.
+func (f *Fleet) Start(ctx context.Context, id springtide.EnvironmentID) error {
+	return f.hold(ctx, id, false)
+}
+
+func (f *Fleet) hold(ctx context.Context, id springtide.EnvironmentID, stopped bool) error {
+	if _, _, err := f.Environment(id); err != nil {
+		return err
+	}
+	err := f.change(ctx, func() error {
+		_, err := f.store.SetStopped(ctx, id, stopped)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, active := range f.Active() {
+		if active.Group.ID.Environment != id {
+			continue
+		}
+		replicas := 0
+		if !stopped {
+			replicas = max(active.Process.Scale.Min, min(1, active.Process.Scale.Max))
+		}
+		if err := f.SetReplicas(ctx, active.Group.ID, replicas); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Destroy lets go of every instance of the environment and forgets it. Cut
+// short, it leaves a stopped environment that can be destroyed again.
+func (f *Fleet) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
+	if err := f.Stop(ctx, id); err != nil {
+		return err
+	}
+	if err := f.removeAll(ctx, func(group springtide.GroupID) bool { return group.Environment == id }); err != nil {
+		return err
+	}
+	return f.change(ctx, func() error { return f.store.DestroyEnvironment(ctx, id) })
+}
+
+// removeAll removes the groups that are chosen, all at the same time.
+func (f *Fleet) removeAll(ctx context.Context, chosen func(springtide.GroupID) bool) error {
+	f.mu.Lock()
+	var list []springtide.GroupID
+	for id := range f.groups {
+		if chosen(id) {
+			f.removing[id] = true
+			list = append(list, id)
+		}
+	}
+	f.mu.Unlock()
+	errs := make([]error, len(list))
+	var removals sync.WaitGroup
+	for i, id := range list {
+		removals.Go(func() { errs[i] = f.remove(ctx, id) })
+	}
+	removals.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Drain lets go of every instance of every environment; it returns when nothing
+// runs. What is wanted stays as it is in the store: it comes back when the
+// fleet is loaded again.
+func (f *Fleet) Drain(ctx context.Context) error {
+	f.mu.Lock()
+	list := make([]springtide.GroupID, 0, len(f.groups))
+	for id := range f.groups {
+		f.removing[id] = true // nothing scales it any more
+		list = append(list, id)
+	}
+	f.mu.Unlock()
+	errs := make(chan error, len(list))
+	for _, id := range list {
+		go func() { errs <- f.engine.Remove(ctx, id) }()
+	}
+	var first error
+	for range list {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

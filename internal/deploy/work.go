@@ -1,0 +1,130 @@
+package deploy
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// keepWork is how many deploys are remembered after they are over.
+const keepWork = 200
+
+// Work is one deploy, rollback or restart: how far it has come.
+type Work struct {
+	ID          string
+	Environment springtide.EnvironmentID
+	Release     int
+	// Step is "waiting", "building", or that of the rollout.
+	Step    string
+	Done    bool
+	Err     error
+	Started time.Time
+	// Build, Start and Switch are how long those parts took; Total is all of it.
+	Build, Start, Switch, Total time.Duration
+}
+
+// work is a Work under way. It is changed under the deployer's mu only.
+type work struct{ Work }
+
+// Work tells how far a deploy has come.
+func (d *Deployer) Work(id string) (Work, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.work[id]; w != nil {
+		return w.Work, nil
+	}
+	return Work{}, springtide.Errorf(springtide.NotFound, "deploy %q is not known", id).
+		WithHint("if the control plane was restarted while it was being built, deploy again; `tide releases` shows what there is")
+}
+
+// workID gives a rollout's ID for those who ask for its progress.
+func workID(rollout springtide.Rollout) string {
+	if rollout.Deploy != "" {
+		return rollout.Deploy
+	}
+	return fmt.Sprintf("%s-%d", rollout.Release.Environment.App, rollout.Generation)
+}
+
+// begin does the work in the background when it is the environment's turn.
+func (d *Deployer) begin(environment springtide.EnvironmentID, id string, do func(ctx context.Context, w *work) error) string {
+	if id == "" {
+		id = strings.ToLower(rand.Text()[:12])
+	}
+	w := &work{Work{ID: id, Environment: environment, Step: "waiting", Started: time.Now()}}
+	d.mu.Lock()
+	d.work[id] = w
+	d.past = append(d.past, id)
+	for len(d.past) > keepWork && d.work[d.past[0]].Done {
+		delete(d.work, d.past[0])
+		d.past = d.past[1:]
+	}
+	d.mu.Unlock()
+	d.busy.Go(func() {
+		leave, err := d.enter(d.ctx, environment)
+		if err == nil {
+			d.note(w, func(w *work) { w.Step = "building" })
+			err = do(d.ctx, w)
+			leave()
+		}
+		d.over(w, err)
+	})
+	return id
+}
+
+// over ends a work and tells how.
+func (d *Deployer) over(w *work, err error) {
+	if d.ctx.Err() != nil { // it goes on in the next control plane
+		return
+	}
+	if err != nil {
+		d.note(w, func(w *work) { w.Done, w.Err, w.Total = true, err, time.Since(w.Started) })
+		d.tell(w, "deploy.failed", err.Error())
+		if springtide.KindOf(err) == springtide.Internal {
+			d.Logger.Error("a deploy failed", "environment", w.Environment, "error", err)
+		}
+		return
+	}
+	d.note(w, func(w *work) { w.Done, w.Total = true, time.Since(w.Started) })
+	d.tell(w, "deploy.done", fmt.Sprintf("v%d serves %s", w.Release, w.Environment))
+}
+
+// note changes a work.
+func (d *Deployer) note(w *work, change func(w *work)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(w)
+}
+
+// tell publishes an event of a work.
+func (d *Deployer) tell(w *work, kind, message string) {
+	d.mu.Lock()
+	fields := map[string]string{"deploy": w.ID}
+	if w.Release != 0 {
+		fields["release"] = strconv.Itoa(w.Release)
+	}
+	d.mu.Unlock()
+	d.Events.Publish(springtide.Event{Time: time.Now(), Environment: w.Environment, Kind: kind, Message: message, Fields: fields})
+}
+
+func short(digest springtide.Digest) string {
+	text := strings.TrimPrefix(string(digest), "sha256:")
+	return text[:min(12, len(text))]
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// asFailure makes an error of kind Failed out of one that has no kind.
+func asFailure(err error, format string, args ...any) *springtide.Error {
+	if e, ok := errors.AsType[*springtide.Error](err); ok {
+		return e
+	}
+	failure := springtide.Errorf(springtide.Failed, "%s: %v", fmt.Sprintf(format, args...), err)
+	failure.Cause = err
+	return failure
+}

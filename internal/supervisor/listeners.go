@@ -1,0 +1,139 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/edge"
+)
+
+// Listener is a listening TCP socket with what it is for: "https" or "http".
+type Listener struct {
+	Name string
+	File *os.File
+}
+
+// address gives the address a listening socket is bound to.
+func (l Listener) address() (string, error) {
+	listener, err := net.FileListener(l.File)
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+// Listen opens a listening socket.
+func Listen(ctx context.Context, name, address string) (Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return Listener{}, listenError(name, address, err)
+	}
+	defer listener.Close() // the file is a duplicate
+	file, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		return Listener{}, err
+	}
+	return Listener{name, file}, nil
+}
+
+func listenError(name, address string, err error) error {
+	_, port, _ := net.SplitHostPort(address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return springtide.Errorf(springtide.Conflict, "cannot listen on %s: the port is in use", address).
+			WithHint("see who has it with `ss -ltnp sport = :%s`, or choose another with --%s", port, name)
+	case errors.Is(err, syscall.EACCES):
+		return springtide.Errorf(springtide.Denied, "cannot listen on %s: ports below 1024 need root", address).
+			WithHint("choose a higher port with --%s, or run as root", name)
+	default:
+		return springtide.Errorf(springtide.Invalid, "cannot listen on %s: %w", address, err).
+			WithHint("give --%s an address of this machine, such as 127.0.0.1:8443", name)
+	}
+}
+
+// reclaim takes listening sockets back from an edge that outlived its
+// supervisor, and gives its PID; 0 if there is none.
+func reclaim(ctx context.Context, runFolder string) (pid int, listeners []Listener, err error) {
+	paths, err := filepath.Glob(filepath.Join(runFolder, "edge-*.sock"))
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, path := range paths {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "edge-"), ".sock")
+		owner, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		asked, cancel := context.WithTimeout(ctx, 2*time.Second)
+		files, err := edge.Reclaim(asked, path)
+		cancel()
+		if err != nil || len(files) == 0 || pid != 0 {
+			if !running(owner) {
+				os.Remove(path)
+			}
+			for _, file := range files {
+				file.File.Close()
+			}
+			continue
+		}
+		pid = owner
+		for _, file := range files {
+			listeners = append(listeners, Listener{file.Name, file.File})
+		}
+	}
+	return pid, listeners, nil
+}
+
+// listen opens what is wanted, using what was reclaimed where the address is
+// the same and closing the rest of it.
+func listen(ctx context.Context, wanted []Address, reclaimed []Listener) (listeners []Listener, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(listeners)
+		}
+	}()
+	held := make(map[string]Listener)
+	for _, listener := range reclaimed {
+		address, err := listener.address()
+		if err != nil {
+			return nil, fmt.Errorf("reclaimed listener: %w", err)
+		}
+		held[listener.Name+" "+address] = listener
+	}
+	for _, want := range wanted {
+		resolved, err := net.ResolveTCPAddr("tcp", want.Address)
+		if err != nil {
+			return nil, listenError(want.Name, want.Address, err)
+		}
+		key := want.Name + " " + resolved.String()
+		listener, have := held[key]
+		delete(held, key)
+		if !have {
+			if listener, err = Listen(ctx, want.Name, want.Address); err != nil {
+				return nil, err
+			}
+		}
+		listeners = append(listeners, listener)
+	}
+	for _, listener := range held {
+		listener.File.Close()
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []Listener) {
+	for _, listener := range listeners {
+		listener.File.Close()
+	}
+}

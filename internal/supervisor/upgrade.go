@@ -1,0 +1,77 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stateVariable hands the children and sockets from one image of the
+// supervisor to the next: "lock=3 control=120 edge=121 https=4 http=5".
+const stateVariable = "TIDE_SUPERVISOR"
+
+// ours reports whether a variable is meant for the supervisor alone.
+func ours(pair string) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	return name == stateVariable || name == "NOTIFY_SOCKET" || name == "TIDE_OWNER"
+}
+
+// handover is what an image of the supervisor finds of the one before.
+type handover struct {
+	lock          *os.File
+	control, edge int
+	listeners     []Listener
+}
+
+// upgrade replaces this process's image by the binary on disk. Children,
+// sockets and the lock go over. It returns only if that was not possible.
+func (s *Supervisor) upgrade() error {
+	state := fmt.Sprintf("lock=%d control=%d edge=%d", s.lock.Fd(), s.control.pid, s.edge.pid)
+	files := []*os.File{s.lock}
+	for _, listener := range s.listeners {
+		state += fmt.Sprintf(" %s=%d", listener.Name, listener.File.Fd())
+		files = append(files, listener.File)
+	}
+	for _, file := range files {
+		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
+			return err
+		}
+	}
+	err := syscall.Exec(s.options.Executable, os.Args, append(os.Environ(), stateVariable+"="+state))
+	for _, file := range files {
+		unix.CloseOnExec(int(file.Fd()))
+	}
+	return fmt.Errorf("execute %s: %w", s.options.Executable, err)
+}
+
+// inherited reads what the image before handed over; nothing at a first start.
+func inherited(getenv func(string) string) (handover, error) {
+	var h handover
+	for _, pair := range strings.Fields(getenv(stateVariable)) {
+		name, text, _ := strings.Cut(pair, "=")
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return h, fmt.Errorf("%s: %q is not name=number", stateVariable, pair)
+		}
+		switch name {
+		case "lock":
+			h.lock = inheritedFile(number, "lock")
+		case "control":
+			h.control = number
+		case "edge":
+			h.edge = number
+		default:
+			h.listeners = append(h.listeners, Listener{name, inheritedFile(number, name)})
+		}
+	}
+	return h, os.Unsetenv(stateVariable)
+}
+
+func inheritedFile(descriptor int, name string) *os.File {
+	unix.CloseOnExec(descriptor)
+	return os.NewFile(uintptr(descriptor), name)
+}
