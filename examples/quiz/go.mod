@@ -1,0 +1,5 @@
+module example.com/quiz
+
+go 1.26.0
+
+require github.com/coder/websocket v1.8.15

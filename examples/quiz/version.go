@@ -1,0 +1,4 @@
+package main
+
+// Version is shown in the footer of every page and by /version.
+const Version = "1"
