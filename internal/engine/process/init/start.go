@@ -1,0 +1,153 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/springtide/springtide/internal/engine/process/order"
+)
+
+// Requests to prctl that package syscall does not name.
+const (
+	prSetChildSubreaper = 36
+	prSetNoNewPrivs     = 38
+	prCapAmbient        = 47
+	prCapAmbientClear   = 4
+)
+
+func prctl(option, argument uintptr) error {
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, option, argument, 0, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// becomeReaper makes orphans below this process its children. The first process
+// of a namespace is that anyway.
+func becomeReaper() error { return prctl(prSetChildSubreaper, 1) }
+
+// groups are the open control groups that the command is started in.
+type groups struct {
+	tasks  []int
+	folder int
+}
+
+func openGroups(asked order.Order) (groups, error) {
+	opened := groups{folder: -1}
+	for _, path := range asked.CgroupTasks {
+		fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return opened, err
+		}
+		opened.tasks = append(opened.tasks, fd)
+	}
+	if asked.CgroupFolder != "" {
+		fd, err := syscall.Open(asked.CgroupFolder, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return opened, err
+		}
+		opened.folder = fd
+	}
+	return opened, nil
+}
+
+// start starts the command as a session of its own, its output going to log.
+// The caller is locked to its thread: that thread alone enters the control
+// groups and gives up privileges, so the rest of the init stays outside of the
+// instance's limits.
+func start(asked order.Order, groups groups, log *output) (pid int, err error) {
+	input, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer syscall.Close(input)
+	outRead, outWrite, err := pipe()
+	if err != nil {
+		return 0, err
+	}
+	errRead, errWrite, err := pipe()
+	if err != nil {
+		return 0, err
+	}
+	for _, fd := range groups.tasks {
+		if _, err := syscall.Write(fd, []byte("0")); err != nil {
+			return 0, err
+		}
+		syscall.Close(fd)
+	}
+	if err := prctl(prSetNoNewPrivs, 1); err != nil {
+		return 0, err
+	}
+	_ = prctl(prCapAmbient, prCapAmbientClear) // Old kernels have none.
+	attributes := &syscall.SysProcAttr{Setsid: true}
+	if asked.SwitchUser {
+		attributes.Credential = &syscall.Credential{Uid: uint32(asked.UID), Gid: uint32(asked.GID)}
+	}
+	if groups.folder >= 0 {
+		attributes.UseCgroupFD, attributes.CgroupFD = true, groups.folder
+	}
+	pid, err = syscall.ForkExec("/bin/sh", []string{"sh", "-c", asked.Command}, &syscall.ProcAttr{
+		Dir: asked.Dir, Env: asked.Env, Sys: attributes,
+		Files: []uintptr{uintptr(input), uintptr(outWrite), uintptr(errWrite)},
+	})
+	syscall.Close(outWrite)
+	syscall.Close(errWrite)
+	if groups.folder >= 0 {
+		syscall.Close(groups.folder)
+	}
+	if err != nil {
+		return 0, err
+	}
+	log.collect(outRead, order.Stdout)
+	log.collect(errRead, order.Stderr)
+	return pid, nil
+}
+
+// pipe gives a pipe whose read end this program polls; the write end blocks, as
+// commands expect it.
+func pipe() (read *os.File, write int, err error) {
+	var ends [2]int
+	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+		return nil, 0, err
+	}
+	if err := syscall.SetNonblock(ends[0], true); err != nil {
+		return nil, 0, err
+	}
+	return os.NewFile(uintptr(ends[0]), "output"), ends[1], nil
+}
+
+// killRest kills every descendant that can be found. Those it cannot find yet
+// become children of this process when their parents are dead, so calling it
+// again after each reaped child leaves none.
+func killRest() {
+	if os.Getpid() == 1 {
+		_ = syscall.Kill(-1, syscall.SIGKILL) // All of the namespace but this process.
+		return
+	}
+	own := os.Getpid()
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && parent(pid) == own {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// parent gives the parent of a process; 0 if it is gone.
+func parent(pid int) int {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	// pid (name) state parent ...; the name may hold anything.
+	text := string(data)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	number, _ := strconv.Atoi(fields[1])
+	return number
+}

@@ -1,0 +1,82 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func TestAnHTTPProbeTakesAnyAnswerFrom200To399WithoutFollowingIt(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/ok":
+		case "/moved":
+			http.Redirect(w, r, "/broken", http.StatusFound)
+		case "/slow":
+			<-r.Context().Done()
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	target := Target{Address: server.Listener.Addr().String()}
+	for path, want := range map[string]string{
+		"/ok": "", "/moved": "",
+		"/broken": "GET /broken was answered with 503",
+		"/slow":   "GET /slow was not answered within 100ms",
+	} {
+		err := Probe(t.Context(), springtide.Health{Path: path, Timeout: 100 * time.Millisecond}, target)
+		if got := text(err); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestATCPProbeOnlyConnects(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := Target{Address: listener.Addr().String()}
+	if err := Probe(t.Context(), springtide.Health{TCP: true}, target); err != nil {
+		t.Error(err)
+	}
+	listener.Close()
+	err = Probe(t.Context(), springtide.Health{TCP: true}, target)
+	if want := "nothing listens on " + target.Address; text(err) != want {
+		t.Errorf("%q, want %q", text(err), want)
+	}
+}
+
+func TestACommandProbeRunsWhereTheInstanceRuns(t *testing.T) {
+	target := Target{Run: func(ctx context.Context, command string) error {
+		switch command {
+		case "good":
+			return nil
+		case "hang":
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return errors.New("exit status 1")
+	}}
+	for command, want := range map[string]string{"good": "", "bad": "exit status 1", "hang": "did not end within 50ms"} {
+		err := Probe(t.Context(), springtide.Health{Command: command, Timeout: 50 * time.Millisecond}, target)
+		if got := text(err); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", command, got, want)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
