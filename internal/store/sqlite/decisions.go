@@ -1,0 +1,55 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/store"
+)
+
+func scanDecision(row row) (springtide.Decision, error) {
+	var d springtide.Decision
+	err := row.Scan((*moment)(&d.Time), &d.Group.Environment.App, &d.Group.Environment.Name, &d.Group.Process,
+		&d.Group.Release, &d.Group.Generation, &d.From, &d.To, &d.Sentence, document{&d.Inputs})
+	return d, err
+}
+
+// AddDecision implements store.Decisions.
+func (s *Store) AddDecision(ctx context.Context, decision springtide.Decision) error {
+	group := decision.Group
+	id := group.Environment
+	return s.note(ctx, func(tx *sql.Tx) error {
+		if _, err := environment(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO decisions (time, app, environment, process, release, generation, replicas_from, replicas_to, sentence, inputs)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			moment(decision.Time), id.App, id.Name, group.Process, group.Release, group.Generation,
+			decision.From, decision.To, decision.Sentence, document{decision.Inputs})
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM decisions WHERE app = ?1 AND environment = ?2 AND id <=
+			(SELECT id FROM decisions WHERE app = ?1 AND environment = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)`,
+			id.App, id.Name, store.KeepDecisions)
+		return err
+	})
+}
+
+// Decisions implements store.Decisions.
+func (s *Store) Decisions(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, limit int) ([]springtide.Decision, error) {
+	return read(ctx, s, scanDecision, `
+		SELECT time, app, environment, process, release, generation, replicas_from, replicas_to, sentence, inputs
+		FROM decisions WHERE app = ?1 AND environment = ?2 AND (?3 = '' OR process = ?3) ORDER BY id DESC LIMIT ?4`,
+		id.App, id.Name, process, orAll(limit))
+}
+
+// orAll is the limit in SQL: a negative one means all.
+func orAll(limit int) int {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}

@@ -1,0 +1,140 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+const selectEnvironments = `
+	SELECT app, name, created, active, generation, stopped, config, scale,
+		(SELECT json_group_array(domain ORDER BY domain) FROM domains
+			WHERE domains.app = environments.app AND domains.environment = environments.name AND by_hand)
+	FROM environments `
+
+func scanEnvironment(row row) (springtide.Environment, error) {
+	var e springtide.Environment
+	err := row.Scan(&e.ID.App, &e.ID.Name, (*moment)(&e.Created), &e.Active, &e.Generation, &e.Stopped,
+		document{&e.Config}, document{&e.Scale}, document{&e.Domains})
+	return e, err
+}
+
+func noEnvironment(id springtide.EnvironmentID) error {
+	return springtide.Errorf(springtide.NotFound, "there is no environment %s", id)
+}
+
+// CreateEnvironment implements store.Environments.
+func (s *Store) CreateEnvironment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error) {
+	for _, name := range []string{string(id.App), string(id.Name)} {
+		if name == "" || strings.Contains(name, "/") {
+			return springtide.Environment{}, springtide.Errorf(springtide.Invalid, "%q cannot name an environment", id)
+		}
+	}
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO environments (app, name, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			id.App, id.Name, moment(time.Now()))
+		return err
+	})
+}
+
+// Environment implements store.Environments.
+func (s *Store) Environment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error) {
+	e, err := environment(ctx, s.readers, id)
+	return e, s.problem(ctx, err)
+}
+
+func environment(ctx context.Context, from querier, id springtide.EnvironmentID) (springtide.Environment, error) {
+	e, err := scanEnvironment(from.QueryRowContext(ctx, selectEnvironments+`WHERE app = ? AND name = ?`, id.App, id.Name))
+	return e, orMissing(err, noEnvironment(id))
+}
+
+// Environments implements store.Environments.
+func (s *Store) Environments(ctx context.Context) ([]springtide.Environment, error) {
+	return read(ctx, s, scanEnvironment, selectEnvironments+`ORDER BY app, name`)
+}
+
+// DestroyEnvironment implements store.Environments. What hangs on the
+// environment and its releases goes with them; the counters stay.
+func (s *Store) DestroyEnvironment(ctx context.Context, id springtide.EnvironmentID) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM groups WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM events WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
+			return err
+		}
+		return must(ctx, tx, noEnvironment(id), `DELETE FROM environments WHERE app = ? AND name = ?`, id.App, id.Name)
+	})
+}
+
+// SetConfig implements store.Environments.
+func (s *Store) SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (springtide.Environment, error) {
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		e, err := environment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		config := maps.Clone(e.Config)
+		if config == nil {
+			config = map[string]string{}
+		}
+		for _, name := range unset {
+			delete(config, name)
+		}
+		maps.Copy(config, set)
+		_, err = tx.ExecContext(ctx, `UPDATE environments SET config = ? WHERE app = ? AND name = ?`,
+			document{config}, id.App, id.Name)
+		return err
+	})
+}
+
+// SetScale implements store.Environments.
+func (s *Store) SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error) {
+	if scale != nil && (scale.Min < 0 || scale.Max < scale.Min) {
+		return springtide.Environment{}, springtide.Errorf(springtide.Invalid,
+			"%s cannot have %d to %d instances", process, scale.Min, scale.Max)
+	}
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		e, err := environment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		ranges := maps.Clone(e.Scale)
+		if ranges == nil {
+			ranges = map[springtide.ProcessName]springtide.ScaleRange{}
+		}
+		if delete(ranges, process); scale != nil {
+			ranges[process] = *scale
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE environments SET scale = ? WHERE app = ? AND name = ?`,
+			document{ranges}, id.App, id.Name)
+		return err
+	})
+}
+
+// SetStopped implements store.Environments.
+func (s *Store) SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error) {
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE environments SET stopped = ? WHERE app = ? AND name = ?`,
+			stopped, id.App, id.Name)
+		return err
+	})
+}
+
+// changeEnvironment makes a change and gives the environment as it is after it.
+func (s *Store) changeEnvironment(ctx context.Context, id springtide.EnvironmentID, change func(tx *sql.Tx) error) (springtide.Environment, error) {
+	var changed springtide.Environment
+	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+		if err := change(tx); err != nil {
+			return err
+		}
+		changed, err = environment(ctx, tx, id)
+		return err
+	})
+	return changed, err
+}

@@ -1,0 +1,140 @@
+// Package sqlite is the store of one machine: one SQLite database in WAL mode.
+//
+// Three kinds of connection share it:
+//
+//	truth   one connection, synchronous=FULL: a commit is on the disk when it returns
+//	notes   one connection, synchronous=NORMAL: decisions and events, whose last
+//	        ones a power cut may take, but which must not wait for the disk
+//	readers a few connections that cannot write, so that nobody waits for a writer
+//
+// The caches are small, because the platform's memory is: what is asked for
+// often is a few pages.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/durable"
+	"github.com/springtide/springtide/internal/store"
+)
+
+var _ store.Store = (*Store)(nil)
+
+const (
+	// busyTimeout is how long a statement waits for another process that has the
+	// database, such as a backup or a curious operator's shell.
+	busyTimeout = 5 * time.Second
+	// Sizes of the page caches, in KiB.
+	writerCache = 1024
+	readerCache = 256
+	// walLimit is what the write-ahead log is cut down to after a checkpoint, in bytes.
+	walLimit = 4 << 20
+	readers  = 2
+)
+
+// Store is a store.Store in one file.
+type Store struct {
+	path   string
+	logger *slog.Logger
+
+	truth   *sql.DB
+	notes   *sql.DB
+	readers *sql.DB
+	// writing is held (by a value in it) by whoever writes: SQLite lets one write
+	// at a time, and waiting here is fair and ends with the context.
+	writing chan struct{}
+
+	versions tableVersions
+	close    sync.Once
+}
+
+// Open opens the database at path, makes it if there is none, and brings its
+// tables up to date.
+func Open(ctx context.Context, path string, logger *slog.Logger) (*Store, error) {
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	s := &Store{path: path, logger: logger, writing: make(chan struct{}, 1)}
+	var err error
+	if s.truth, err = connect(path, "FULL", writerCache, 1); err != nil {
+		return nil, err
+	}
+	if err = s.migrate(ctx); err != nil {
+		return nil, errors.Join(s.problem(ctx, err), s.truth.Close())
+	}
+	if s.notes, err = connect(path, "NORMAL", readerCache, 1); err != nil {
+		return nil, errors.Join(err, s.truth.Close())
+	}
+	if s.readers, err = connect(path, "reading", readerCache, readers); err != nil {
+		return nil, errors.Join(err, s.notes.Close(), s.truth.Close())
+	}
+	return s, nil
+}
+
+// createFile makes the database's file before SQLite does, so that nobody else
+// can ever read it. The write-ahead log takes over its mode.
+func createFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return springtide.Errorf(springtide.Unavailable, "open the store: %w", err).
+			WithHint("the data folder must exist and be writable for this user")
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return durable.SyncFolder(filepath.Dir(path))
+}
+
+// connect makes a pool of at most limit connections. No connection is opened
+// before it is needed.
+func connect(path, synchronous string, cache, limit int) (*sql.DB, error) {
+	settings := []string{
+		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",
+		"journal_mode(WAL)",
+		"foreign_keys(ON)",
+		"cache_size(-" + strconv.Itoa(cache) + ")",
+		"mmap_size(0)",
+		"temp_store(MEMORY)",
+		"journal_size_limit(" + strconv.Itoa(walLimit) + ")",
+	}
+	lock := "immediate"
+	if synchronous == "reading" {
+		settings, lock = append(settings, "query_only(ON)"), "deferred"
+	} else {
+		settings = append(settings, "synchronous("+synchronous+")")
+	}
+	source := url.URL{
+		Scheme:   "file",
+		Opaque:   (&url.URL{Path: path}).EscapedPath(),
+		RawQuery: url.Values{"_pragma": settings, "_txlock": {lock}}.Encode(),
+	}
+	connector, err := sqlite.NewConnector(source.String())
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(limit)
+	db.SetMaxIdleConns(limit)
+	return db, nil
+}
+
+// Close ends all connections; the last one folds the write-ahead log into the
+// database. Closing again does nothing.
+func (s *Store) Close() (err error) {
+	s.close.Do(func() {
+		err = errors.Join(s.readers.Close(), s.notes.Close(), s.truth.Close())
+	})
+	return err
+}
