@@ -1,0 +1,186 @@
+package scale
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// loop is what [Scaler.Run] remembers from one pass to the next.
+type loop struct {
+	*Scaler
+	states map[springtide.GroupID]*state
+	// stale says that the targets are to be read again, not before retry.
+	stale bool
+	retry time.Time
+	// seconds is reused by every decision.
+	seconds []Second
+}
+
+// state is what is remembered of one target.
+type state struct {
+	target Target
+	spec   Spec
+	// since is from when on the group has been a target.
+	since           time.Time
+	lastOut, lastIn time.Time
+	// retry is when to try again what failed.
+	retry time.Time
+	// decided is when it was decided on last, due when to do so again although
+	// nothing is new; zero: never.
+	decided, due time.Time
+	// recorded is the last decision that was given to the recorder.
+	recorded       Reason
+	recordedTime   time.Time
+	recordedBefore bool
+}
+
+// pass decides on every group that has something to decide, and gives when the
+// next pass is due; zero: when something happens.
+func (l *loop) pass(ctx context.Context) time.Time {
+	now := time.Now()
+	if l.stale && !now.Before(l.retry) {
+		if err := l.load(ctx, now); err != nil && ctx.Err() == nil {
+			l.options.Logger.Warn("the groups to scale cannot be read", "error", err)
+			l.retry = now.Add(retryAfter)
+		}
+	}
+	var next time.Time
+	if l.stale {
+		next = l.retry
+	}
+	for _, st := range l.states {
+		if now.Before(st.retry) {
+			next = earlier(next, st.retry)
+			continue
+		}
+		if st.due.IsZero() || now.Before(st.due) {
+			if !l.meter.Changed(st.target.Group).After(st.decided) {
+				next = earlier(next, st.due)
+				continue
+			}
+		}
+		l.decide(ctx, now, st)
+		next = earlier(next, st.due)
+	}
+	return next
+}
+
+// load reads the targets and keeps what is remembered of those that are known.
+func (l *loop) load(ctx context.Context, now time.Time) error {
+	targets, err := l.options.Targets.Targets(ctx)
+	if err != nil {
+		return err
+	}
+	states := make(map[springtide.GroupID]*state, len(targets))
+	for _, target := range targets {
+		if target.Stopped {
+			continue
+		}
+		st, known := l.states[target.Group]
+		if !known {
+			st = &state{since: now}
+			l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
+		} else if target.Replicas > st.target.Replicas {
+			st.lastOut = now // somebody else's scale-out
+		}
+		st.target = target
+		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale}
+		st.due = now
+		states[target.Group] = st
+	}
+	l.states, l.stale = states, false
+	l.meter.Retain(now, func(id springtide.GroupID) bool { return states[id] != nil })
+	l.forget()
+	return nil
+}
+
+// forget drops the last decisions on groups that are no target any more.
+func (l *loop) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.last {
+		if l.states[id] == nil {
+			delete(l.last, id)
+		}
+	}
+}
+
+// decide makes one decision and carries it out.
+func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
+	observation, history := l.meter.View(now, st.target.Group, l.seconds[:0])
+	l.seconds = history.Seconds
+	observation.Replicas = st.target.Replicas
+	history.LastOut, history.LastIn = st.lastOut, st.lastIn
+	if st.since.After(history.Since) {
+		history.Since = st.since
+	}
+	verdict := Decide(now, st.spec, observation, history)
+	st.decided, st.due = now, verdict.Due
+	if !st.due.IsZero() {
+		st.due = later(st.due, now.Add(period))
+	}
+	if verdict.To != verdict.From && !l.apply(ctx, now, st, verdict) {
+		return
+	}
+	l.record(ctx, now, st, verdict)
+}
+
+// apply carries a change out; it tells whether that succeeded.
+func (l *loop) apply(ctx context.Context, now time.Time, st *state, verdict Verdict) bool {
+	ctx, cancel := context.WithTimeout(ctx, applyLimit)
+	defer cancel()
+	if err := l.options.Applier.SetReplicas(ctx, st.target.Group, verdict.To, verdict.Decision); err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			l.options.Logger.Warn("a group cannot be scaled", "group", st.target.Group.String(), "to", verdict.To, "error", err)
+		}
+		// It may have been changed by somebody else: read again what it is.
+		st.retry = time.Now().Add(retryAfter)
+		st.due = st.retry
+		l.stale, l.retry = true, st.retry
+		return false
+	}
+	st.target.Replicas = verdict.To
+	if verdict.To > verdict.From {
+		st.lastOut = now
+	} else {
+		st.lastIn = now
+	}
+	return true
+}
+
+// record keeps the decision for [Scaler.Last], and gives it to the recorder if
+// it says something new.
+func (l *loop) record(ctx context.Context, now time.Time, st *state, verdict Verdict) {
+	l.mu.Lock()
+	l.last[st.target.Group] = verdict.Decision
+	l.mu.Unlock()
+	if verdict.To == verdict.From && st.recordedBefore &&
+		(verdict.Reason == st.recorded || now.Sub(st.recordedTime) < recordEvery) {
+		return
+	}
+	if err := l.options.Recorder.RecordDecision(ctx, verdict.Decision); err != nil {
+		if ctx.Err() == nil {
+			l.options.Logger.Warn("a decision cannot be recorded", "group", st.target.Group.String(), "error", err)
+		}
+		return
+	}
+	st.recorded, st.recordedTime, st.recordedBefore = verdict.Reason, now, true
+}
+
+// earlier gives the earlier of two times, where zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

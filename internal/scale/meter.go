@@ -1,0 +1,345 @@
+package scale
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+const (
+	// edgeLost is for how long an edge counts that does not report.
+	edgeLost = 10 * time.Second
+	// serviceMemory is how fast the mean service time forgets.
+	serviceMemory = 10 * time.Second
+	// serviceRest is what the past is worth at least, in requests, however long
+	// ago: a quiet night forgets nothing.
+	serviceRest = 1e-3
+	// keptSeconds covers the longest window that is not asked for, the mean at
+	// its beginning, and the seconds that tell noise.
+	keptSeconds = int((longestStable + needMean) / time.Second)
+)
+
+// Meter folds what edges and the engine report into what [Decide] needs to know
+// of each group. It is told the time, and keeps nothing over a restart.
+type Meter struct {
+	mu     sync.Mutex
+	epoch  time.Time // second 0 began then
+	groups map[springtide.GroupID]*groupMeter
+	edges  map[string]time.Time // when each reported last
+	// sighted is since when at least one edge has reported without a gap.
+	sighted  time.Time
+	capacity string
+}
+
+// NewMeter gives a meter that has seen nothing.
+func NewMeter() *Meter {
+	return &Meter{
+		groups: make(map[springtide.GroupID]*groupMeter),
+		edges:  make(map[string]time.Time),
+	}
+}
+
+// groupMeter is what is known of one group.
+type groupMeter struct {
+	seconds ring
+	live    liveRing
+	total   Totals
+	gauges  map[string]gauge // by edge
+
+	// service and completed are sums that decay; their quotient is the mean.
+	service, completed float64
+	decayed            time.Time
+
+	starts    coldStarts
+	timed     map[springtide.InstanceID]bool // whose start was learnt
+	instances []springtide.Instance
+
+	lastDemand time.Time
+	changed    time.Time // when anything about it was last new
+}
+
+// gauge is what one edge last said is under way.
+type gauge struct{ held, busy, streams int }
+
+func (g gauge) open() int { return g.held + g.busy + g.streams }
+
+// Report takes in what an edge saw until now. It tells whether any group's
+// demand is new, and whether any request is held.
+func (m *Meter) Report(now time.Time, report springtide.EdgeReport) (news, held bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropLostEdges(now)
+	if len(m.edges) == 0 {
+		m.sighted = now
+	}
+	m.edges[report.Edge] = now
+	for i := range report.Demand {
+		d := &report.Demand[i]
+		g := m.group(now, d.Group)
+		if g.report(now, m.since(now), report.Edge, d) {
+			news = true
+		}
+		held = held || d.Held > 0
+	}
+	return news, held
+}
+
+// Observe takes in what the engine sees now. It tells whether it is new to any
+// group how its instances are.
+func (m *Meter) Observe(now time.Time, snapshot springtide.Snapshot) (news bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	full := (m.capacity == "") != (snapshot.Capacity == "")
+	m.capacity = snapshot.Capacity
+	seen := make(map[springtide.GroupID]bool)
+	for rest := snapshot.Instances; len(rest) > 0; {
+		id, n := rest[0].Group, 1
+		for n < len(rest) && rest[n].Group == id {
+			n++
+		}
+		seen[id] = true
+		if m.group(now, id).observe(now, rest[:n:n]) {
+			news = true
+		}
+		rest = rest[n:]
+	}
+	for id, g := range m.groups {
+		if !seen[id] && g.observe(now, nil) || full {
+			g.changed = now
+			news = true
+		}
+	}
+	return news
+}
+
+// Keep makes the meter remember the demand of a group for as long as a window
+// of that length needs.
+func (m *Meter) Keep(now time.Time, id springtide.GroupID, window time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := int((min(window, longestWindow) + needMean) / time.Second)
+	m.group(now, id).seconds.grow(max(n, keptSeconds))
+}
+
+// Retain forgets the groups that are not to be kept and of which nothing runs
+// and nothing was new for ten minutes.
+func (m *Meter) Retain(now time.Time, keep func(springtide.GroupID) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, g := range m.groups {
+		if !keep(id) && len(g.instances) == 0 && now.Sub(g.changed) > 10*time.Minute {
+			delete(m.groups, id)
+		}
+	}
+}
+
+// Changed gives when anything about the group was last new.
+func (m *Meter) Changed(id springtide.GroupID) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g, ok := m.groups[id]; ok {
+		return g.changed
+	}
+	return time.Time{}
+}
+
+// View gives what is known of a group, but for what only its scaler knows:
+// Replicas, LastOut and LastIn. The seconds are appended to the given slice.
+func (m *Meter) View(now time.Time, id springtide.GroupID, seconds []Second) (Observation, History) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropLostEdges(now)
+	g := m.group(now, id)
+	sum := g.sum()
+	if sum.open() > 0 {
+		g.lastDemand = now
+	}
+	second, elapsed := m.second(now)
+	o := Observation{
+		Instances: g.instances, Capacity: m.capacity, Edges: len(m.edges),
+		Held: sum.held, Busy: sum.busy, Streams: sum.streams,
+	}
+	h := History{
+		Since: m.sighted, Elapsed: elapsed,
+		Service: g.meanService(), ColdStart: g.starts.p90, SlowStart: g.starts.p99,
+		LastDemand: g.lastDemand,
+	}
+	h.Seconds, h.Current = g.seconds.until(second, seconds)
+	return o, h
+}
+
+// Live gives how a group is doing.
+func (m *Meter) Live(now time.Time, id springtide.GroupID) Live {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropLostEdges(now)
+	g, ok := m.groups[id]
+	if !ok {
+		return Live{}
+	}
+	second, _ := m.second(now)
+	sum := g.sum()
+	return Live{
+		Second: g.live.figures(second, 1), TenSeconds: g.live.figures(second, liveSeconds-1),
+		Held: sum.held, Busy: sum.busy, Streams: sum.streams, Total: g.total,
+	}
+}
+
+// group gives the meter of a group; a new one inherits from another
+// release of the same process.
+func (m *Meter) group(now time.Time, id springtide.GroupID) *groupMeter {
+	if g, ok := m.groups[id]; ok {
+		return g
+	}
+	if m.epoch.IsZero() {
+		// A report may be of a while ago.
+		m.epoch = now.Add(-longestWindow)
+	}
+	g := &groupMeter{
+		gauges: make(map[string]gauge), timed: make(map[springtide.InstanceID]bool),
+		decayed: now, changed: now,
+	}
+	g.seconds.grow(keptSeconds)
+	var starts *coldStarts
+	if p := m.predecessor(id); p != nil {
+		starts = &p.starts
+		if p.completed > 0 { // worth one request: the first of its own outweigh it
+			g.service, g.completed = p.service/p.completed, 1
+		}
+	}
+	g.starts = newColdStarts(starts)
+	m.groups[id] = g
+	return g
+}
+
+// predecessor gives the other group of the same process that had demand last;
+// nil if there is none.
+func (m *Meter) predecessor(id springtide.GroupID) *groupMeter {
+	var last *groupMeter
+	var lastID springtide.GroupID
+	for other, g := range m.groups {
+		if other.Environment != id.Environment || other.Process != id.Process {
+			continue
+		}
+		if last == nil || cmp.Or(g.lastDemand.Compare(last.lastDemand),
+			cmp.Compare(other.Release, lastID.Release), cmp.Compare(other.Generation, lastID.Generation)) > 0 {
+			last, lastID = g, other
+		}
+	}
+	return last
+}
+
+// since is how long ago second 0 began.
+func (m *Meter) since(now time.Time) time.Duration { return max(now.Sub(m.epoch), 0) }
+
+// second gives the number of the second that goes on, and how much of it is over.
+func (m *Meter) second(now time.Time) (int64, time.Duration) {
+	since := m.since(now)
+	return int64(since / time.Second), since % time.Second
+}
+
+func (m *Meter) dropLostEdges(now time.Time) {
+	for edge, last := range m.edges {
+		if now.Sub(last) <= edgeLost {
+			continue
+		}
+		delete(m.edges, edge)
+		for _, g := range m.groups {
+			if _, ok := g.gauges[edge]; ok {
+				delete(g.gauges, edge)
+				g.changed = now
+			}
+		}
+	}
+	if len(m.edges) == 0 {
+		m.sighted = now
+	}
+}
+
+// report takes in one edge's demand; it tells whether there was any.
+func (g *groupMeter) report(now time.Time, since time.Duration, edge string, d *springtide.Demand) bool {
+	before := g.gauges[edge]
+	after := gauge{max(d.Held, 0), max(d.Busy, 0), max(d.Streams, 0)}
+	if after == (gauge{}) {
+		delete(g.gauges, edge)
+	} else {
+		g.gauges[edge] = after
+	}
+	if d.Arrived > 0 || before.open() > 0 || after.open() > 0 {
+		g.lastDemand = now
+	}
+	if d.Completed > 0 && d.Service > 0 {
+		g.decay(now)
+		g.service += d.Service.Seconds()
+		g.completed += float64(d.Completed)
+	}
+	if d.Arrived > 0 || d.BusyTime > 0 {
+		g.seconds.spread(since, d.Interval, float64(max(d.Arrived, 0)), max(d.BusyTime, 0).Seconds())
+	}
+	news := d.Arrived != 0 || d.Completed != 0 || d.Refused != 0 || before != after
+	if news {
+		g.live.add(int64(since/time.Second), d)
+		g.total.add(d)
+		g.changed = now
+	}
+	return news
+}
+
+// observe takes in how the group's instances are; it tells whether that is new.
+func (g *groupMeter) observe(now time.Time, instances []springtide.Instance) bool {
+	same := slices.EqualFunc(g.instances, instances, func(a, b springtide.Instance) bool {
+		return a.ID == b.ID && a.State == b.State && a.CrashLoop == b.CrashLoop && a.Ready.Equal(b.Ready)
+	})
+	g.instances = instances
+	if same {
+		return false
+	}
+	g.changed = now
+	here := make(map[springtide.InstanceID]bool, len(instances))
+	for i := range instances {
+		instance := &instances[i]
+		// A start that failed before says nothing of how long one takes.
+		if instance.State == springtide.InstanceReady && instance.Restarts == 0 && !g.timed[instance.ID] {
+			if took := instance.Ready.Sub(instance.Ordered); took > 0 && !instance.Ordered.IsZero() {
+				g.starts.add(took)
+			}
+		}
+		if !instance.Ready.IsZero() {
+			here[instance.ID] = true
+		}
+	}
+	g.timed = here
+	return true
+}
+
+// decay lets the service times of the past count less.
+func (g *groupMeter) decay(now time.Time) {
+	keep := math.Exp(-max(now.Sub(g.decayed), 0).Seconds() / serviceMemory.Seconds())
+	g.decayed = now
+	if g.completed > 0 {
+		keep = min(max(keep, serviceRest/g.completed), 1)
+	}
+	g.service *= keep
+	g.completed *= keep
+}
+
+func (g *groupMeter) meanService() time.Duration {
+	if g.completed <= 0 {
+		return 0
+	}
+	return time.Duration(g.service / g.completed * float64(time.Second))
+}
+
+func (g *groupMeter) sum() gauge {
+	var sum gauge
+	for _, of := range g.gauges {
+		sum.held += of.held
+		sum.busy += of.busy
+		sum.streams += of.streams
+	}
+	return sum
+}

@@ -1,0 +1,178 @@
+package scale
+
+import (
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// Observation is what is seen of a group now.
+type Observation struct {
+	// Replicas is how many instances it is told to have.
+	Replicas int
+	// Instances are those the engine sees of the group.
+	Instances []springtide.Instance
+	// Held, Busy and Streams are sums over all edges.
+	Held, Busy, Streams int
+	// Edges is how many edges report. With none, nothing is known of the demand.
+	Edges int
+	// Capacity says why no further instance can be started; empty if one can.
+	Capacity string
+}
+
+// open is how much is under way.
+func (o Observation) open() int { return o.Held + o.Busy + o.Streams }
+
+// History is what was seen of a group before.
+type History struct {
+	// Since is from when on its demand has been watched without a gap.
+	Since time.Time
+	// Seconds are whole seconds, the oldest first; Current is the one that has
+	// only lasted for Elapsed.
+	Seconds []Second
+	Current Second
+	Elapsed time.Duration
+	// Service is the mean time a request takes, waiting excluded; 0: not known yet.
+	Service time.Duration
+	// ColdStart is the 90th percentile of the times from an order to readiness,
+	// SlowStart the 99th.
+	ColdStart, SlowStart time.Duration
+	// LastDemand is when anything was last under way; zero: not since Since.
+	LastDemand time.Time
+	// LastOut and LastIn are when instances were last added and taken away.
+	LastOut, LastIn time.Time
+}
+
+// Second is the demand of one second.
+type Second struct {
+	// Arrived counts requests.
+	Arrived float32
+	// Busy is the mean number of requests being served.
+	Busy float32
+}
+
+// The part of the history that says how noisy the arrivals are: the newest
+// seconds are left out so that a rise is not taken for noise.
+const (
+	noiseWindow  = 120
+	noiseExclude = 8
+)
+
+// rates gives the arrivals per second, over the last 6 s and over the last one.
+// The oldest second of each counts for the part of it that is within.
+func (h History) rates() (six, one float64) {
+	within := 1 - min(h.Elapsed.Seconds(), 1)
+	arrived := func(ago int) float64 {
+		if ago > len(h.Seconds) {
+			return 0
+		}
+		return float64(h.Seconds[len(h.Seconds)-ago].Arrived)
+	}
+	current := float64(h.Current.Arrived)
+	one = current + within*arrived(1)
+	six = current + within*arrived(6)
+	for ago := 1; ago < 6; ago++ {
+		six += arrived(ago)
+	}
+	return six / 6, one
+}
+
+// noise is how much the arrivals scatter from one second to the next: 1 for
+// independent ones (Poisson), more if they come in clumps, never less than 1.
+// For two counts of a steady rate, the expectation of (a-b)² is a+b if they are
+// independent, whatever the rate, so each pair is one estimate. The two largest
+// are left out: a step is one such pair and a spike two, and neither is noise.
+func (h History) noise() float64 {
+	const prior = 10 // so many pairs of the independent kind are taken for granted
+	sum, count, first, second := 0.0, 0, 0.0, 0.0
+	end := len(h.Seconds) - noiseExclude
+	for i := max(1, end-noiseWindow); i < end; i++ {
+		a, b := float64(h.Seconds[i-1].Arrived), float64(h.Seconds[i].Arrived)
+		if a+b == 0 {
+			continue
+		}
+		pair := (a - b) * (a - b) / (a + b)
+		sum += pair
+		count++
+		if pair > first {
+			first, second = pair, first
+		} else if pair > second {
+			second = pair
+		}
+	}
+	if count < 2 {
+		return 1
+	}
+	return max(1, (prior+sum-first-second)/float64(prior+count-2))
+}
+
+// peaks gives the highest means, over a span each, of arrivals and of requests
+// being served, among all spans that ended within the window.
+func (h History) peaks(window, span time.Duration) (arrived, busy float64) {
+	width := max(int(span/time.Second), 1)
+	n := len(h.Seconds)
+	first := max(n-int(window/time.Second), 0) // the first span ends with this second
+	var arrivals, slots float64
+	for i := max(first-width+1, 0); i < n; i++ {
+		arrivals += float64(h.Seconds[i].Arrived)
+		slots += float64(h.Seconds[i].Busy)
+		if begin := i - width; begin >= max(first-width+1, 0) {
+			arrivals -= float64(h.Seconds[begin].Arrived)
+			slots -= float64(h.Seconds[begin].Busy)
+		}
+		if i >= first {
+			covered := float64(min(width, i+1))
+			arrived = max(arrived, arrivals/covered)
+			busy = max(busy, slots/covered)
+		}
+	}
+	return arrived, busy
+}
+
+// fleet counts a group's instances by what can be expected of them.
+type fleet struct {
+	ready  int // get requests
+	mature int // of them: have lived for the minimum lifetime
+	coming int // are starting, and not late
+	failed int // crash, or should have been ready by now
+}
+
+// fleet sorts the instances. One that starts counts as coming for as long as
+// 99 of 100 starts took, and for 10 s at least; one that crashed, until it is
+// known to do so again and again.
+func (o Observation) fleet(now time.Time, slowStart, lifetime time.Duration) fleet {
+	var f fleet
+	patience := max(slowStart, 10*time.Second)
+	for i := range o.Instances {
+		instance := &o.Instances[i]
+		switch instance.State {
+		case springtide.InstanceReady:
+			f.ready++
+			if now.Sub(instance.Ready) >= lifetime {
+				f.mature++
+			}
+		case springtide.InstanceStarting:
+			began := instance.Ordered
+			if instance.Started.After(began) {
+				began = instance.Started
+			}
+			if instance.CrashLoop || now.Sub(began) > patience {
+				f.failed++
+			} else {
+				f.coming++
+			}
+		case springtide.InstanceCrashed:
+			if instance.CrashLoop {
+				f.failed++
+			} else {
+				f.coming++
+			}
+		case springtide.InstanceUnhealthy:
+			f.failed++
+		case springtide.InstanceRetiring, springtide.InstanceStopping:
+		}
+	}
+	// What is ordered and not seen yet is coming too.
+	f.coming += max(o.Replicas-f.ready-f.coming-f.failed, 0)
+	return f
+}

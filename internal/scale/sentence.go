@@ -1,0 +1,102 @@
+package scale
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// change begins the sentence of a decision that changes something.
+func (c *decider) change(to int, format string, args ...any) string {
+	return sprintf("%d to %d: ", c.from, to) + sprintf(format, args...) + c.note(to)
+}
+
+// stay is the sentence of a decision that changes nothing.
+func (c *decider) stay(format string, args ...any) string {
+	return sprintf("stays at %d: ", c.from) + sprintf(format, args...) + c.note(c.from)
+}
+
+// note adds what a reader should know besides.
+func (c *decider) note(to int) string {
+	switch {
+	case to > c.from && c.o.Capacity != "":
+		return "; capacity: " + c.o.Capacity
+	case to > 0 && c.fleet.failed > 0 && c.fleet.ready > 0:
+		return sprintf("; %d of %d do not become ready", c.fleet.failed, c.fleet.ready+c.fleet.coming+c.fleet.failed)
+	}
+	return ""
+}
+
+// why spells out the demand; its numbers recompute to the need.
+func (c *decider) why() string {
+	d := c.demand
+	var b strings.Builder
+	switch {
+	case d.slots <= 0:
+		fmt.Fprintf(&b, "%d held", d.held)
+		return b.String()
+	case !d.known:
+		fmt.Fprintf(&b, "%d being served and %d held, none answered yet", d.serving, d.held)
+	default:
+		fmt.Fprintf(&b, "%s req/s x %s = %s busy slots, ", number(d.rate), spell(d.service), number(d.busy))
+		if d.held == 0 {
+			b.WriteString("0 held, ")
+		} else {
+			fmt.Fprintf(&b, "%d held x %s / 2 s = %s more, ", d.held, spell(d.service), number(d.heldNeed))
+		}
+		fmt.Fprintf(&b, "%s slots of head-room", number(d.headroom))
+		if instances(d.busy+d.heldNeed+d.headroom, d.slots) < d.need {
+			fmt.Fprintf(&b, ", but %d being served", d.serving)
+		}
+	}
+	fmt.Fprintf(&b, ", %d slots each", d.slots)
+	return b.String()
+}
+
+// inputs names the numbers of the decision.
+func (c *decider) inputs() map[string]float64 {
+	d := c.demand
+	return map[string]float64{
+		"rate":               d.rate,
+		"service_seconds":    d.service.Seconds(),
+		"busy_slots":         d.busy,
+		"held":               float64(d.held),
+		"held_slots":         d.heldNeed,
+		"headroom_slots":     d.headroom,
+		"being_served":       float64(d.serving),
+		"streams":            float64(c.o.Streams),
+		"slots_each":         float64(d.slots),
+		"noise":              d.noise,
+		"need":               float64(d.need),
+		"stable_need":        c.stable,
+		"step":               float64(c.step),
+		"minimum":            float64(c.lowest),
+		"maximum":            float64(c.highest),
+		"ready":              float64(c.fleet.ready),
+		"coming":             float64(c.fleet.coming),
+		"failed":             float64(c.fleet.failed),
+		"mature":             float64(c.fleet.mature),
+		"edges":              float64(c.o.Edges),
+		"cold_start_seconds": c.h.ColdStart.Seconds(),
+	}
+}
+
+func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+// number writes a number without needless zeros.
+func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+// spell writes a duration: "200 ms", "1.25 s", "5m0s" from a minute on.
+func spell(d time.Duration) string {
+	switch {
+	case d >= time.Minute:
+		return d.String()
+	case d >= time.Second:
+		return number(math.Round(d.Seconds()*1e3)/1e3) + " s"
+	case d >= time.Millisecond:
+		return number(math.Round(float64(d)/1e3)/1e3) + " ms"
+	}
+	return number(float64(d)/1e3) + " us"
+}

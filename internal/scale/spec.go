@@ -1,0 +1,76 @@
+package scale
+
+import (
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// Spec is what is wanted of a group, apart from how many instances it has.
+type Spec struct {
+	Group springtide.GroupID
+	// Requests says that the group is given requests. Without, nothing is known
+	// of its demand and only its range counts.
+	Requests bool
+	// Scale holds the limits after the overrides of `tide scale`.
+	Scale springtide.Scale
+}
+
+// The windows of the law, where the spec does not say otherwise.
+const (
+	shortestStable = 90 * time.Second
+	longestStable  = 180 * time.Second
+	needMean       = 30 * time.Second
+	stepInterval   = 5 * time.Second
+	afterScaleOut  = 90 * time.Second
+	lifetime       = 120 * time.Second
+
+	// longestWindow bounds what is remembered: a longer StableFor counts as this.
+	longestWindow = time.Hour
+)
+
+// windows are the times over which a group is watched before it shrinks.
+type windows struct {
+	stable   time.Duration // the need must have been lower for so long,
+	mean     time.Duration // each value of it a mean over this
+	step     time.Duration // between one scale-in and the next
+	afterOut time.Duration // between a scale-out and a scale-in
+	lifetime time.Duration // from an instance's readiness to its end, at least
+	idle     time.Duration // without any demand, before the last instance stops
+}
+
+// windows gives the windows for a cold start. A StableFor under 90 s shrinks all
+// of them in proportion.
+func (s Spec) windows(coldStart time.Duration) windows {
+	w := windows{
+		stable:   min(max(10*coldStart, shortestStable), longestStable),
+		mean:     needMean,
+		step:     stepInterval,
+		afterOut: afterScaleOut,
+		lifetime: lifetime,
+		idle:     max(s.Scale.Idle, 10*coldStart),
+	}
+	stable := s.Scale.StableFor
+	if stable <= 0 {
+		return w
+	}
+	w.stable = min(stable, longestWindow)
+	w.idle = max(s.Scale.Idle, min(10*coldStart, w.stable))
+	if stable < shortestStable {
+		shrink := func(d time.Duration) time.Duration {
+			return time.Duration(float64(d) * float64(stable) / float64(shortestStable)).Round(time.Millisecond)
+		}
+		w.mean = max(shrink(needMean), time.Second)
+		w.step = shrink(stepInterval)
+		w.afterOut = stable
+		w.lifetime = shrink(lifetime)
+	}
+	return w
+}
+
+// limits gives the range, made consistent: a maximum below the minimum is the
+// minimum.
+func (s Spec) limits() (lowest, highest int) {
+	lowest = max(s.Scale.Min, 0)
+	return lowest, max(s.Scale.Max, lowest)
+}
