@@ -86,8 +86,12 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return &with
 }
 
-// KindOf gives the kind of an error, [Internal] if it has none.
+// KindOf gives the kind of an error, [Internal] if it has none, and nothing
+// if there is no error.
 func KindOf(err error) ErrorKind {
+	if err == nil {
+		return ""
+	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}

@@ -48,7 +48,7 @@ func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout
 			failure = asFailure(stepErr, "v%d of %s", rollout.Release.Number, w.Environment)
 			rollout.Step, rollout.Reason = springtide.RolloutUndoing, failure.Message
 		}
-		if err := d.record(ctx, rollout); err != nil {
+		if err := d.recordUntilDone(ctx, rollout); err != nil {
 			return err
 		}
 	}
@@ -61,6 +61,23 @@ func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout
 		return failure
 	}
 	return d.clean(ctx, release.App.KeepReleases, w.Environment)
+}
+
+// recordUntilDone waits out a store that is unavailable: a full disk, say. The
+// old release has the traffic meanwhile.
+func (d *Deployer) recordUntilDone(ctx context.Context, rollout springtide.Rollout) error {
+	for {
+		err := d.record(ctx, rollout)
+		if springtide.KindOf(err) != springtide.Unavailable {
+			return err
+		}
+		d.Logger.Error("a rollout waits for the store", "release", rollout.Release, "step", rollout.Step, "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // record makes a step durable before it is taken.

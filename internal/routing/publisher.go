@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,12 +16,6 @@ import (
 // edgeLostAfter is how long an edge whose connection broke is still believed
 // to serve by the last table it acknowledged.
 const edgeLostAfter = 2 * time.Second
-
-// Routes says what should be routed where. Implemented by deploy.Fleet.
-type Routes interface {
-	// Routes gives the wanted routes, without their backends.
-	Routes(ctx context.Context) ([]springtide.Route, error)
-}
 
 // Versions numbers the tables. Implemented by the store.
 type Versions interface {
@@ -34,7 +30,9 @@ type Certificates interface {
 
 // Options configure a Publisher. All fields but TicketKeys and Report are needed.
 type Options struct {
-	Routes       Routes
+	// Routes gives the wanted routes, without their backends. It is a function
+	// because those who know them need the engine, which needs the publisher.
+	Routes       func(ctx context.Context) ([]springtide.Route, error)
 	Versions     Versions
 	Certificates Certificates
 	// TicketKeys gives the keys for TLS session tickets, the newest first.
@@ -136,7 +134,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 func (p *Publisher) publish(ctx context.Context) error {
 	p.making.Lock()
 	defer p.making.Unlock()
-	routes, err := p.options.Routes.Routes(ctx)
+	routes, err := p.options.Routes(ctx)
 	if err != nil {
 		return err
 	}
@@ -228,15 +226,24 @@ func (p *Publisher) Version() int64 {
 	return p.table.Version
 }
 
-// Edges gives how many edges are connected and take new connections.
-func (p *Publisher) Edges() int {
+// Edge is what is known of an edge that is connected.
+type Edge struct {
+	Name string
+	// Acknowledged is the version of the table it has in force.
+	Acknowledged int64
+	// Leaving says that it takes no new connections.
+	Leaving bool
+}
+
+// Edges lists the edges that are connected, in order of their names.
+func (p *Publisher) Edges() []Edge {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
-	for _, e := range p.edges {
-		if e.connections > 0 && !e.leaving {
-			n++
+	var list []Edge
+	for _, name := range slices.Sorted(maps.Keys(p.edges)) {
+		if e := p.edges[name]; e.connections > 0 {
+			list = append(list, Edge{name, e.acknowledged, e.leaving})
 		}
 	}
-	return n
+	return list
 }

@@ -55,7 +55,7 @@ func (w *world) activate(generation int) {
 func start(t *testing.T) (*Publisher, *world, string) {
 	t.Helper()
 	w := &world{active: 1}
-	p := New(Options{Routes: w, Versions: w, Certificates: w, Logger: slog.New(slog.DiscardHandler)})
+	p := New(Options{Routes: w.Routes, Versions: w, Certificates: w, Logger: slog.New(slog.DiscardHandler)})
 	path := filepath.Join(t.TempDir(), "feed.sock")
 	listener, err := socket.Listen(path)
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 )
 
 const selectRollouts = `
-	SELECT app, environment, release, generation, step, previous, reason, started, updated, switched
+	SELECT app, environment, release, generation, step, previous, deploy, reason, started, updated, switched
 	FROM rollouts `
 
 func scanRollout(row row) (springtide.Rollout, error) {
 	var r springtide.Rollout
 	err := row.Scan(&r.Release.Environment.App, &r.Release.Environment.Name, &r.Release.Number, &r.Generation, &r.Step,
-		document{&r.Previous}, &r.Reason, (*moment)(&r.Started), (*moment)(&r.Updated), (*moment)(&r.Switched))
+		document{&r.Previous}, &r.Deploy, &r.Reason, (*moment)(&r.Started), (*moment)(&r.Updated), (*moment)(&r.Switched))
 	return r, err
 }
 
@@ -42,10 +42,10 @@ func (s *Store) BeginRollout(ctx context.Context, rollout springtide.Rollout) (s
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO rollouts (app, environment, generation, release, step, previous, reason, started, updated, switched)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			INSERT INTO rollouts (app, environment, generation, release, step, previous, deploy, reason, started, updated, switched)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			id.App, id.Name, rollout.Generation, rollout.Release.Number, rollout.Step, document{rollout.Previous},
-			rollout.Reason, moment(rollout.Started), moment(rollout.Updated), moment(rollout.Switched))
+			rollout.Deploy, rollout.Reason, moment(rollout.Started), moment(rollout.Updated), moment(rollout.Switched))
 		if err != nil {
 			return err
 		}

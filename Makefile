@@ -1,0 +1,52 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+INIT    := internal/engine/process/embedded/tide-init
+SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
+
+.PHONY: help build init setup demo test check fuzz bench-deploy bench-idle clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+build: bin/tide ## the binary, bin/tide
+
+init: $(INIT) ## the init program that is embedded in the binary
+
+$(INIT): $(wildcard internal/engine/process/init/*.go) go.mod
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./internal/engine/process/init
+
+bin/tide: $(INIT) $(SOURCES)
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tide
+
+setup: ## installs what the demo and the tests need (Debian, as root)
+	@./deploy/setup.sh
+
+demo: setup build ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
+	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
+
+test: setup build ## all tests: unit, conformance, end to end
+	go vet ./...
+	go test -race -shuffle=on -timeout 30m ./...
+	cd examples/quiz && go vet ./... && go test -race ./...
+
+check: test ## the tests, and the linters
+	go mod tidy -diff
+	go -C tools tool golangci-lint run --path-prefix= ../...
+
+fuzz: ## every fuzz target for 20 seconds
+	@for package in $$(grep -rl --include=*_test.go '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' $$package | awk '{print $$2}'); do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s ./$$package; done; done
+
+bench-deploy: build ## failed requests per deploy, and milliseconds beyond build and app start
+	go run ./bench/deploy -tide bin/tide -app examples/quiz $(BENCH)
+
+bench-idle: build ## memory and CPU of the idle platform with 1, 10 and 100 apps
+	go run ./bench/idle -tide bin/tide $(BENCH)
+
+clean: ## removes what was built
+	rm -rf bin $(INIT)
