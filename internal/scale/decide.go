@@ -80,7 +80,7 @@ func (c *decider) decide() (Reason, int, string) {
 		return ReasonMinimum, c.lowest, c.change(c.lowest, "the minimum is %d", c.lowest)
 	case !c.spec.Requests:
 		return ReasonFixed, c.from, c.stay("it is given no requests to scale by")
-	case c.from == 0 && c.o.Held == 0:
+	case c.from == 0 && c.lowest == 0 && c.o.Held == 0:
 		return ReasonIdle, 0, c.stay("no request waits")
 	case c.from == 0 && c.demand.slots <= 0:
 		return c.up(1)

@@ -81,7 +81,12 @@ func instances(wanted float64, slots int) int {
 
 func round(x, unit float64) float64 { return math.Round(x/unit) / (1 / unit) }
 
-func roundUp(x, unit float64) float64 { return math.Ceil(x/unit-1e-9) / (1 / unit) }
+func roundUp(x, unit float64) float64 {
+	if x <= 0 {
+		return 0
+	}
+	return math.Ceil(x/unit-1e-9) / (1 / unit)
+}
 
 // roundRate keeps one decimal below 100 and none above.
 func roundRate(rate float64) float64 {

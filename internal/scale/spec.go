@@ -27,6 +27,8 @@ const (
 
 	// longestWindow bounds what is remembered: a longer StableFor counts as this.
 	longestWindow = time.Hour
+	// shortestWindow bounds how hasty a group can be told to be.
+	shortestWindow = time.Second
 )
 
 // windows are the times over which a group is watched before it shrinks.
@@ -54,13 +56,14 @@ func (s Spec) windows(coldStart time.Duration) windows {
 	if stable <= 0 {
 		return w
 	}
-	w.stable = min(stable, longestWindow)
+	stable = min(max(stable, shortestWindow), longestWindow)
+	w.stable = stable
 	w.idle = max(s.Scale.Idle, min(10*coldStart, w.stable))
 	if stable < shortestStable {
 		shrink := func(d time.Duration) time.Duration {
 			return time.Duration(float64(d) * float64(stable) / float64(shortestStable)).Round(time.Millisecond)
 		}
-		w.mean = max(shrink(needMean), time.Second)
+		w.mean = max(shrink(needMean), time.Second) // the history is in seconds
 		w.step = shrink(stepInterval)
 		w.afterOut = stable
 		w.lifetime = shrink(lifetime)

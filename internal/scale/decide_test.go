@@ -1,0 +1,477 @@
+package scale
+
+import (
+	"math"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 5, 3, 12, 0, 0, 0, time.UTC)
+
+// steady gives a history of five minutes of so many requests a second.
+func steady(rate float64, service time.Duration) History {
+	h := History{
+		Since: noon.Add(-time.Hour), Service: service, ColdStart: time.Second, SlowStart: time.Second,
+		LastDemand: noon,
+	}
+	for range 300 {
+		h.Seconds = append(h.Seconds, Second{Arrived: float32(rate), Busy: float32(rate * service.Seconds())})
+	}
+	return h
+}
+
+func web(lowest, highest, concurrency int) Spec {
+	return Spec{Group: simulatedGroup, Requests: true, Scale: springtide.Scale{
+		Min: lowest, Max: highest, Concurrency: concurrency, Idle: 5 * time.Minute,
+	}}
+}
+
+// running gives an observation of n instances that have been ready for an hour.
+func running(n int) Observation {
+	o := Observation{Replicas: n, Edges: 1}
+	for i := range n {
+		o.Instances = append(o.Instances, springtide.Instance{
+			ID: springtide.InstanceID("web-1-" + strconv.Itoa(i)), Group: simulatedGroup,
+			State: springtide.InstanceReady, Ordered: noon.Add(-time.Hour), Ready: noon.Add(-time.Hour),
+		})
+	}
+	return o
+}
+
+func with[T any](value T, change func(*T)) T {
+	change(&value)
+	return value
+}
+
+func TestEveryDecisionExplainsItself(t *testing.T) {
+	cases := []struct {
+		name     string
+		spec     Spec
+		o        Observation
+		h        History
+		to       int
+		reason   Reason
+		sentence string
+	}{
+		{
+			"demand grows", web(1, 20, 10), with(running(8), func(o *Observation) { o.Held = 3 }),
+			steady(391, 200*time.Millisecond), 10, ReasonDemand,
+			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 3 held x 200 ms / 2 s = 0.3 more, 17.7 slots of head-room, 10 slots each",
+		},
+		{
+			"demand is met", web(1, 20, 10), running(10), steady(391, 200*time.Millisecond), 10, ReasonDemand,
+			"stays at 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each",
+		},
+		{
+			"maximum on the way", web(1, 9, 10), running(4), steady(391, 200*time.Millisecond), 9, ReasonMaximum,
+			"4 to 9: the maximum; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each",
+		},
+		{
+			"at the maximum", web(1, 4, 10), running(4), steady(391, 200*time.Millisecond), 4, ReasonMaximum,
+			"stays at 4: the maximum; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each",
+		},
+		{
+			"above the maximum", web(1, 4, 10), running(9), steady(391, 200*time.Millisecond), 4, ReasonMaximum,
+			"9 to 4: the maximum is 4",
+		},
+		{
+			"below the minimum", web(2, 4, 10), running(1), steady(0, time.Millisecond), 2, ReasonMinimum,
+			"1 to 2: the minimum is 2",
+		},
+		{
+			"at the minimum without demand", web(2, 4, 10), running(2), steady(0, 0), 2, ReasonMinimum,
+			"stays at 2: the minimum",
+		},
+		{
+			"at the minimum with little demand", web(2, 4, 10), running(2), steady(1, 100*time.Millisecond), 2, ReasonMinimum,
+			"stays at 2: the minimum; needs 1: 1 req/s x 100 ms = 0.1 busy slots, 0 held, 0.7 slots of head-room, 10 slots each",
+		},
+		{
+			"less is needed", web(1, 40, 10), running(30), steady(391, 200*time.Millisecond), 27, ReasonLess,
+			"30 to 27: needed at most 9.59 in the last 1m30s, 11 at 95% fill; at most 3 fewer every 5 s",
+		},
+		{
+			"a little less is needed", web(1, 40, 10), running(12), steady(391, 200*time.Millisecond), 11, ReasonLess,
+			"12 to 11: needed at most 9.59 in the last 1m30s, 11 at 95% fill",
+		},
+		{
+			"less is needed, but not by enough", web(1, 40, 10), running(11), steady(391, 200*time.Millisecond), 11, ReasonWaiting,
+			"stays at 11: needs 10 now, and needed up to 9.59 in the last 1m30s, 11 at 95% fill",
+		},
+		{
+			"less is needed down to the minimum", web(4, 40, 10), running(5), steady(0, time.Millisecond), 4, ReasonLess,
+			"5 to 4: needed at most 0 in the last 1m30s, 0 at 95% fill; at most 1 fewer every 5 s",
+		},
+		{
+			"after a scale-out", web(1, 40, 10), running(12),
+			with(steady(391, 200*time.Millisecond), func(h *History) { h.LastOut = noon.Add(-time.Minute) }), 12, ReasonWaiting,
+			"stays at 12: needs 11, but the last scale-out was less than 1m30s ago",
+		},
+		{
+			"after a scale-in", web(1, 40, 10), running(14),
+			with(steady(391, 200*time.Millisecond), func(h *History) { h.LastIn = noon.Add(-time.Second) }), 14, ReasonWaiting,
+			"stays at 14: needs 11; the next goes 5 s after the last",
+		},
+		{
+			"young instances", web(1, 40, 10),
+			with(running(12), func(o *Observation) {
+				for i := range o.Instances {
+					o.Instances[i].Ready = noon.Add(-100 * time.Second)
+				}
+			}),
+			steady(391, 200*time.Millisecond), 12, ReasonWaiting,
+			"stays at 12: needs 11, but none has lived for 2m0s",
+		},
+		{
+			"a control plane that has just begun", web(1, 40, 10), running(12),
+			History{Since: noon.Add(-20 * time.Second), ColdStart: time.Second}, 12, ReasonWaiting,
+			"stays at 12: needs 1, but the demand has been watched for less than 1m30s",
+		},
+		{
+			"no edge", web(1, 40, 10), with(running(12), func(o *Observation) { o.Edges = 0 }),
+			steady(0, time.Millisecond), 12, ReasonBlind,
+			"stays at 12: no edge reports, so nothing is known of the demand",
+		},
+		{
+			"what is served keeps its slots", web(1, 40, 10), with(running(12), func(o *Observation) { o.Busy = 118 }),
+			steady(1, time.Millisecond), 12, ReasonDemand,
+			"stays at 12: 1 req/s x 1 ms = 0 busy slots, 0 held, 0 slots of head-room, but 118 being served, 10 slots each",
+		},
+		{
+			"idle for long enough", web(0, 4, 10), running(1),
+			with(steady(0, time.Millisecond), func(h *History) { h.LastDemand = noon.Add(-5 * time.Minute) }), 0, ReasonIdle,
+			"1 to 0: no request for 5m0s",
+		},
+		{
+			"idle, but not for long", web(0, 4, 10), running(1),
+			with(steady(0, time.Millisecond), func(h *History) { h.LastDemand = noon.Add(-4 * time.Minute) }), 1, ReasonIdle,
+			"stays at 1: it stops after 5m0s without a request",
+		},
+		{
+			"an open stream keeps the last instance", web(0, 4, 10), with(running(1), func(o *Observation) { o.Streams = 2 }),
+			with(steady(0, time.Millisecond), func(h *History) { h.LastDemand = noon.Add(-time.Hour) }), 1, ReasonDemand,
+			"stays at 1: 2 streams are open",
+		},
+		{
+			"at zero", web(0, 4, 10), running(0), History{ColdStart: time.Second}, 0, ReasonIdle,
+			"stays at 0: no request waits",
+		},
+		{
+			"a request waits at zero", web(0, 4, 10), with(running(0), func(o *Observation) { o.Held = 1 }),
+			History{ColdStart: time.Second}, 1, ReasonDemand,
+			"0 to 1: 0 being served and 1 held, none answered yet, 10 slots each",
+		},
+		{
+			"a first burst", web(0, 9, 10), with(running(1), func(o *Observation) { o.Held, o.Busy = 55, 10 }),
+			History{ColdStart: time.Second}, 7, ReasonDemand,
+			"1 to 7: 10 being served and 55 held, none answered yet, 10 slots each",
+		},
+		{
+			"no concurrency", web(1, 9, 0), with(running(3), func(o *Observation) { o.Busy = 500 }),
+			steady(391, 200*time.Millisecond), 3, ReasonFixed,
+			"stays at 3: no concurrency is set to scale by",
+		},
+		{
+			"no concurrency, and a request waits at zero", web(0, 9, 0), with(running(0), func(o *Observation) { o.Held = 2 }),
+			History{}, 1, ReasonDemand,
+			"0 to 1: 2 held",
+		},
+		{
+			"no requests", with(web(0, 9, 10), func(s *Spec) { s.Requests = false }), running(3),
+			History{}, 3, ReasonFixed,
+			"stays at 3: it is given no requests to scale by",
+		},
+		{
+			"a full machine", web(1, 20, 10),
+			with(running(4), func(o *Observation) { o.Capacity = "no memory for one more" }),
+			steady(391, 200*time.Millisecond), 4, ReasonCapacity,
+			"stays at 4: capacity: no memory for one more; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each",
+		},
+		{
+			"a full machine below the minimum", web(2, 20, 10),
+			with(running(1), func(o *Observation) { o.Capacity = "no memory for one more" }),
+			steady(0, 0), 2, ReasonMinimum,
+			"1 to 2: the minimum is 2; capacity: no memory for one more",
+		},
+		{
+			"instances that never become ready", web(1, 20, 10),
+			with(running(2), func(o *Observation) {
+				o.Held = 500
+				for i := range o.Instances {
+					o.Instances[i].State, o.Instances[i].CrashLoop = springtide.InstanceCrashed, true
+				}
+			}),
+			History{ColdStart: time.Second}, 2, ReasonFailing,
+			"stays at 2: 2 do not become ready and none is; needs 50: 0 being served and 500 held, none answered yet, 10 slots each",
+		},
+		{
+			"one that does not become ready", web(1, 20, 10),
+			with(running(8), func(o *Observation) { o.Instances[3].State = springtide.InstanceStarting }),
+			steady(391, 200*time.Millisecond), 10, ReasonDemand,
+			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each; 1 of 8 do not become ready",
+		},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			v := Decide(noon, test.spec, test.o, test.h)
+			if v.To != test.to || v.Reason != test.reason || v.Sentence != test.sentence {
+				t.Errorf("got  %d %s %q\nwant %d %s %q", v.To, v.Reason, v.Sentence, test.to, test.reason, test.sentence)
+			}
+			if v.From != test.o.Replicas || v.Group != test.spec.Group || !v.Time.Equal(noon) {
+				t.Errorf("the decision is %+v", v.Decision)
+			}
+		})
+	}
+}
+
+func TestASecondOfManyMoreRequestsCountsAtOnce(t *testing.T) {
+	h := steady(20, 200*time.Millisecond)
+	h.Current, h.Elapsed = Second{Arrived: 200}, 500*time.Millisecond
+	// 200 in the half second that goes on, and half of the 20 of the one before.
+	if v := Decide(noon, web(1, 50, 10), running(1), h); v.Inputs["rate"] != 210 {
+		t.Errorf("rate %v, want 210: %s", v.Inputs["rate"], v.Sentence)
+	}
+	// 30 instead of 20 is noise: the mean of six seconds counts.
+	h.Current = Second{Arrived: 20}
+	if v := Decide(noon, web(1, 50, 10), running(1), h); v.Inputs["rate"] > 22 {
+		t.Errorf("rate %v, want the mean of six seconds: %s", v.Inputs["rate"], v.Sentence)
+	}
+}
+
+func TestNoiseIsOneForIndependentArrivalsAndMoreForClumps(t *testing.T) {
+	random := newSimulation(3, 1, springtide.Scale{}).random
+	history := func(clump int, rate func(second int) float64) History {
+		var h History
+		for i := range 300 {
+			h.Seconds = append(h.Seconds, Second{Arrived: float32(clump * poisson(random, rate(i)/float64(clump)))})
+		}
+		return h
+	}
+	flat := func(int) float64 { return 50 }
+	step := func(i int) float64 {
+		if i > 250 {
+			return 500
+		}
+		return 25
+	}
+	if noise := history(1, flat).noise(); noise > 1.4 {
+		t.Errorf("independent arrivals: noise %.2f", noise)
+	}
+	if noise := history(1, step).noise(); noise > 1.4 {
+		t.Errorf("a step counts as noise: %.2f", noise)
+	}
+	if noise := history(10, flat).noise(); noise < 6 || noise > 14 {
+		t.Errorf("clumps of ten: noise %.2f", noise)
+	}
+}
+
+func TestAShortStableForShrinksEveryWindow(t *testing.T) {
+	spec := web(0, 10, 10)
+	spec.Scale.StableFor, spec.Scale.Idle = 5*time.Second, 2*time.Second
+	h := steady(0, 100*time.Millisecond)
+	h.Since, h.LastOut = noon.Add(-6*time.Second), noon.Add(-5*time.Second)
+	for i := range h.Seconds[:280] {
+		h.Seconds[i].Arrived = 1000
+	}
+	h.LastDemand = noon.Add(-time.Second)
+	o := running(10)
+	for i := range o.Instances {
+		o.Instances[i].Ready = noon.Add(-7 * time.Second)
+	}
+	if v := Decide(noon, spec, o, h); v.To != 9 {
+		t.Errorf("%s", v.Sentence)
+	}
+	h.LastDemand, h.LastOut = noon.Add(-5*time.Second), time.Time{}
+	if v := Decide(noon, spec, o, h); v.To != 0 {
+		t.Errorf("%s", v.Sentence)
+	}
+}
+
+func TestNothingIsDueWhileAGroupIsAtItsFloorWithoutDemand(t *testing.T) {
+	quiet := steady(0, time.Millisecond)
+	quiet.LastDemand = noon.Add(-time.Minute)
+	if v := Decide(noon, web(2, 4, 10), running(2), quiet); !v.Due.IsZero() {
+		t.Errorf("at the minimum, due %s", v.Due.Sub(noon))
+	}
+	if v := Decide(noon, web(0, 4, 10), running(0), quiet); !v.Due.IsZero() {
+		t.Errorf("at zero, due %s", v.Due.Sub(noon))
+	}
+	if v := Decide(noon, web(0, 4, 10), running(1), quiet); !v.Due.Equal(noon.Add(4 * time.Minute)) {
+		t.Errorf("before it stops, due %s", v.Due.Sub(noon))
+	}
+	if v := Decide(noon, web(1, 4, 10), running(2), quiet); !v.Due.Equal(noon) {
+		t.Errorf("above the minimum, due %s", v.Due.Sub(noon))
+	}
+}
+
+// TestSentencesRecomputeToTheDecision takes any state at all, reads the numbers
+// out of the sentence, and does its sums again.
+func TestSentencesRecomputeToTheDecision(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec, o, h := drawSpec(t), drawObservation(t), drawHistory(t)
+		v := Decide(noon, spec, o, h)
+		lowest, highest := spec.limits()
+		if v.To > highest && v.To != 0 {
+			t.Fatalf("above the maximum of %d: %s", highest, v.Sentence)
+		}
+		if v.To < lowest {
+			t.Fatalf("below the minimum of %d: %s", lowest, v.Sentence)
+		}
+		if v.To != v.From && !strings.HasPrefix(v.Sentence, strconv.Itoa(v.From)+" to "+strconv.Itoa(v.To)+": ") {
+			t.Fatalf("%d to %d is told as %q", v.From, v.To, v.Sentence)
+		}
+		if v.To == v.From && !strings.HasPrefix(v.Sentence, "stays at "+strconv.Itoa(v.To)+": ") {
+			t.Fatalf("%d is told as %q", v.To, v.Sentence)
+		}
+		if need, ok := recompute(t, v.Sentence); ok {
+			said := v.To
+			if strings.Contains(v.Sentence, "needs ") { // and cannot have it
+				said = int(numberAfter(t, v.Sentence, "needs "))
+			}
+			// A group that has requests keeps its last instance.
+			if need != said && (need != 0 || said != 1) || float64(need) != v.Inputs["need"] {
+				t.Fatalf("the numbers say %d, the inputs %v: %s", need, v.Inputs["need"], v.Sentence)
+			}
+		}
+		if v.Reason == ReasonLess {
+			if got := recomputeLess(t, v, lowest); got != v.To {
+				t.Fatalf("the numbers say %d: %s", got, v.Sentence)
+			}
+		}
+	})
+}
+
+var (
+	known = regexp.MustCompile(`([\d.]+) req/s x ([\d.]+) (us|ms|s) = ([\d.]+) busy slots, (\d+) held(?: x [\d.]+ \w+ / 2 s = ([\d.]+) more)?, ([\d.]+) slots of head-room(?:, but (\d+) being served)?, (\d+) slots each`)
+	early = regexp.MustCompile(`(\d+) being served and (\d+) held, none answered yet, (\d+) slots each`)
+	less  = regexp.MustCompile(`needed at most ([\d.]+) in the last \S+(?: s)?, (\d+) at 95% fill(?:; at most (\d+) fewer every|; (\d+) may go|; needs (\d+) now|; the minimum is (\d+))?`)
+)
+
+// recompute gives how many instances the sentence's numbers need.
+func recompute(t *rapid.T, sentence string) (int, bool) {
+	if m := early.FindStringSubmatch(sentence); m != nil {
+		return ceil((atof(m[1]) + atof(m[2])) / atof(m[3])), true
+	}
+	m := known.FindStringSubmatch(sentence)
+	if m == nil {
+		return 0, false
+	}
+	unit := map[string]float64{"us": 1e-6, "ms": 1e-3, "s": 1}[m[3]]
+	rate, service, busy, held, heldNeed, headroom, serving, slots := atof(m[1]), atof(m[2])*unit, atof(m[4]), atof(m[5]), atof(m[6]), atof(m[7]), atof(m[8]), atof(m[9])
+	if math.Abs(rate*service-busy) > 0.0501 {
+		t.Fatalf("%v x %v is not %v: %s", rate, service, busy, sentence)
+	}
+	if diff := heldNeed - held*service/2; diff < -1e-6 || diff > 0.1001 {
+		t.Fatalf("%v held are not %v: %s", held, heldNeed, sentence)
+	}
+	return max(ceil((busy+heldNeed+headroom)/slots), ceil(serving/slots)), true
+}
+
+// recomputeLess does the sums of a scale-in.
+func recomputeLess(t *rapid.T, v Verdict, lowest int) int {
+	m := less.FindStringSubmatch(v.Sentence)
+	if m == nil {
+		t.Fatalf("not understood: %s", v.Sentence)
+	}
+	if filled := ceil(atof(m[1]) / 0.95); filled != int(atof(m[2])) {
+		t.Fatalf("%s at 95%% fill is not %s: %s", m[1], m[2], v.Sentence)
+	}
+	switch {
+	case m[3] != "":
+		return v.From - int(atof(m[3]))
+	case m[4] != "":
+		return v.From - int(atof(m[4]))
+	case m[5] != "":
+		return int(atof(m[5]))
+	case m[6] != "":
+		return max(int(atof(m[6])), lowest)
+	}
+	return int(atof(m[2]))
+}
+
+func numberAfter(t *rapid.T, s, word string) float64 {
+	m := regexp.MustCompile(regexp.QuoteMeta(word) + `(\d+)`).FindStringSubmatch(s)
+	if m == nil {
+		t.Fatalf("no number after %q: %s", word, s)
+	}
+	return atof(m[1])
+}
+
+func atof(s string) float64 {
+	f, _ := strconv.ParseFloat(s, 64)
+	return f
+}
+
+func ceil(x float64) int { return int(math.Ceil(x - 1e-9)) }
+
+func drawSpec(t *rapid.T) Spec {
+	spec := web(rapid.IntRange(0, 5).Draw(t, "min"), rapid.IntRange(0, 60).Draw(t, "max"), rapid.SampledFrom([]int{0, 1, 3, 10, 40}).Draw(t, "concurrency"))
+	spec.Requests = rapid.IntRange(0, 9).Draw(t, "requests") > 0
+	spec.Scale.Idle = drawDuration(t, "idle", 10*time.Minute)
+	if rapid.Bool().Draw(t, "stable set") {
+		spec.Scale.StableFor = drawDuration(t, "stable for", 10*time.Minute)
+	}
+	return spec
+}
+
+func drawObservation(t *rapid.T) Observation {
+	o := Observation{
+		Replicas: rapid.IntRange(0, 70).Draw(t, "replicas"),
+		Edges:    rapid.IntRange(0, 2).Draw(t, "edges"),
+		Held:     rapid.SampledFrom([]int{0, 0, 1, 7, 300, 10_000}).Draw(t, "held"),
+		Busy:     rapid.SampledFrom([]int{0, 0, 1, 12, 400}).Draw(t, "busy"),
+		Streams:  rapid.IntRange(0, 1).Draw(t, "streams"),
+		Capacity: rapid.SampledFrom([]string{"", "", "", "no memory for one more"}).Draw(t, "capacity"),
+	}
+	states := []springtide.InstanceState{
+		springtide.InstanceReady, springtide.InstanceReady, springtide.InstanceReady, springtide.InstanceStarting,
+		springtide.InstanceCrashed, springtide.InstanceRetiring, springtide.InstanceUnhealthy,
+	}
+	for range rapid.IntRange(0, 60).Draw(t, "instances") {
+		age := drawDuration(t, "age", 10*time.Minute)
+		o.Instances = append(o.Instances, springtide.Instance{
+			State: rapid.SampledFrom(states).Draw(t, "state"), Ordered: noon.Add(-age - time.Second), Ready: noon.Add(-age),
+		})
+	}
+	return o
+}
+
+func drawHistory(t *rapid.T) History {
+	h := steady(rapid.Float64Range(0, 2000).Draw(t, "rate"), drawDuration(t, "service", 3*time.Second))
+	if rapid.IntRange(0, 5).Draw(t, "early") == 0 {
+		h.Service = 0
+	}
+	quiet := rapid.IntRange(0, len(h.Seconds)).Draw(t, "quiet from")
+	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+	for i := range h.Seconds[quiet:] {
+		h.Seconds[quiet+i] = Second{Arrived: float32(random.IntN(4))}
+	}
+	h.Current = Second{Arrived: float32(rapid.IntRange(0, 300).Draw(t, "current"))}
+	h.Elapsed = drawDuration(t, "elapsed", time.Second)
+	h.ColdStart = drawDuration(t, "cold start", 30*time.Second)
+	h.SlowStart = 2 * h.ColdStart
+	h.LastDemand = noon.Add(-drawDuration(t, "last demand", 10*time.Minute))
+	h.LastOut = noon.Add(-drawDuration(t, "last out", 5*time.Minute))
+	h.LastIn = noon.Add(-drawDuration(t, "last in", time.Minute))
+	return h
+}
+
+func drawDuration(t *rapid.T, label string, highest time.Duration) time.Duration {
+	return time.Duration(rapid.Int64Range(0, int64(highest)).Draw(t, label))
+}
+
+func BenchmarkDecide(b *testing.B) {
+	spec, o := web(1, 60, 10), running(40)
+	h := steady(391, 200*time.Millisecond)
+	b.ReportAllocs()
+	for b.Loop() {
+		Decide(noon, spec, o, h)
+	}
+}
