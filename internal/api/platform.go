@@ -109,13 +109,14 @@ type Shells interface {
 // TokenStore keeps the tokens of clients that come over TCP. It never sees a
 // secret. Implemented by the store.
 type TokenStore interface {
+	// AddToken is a [springtide.Conflict] error if there is one of that name.
 	AddToken(ctx context.Context, token Token) error
-	// Tokens are in order of their creation.
+	// Tokens are in order of name.
 	Tokens(ctx context.Context) ([]Token, error)
-	// TokenByHash gives the token whose secret has this hash; not revoked.
-	TokenByHash(ctx context.Context, hash string) (Token, error)
-	// RevokeToken is a [springtide.NotFound] error for an unknown ID.
-	RevokeToken(ctx context.Context, id string) error
+	DeleteToken(ctx context.Context, name string) error
+	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
+	// TouchToken records that the token was used; it is called once a minute at most.
+	TouchToken(ctx context.Context, name string, used time.Time) error
 }
 
 // Machine is the platform as a whole. Implemented by the control plane's wiring.
@@ -285,11 +286,18 @@ type Run struct {
 
 // Token lets a client in. Its secret is told once and never stored.
 type Token struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
+	Name string `json:"name"`
+	// Hash is the SHA-256 of the secret.
+	Hash    [32]byte  `json:"-"`
 	Created time.Time `json:"created"`
-	// Hash is the SHA-256 of the secret in hexadecimal digits.
-	Hash string `json:"-"`
+	// LastUsed is zero if the token was never used.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+// NewToken is a token that was just made, with its secret.
+type NewToken struct {
+	Token
+	Secret string `json:"secret" doc:"told this once; only its hash is kept"`
 }
 
 // Status tells what platform this is and how it stands.

@@ -1,0 +1,73 @@
+package apitest
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/socket"
+)
+
+// Server is a platform that is served.
+type Server struct {
+	*Platform
+	// Data is its data folder.
+	Data string
+	// Address is where it is served over TLS.
+	Address string
+	stop    context.CancelFunc
+	ended   chan error
+	serving int
+}
+
+// Serve serves the platform on the socket of a data folder, and with config also
+// over TLS on a loopback address.
+func Serve(p *Platform, data string, config *tls.Config) (*Server, error) {
+	if err := os.MkdirAll(filepath.Join(data, "run"), 0o700); err != nil {
+		return nil, err
+	}
+	listener, err := socket.Listen(filepath.Join(data, "run", "api.sock"))
+	if err != nil {
+		return nil, err
+	}
+	server := api.New(api.Options{
+		Platform:   p.API(),
+		Logger:     slog.New(slog.DiscardHandler),
+		Recordings: filepath.Join(data, "shells"),
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Write([]byte("tide_up 1\n"))
+		}),
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{Platform: p, Data: data, stop: stop, ended: make(chan error, 2), serving: 1}
+	go func() { s.ended <- server.ServeOwner(ctx, listener) }()
+	if config != nil {
+		public, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.Address = public.Addr().String()
+		s.serving++
+		go func() { s.ended <- server.ServeTokens(ctx, public, config) }()
+	}
+	return s, nil
+}
+
+// Close ends the server and gives the first error.
+func (s *Server) Close() error {
+	s.stop()
+	var first error
+	for ; s.serving > 0; s.serving-- {
+		if err := <-s.ended; first == nil {
+			first = err
+		}
+	}
+	s.Wait()
+	return first
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// handler is every route of the API.
+func (s *Server) handler() http.Handler {
+	const (
+		apps = "/v1/apps"
+		app  = "/v1/apps/{app}/environments"
+		env  = "/v1/apps/{app}/environments/{environment}"
+	)
+	mux := http.NewServeMux()
+	r := humago.New(mux, configuration())
+
+	// The platform.
+	get(r, "/v1/status", "get-status", "Tell what platform this is and how it stands", s.status)
+	get(r, "/v1/ca", "get-ca", "Get the certificate of the platform's own authority", s.certificateAuthority)
+	do(r, "POST", "/v1/platform/drain", "drain", "Let go of every instance; returns when nothing runs", s.drain)
+	get(r, "/v1/tokens", "list-tokens", "List the tokens", s.listTokens)
+	create(r, "/v1/tokens", "create-token", "Make a token; its secret is told this once", s.createToken)
+	do(r, "DELETE", "/v1/tokens/{name}", "delete-token", "Revoke a token", s.deleteToken)
+	events(r, "/v1/events", "follow-events", "Follow what happens, as Server-Sent Events", s.events)
+
+	// Environments.
+	get(r, apps, "list-apps", "List the environments of all apps", s.listApps)
+	get(r, app, "list-environments", "List the environments of an app", s.listEnvironments)
+	get(r, env, "get-environment", "Tell how an environment stands", s.getEnvironment)
+	do(r, "DELETE", env, "destroy-environment", "Destroy an environment with its releases", s.destroy)
+	do(r, "POST", env+"/stop", "stop", "Stop every instance and refuse requests", s.stop)
+	do(r, "POST", env+"/start", "start", "End what stop began", s.start)
+
+	// Deploys.
+	upload(r, env+"/deploys", "deploy", "Build a source and roll it out; answers when the source has arrived", s.deploy)
+	accept(r, env+"/rollback", "rollback", "Roll out an earlier release again", s.rollback)
+	accept(r, env+"/restart", "restart", "Roll out the active release again", s.restart)
+	get(r, "/v1/deploys/{deploy}", "get-deploy", "Tell how far a deploy has come", s.getDeploy)
+	get(r, env+"/releases", "list-releases", "List the releases that are kept, the newest first", s.releases)
+	change(r, "POST", env+"/plan", "plan", "Tell what a deploy would change, without changing it", s.plan)
+
+	// Settings.
+	get(r, env+"/config", "get-config", "Get the variables that are set", s.getConfig)
+	change(r, "PATCH", env+"/config", "change-config", "Set and remove variables; the next release gets them", s.changeConfig)
+	get(r, env+"/domains", "get-domains", "List the host names that were added by hand", s.getDomains)
+	change(r, "PATCH", env+"/domains", "change-domains", "Add and remove host names", s.changeDomains)
+	get(r, env+"/scale", "get-scale", "Tell how many instances each process has and may have", s.getScale)
+	change(r, "PATCH", env+"/scale", "change-scale", "Set how many instances processes have", s.changeScale)
+
+	// Instances.
+	get(r, env+"/instances", "list-instances", "List the instances", s.instances)
+	get(r, env+"/decisions", "list-decisions", "List scaling decisions, the newest first", s.decisions)
+	live(r, env+"/live", "follow-live", "Follow the figures of each second, as Server-Sent Events", s.live)
+	lines(r, env+"/logs", "get-logs", "Read or follow output, as lines of JSON", s.logs)
+	terminal(r, env+"/instances/{instance}/shell", "shell", "Open a terminal in an instance, over WebSocket", s.shell)
+
+	// One-off commands.
+	accept(r, env+"/runs", "start-run", "Run a command once in the active release", s.startRun)
+	get(r, env+"/runs/{run}", "get-run", "Tell how a command stands, or wait for its end", s.getRun)
+
+	mux.Handle("GET /openapi.json", document(r))
+	mux.Handle("/", otherwise(mux))
+	return mux
+}
+
+func configuration() huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Springtide",
+				Version:     "v1",
+				Description: "Deploys apps, keeps them running and tells how they stand.",
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"token": {Type: "http", Scheme: "bearer", Description: "Needed over TLS; on the Unix socket there is none."},
+				},
+			},
+			Security: []map[string][]string{{"token": {}}, {}},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{describeRefusals},
+	}
+}

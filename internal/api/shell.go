@@ -1,0 +1,208 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/creack/pty"
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/springtide/springtide"
+)
+
+// hangUpWithin is how long a shell may go on after its terminal is gone.
+const hangUpWithin = 2 * time.Second
+
+// ShellMessage is a text message of a shell's WebSocket: Resize from the client,
+// Exit or Error from the server as its last.
+type ShellMessage struct {
+	Resize *TerminalSize     `json:"resize,omitempty"`
+	Exit   *int              `json:"exit,omitempty"`
+	Error  *springtide.Error `json:"error,omitempty"`
+}
+
+// TerminalSize is in characters.
+type TerminalSize struct {
+	Rows    uint16 `json:"rows"`
+	Columns uint16 `json:"columns"`
+}
+
+type shellInput struct {
+	EnvironmentPath
+	Instance springtide.InstanceID `path:"instance"`
+	Command  []string              `query:"command,explode" doc:"the command and its arguments; a shell if there is none"`
+	Rows     uint16                `query:"rows" default:"24"`
+	Columns  uint16                `query:"columns" default:"80"`
+	Terminal string                `query:"terminal" default:"xterm" maxLength:"40" pattern:"^[A-Za-z0-9._+-]+$" doc:"the value of TERM"`
+}
+
+func (s *Server) shell(ctx context.Context, in *shellInput) (func(huma.Context), error) {
+	if err := s.mustBeOf(ctx, in.id(), in.Instance); err != nil {
+		return nil, err
+	}
+	return func(ctx huma.Context) {
+		r, w := humago.Unwrap(ctx)
+		serving, done := whileServing(r.Context())
+		defer done()
+		s.openShell(serving, w, r, in)
+	}, nil
+}
+
+// mustBeOf refuses an instance that is not one of the environment.
+func (s *Server) mustBeOf(ctx context.Context, id springtide.EnvironmentID, wanted springtide.InstanceID) error {
+	instances, err := s.platform.Observer.Instances(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, instance := range instances {
+		if instance.ID == wanted {
+			return nil
+		}
+	}
+	return springtide.Errorf(springtide.NotFound, "%s has no instance %s", id, wanted).
+		WithHint("`tide ps` lists them")
+}
+
+// openShell makes the WebSocket, the terminal and the command, and joins them
+// until one of them ends.
+func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.Request, in *shellInput) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	command, err := s.platform.Shells.Shell(ctx, in.Instance, in.Command)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	size := TerminalSize{Rows: in.Rows, Columns: in.Columns}
+	recording, err := newRecording(s.recordings, in, callerOf(r.Context()))
+	if err != nil {
+		writeError(w, springtide.Errorf(springtide.Unavailable, "the shell cannot be recorded: %w", err))
+		return
+	}
+	defer func() {
+		if err := recording.Close(); err != nil {
+			s.logger.Error("recording of a shell is not whole", "instance", in.Instance, "error", err)
+		}
+	}()
+	socket, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // Accept has answered
+	}
+	defer socket.CloseNow()
+	if command.Env == nil {
+		command.Env = os.Environ()
+	}
+	command.Env = append(command.Env, "TERM="+in.Terminal)
+	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: size.Rows, Cols: size.Columns})
+	if err != nil {
+		s.endShell(ctx, socket, ShellMessage{Error: springtide.Errorf(springtide.Failed, "the shell does not start: %w", err)})
+		return
+	}
+	s.logger.Info("shell opened", "instance", in.Instance, "owner", callerOf(r.Context()).owner, "token", callerOf(r.Context()).token)
+	go func() {
+		defer cancel() // the client is gone
+		readShell(ctx, socket, terminal, recording)
+	}()
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		showShell(ctx, socket, terminal, recording)
+	}()
+	code := waitShell(ctx, command, terminal, shown)
+	s.endShell(ctx, socket, ShellMessage{Exit: &code})
+}
+
+// readShell passes on what is typed until the client is gone.
+func readShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording) {
+	for {
+		kind, data, err := socket.Read(ctx)
+		if err != nil {
+			return
+		}
+		if kind == websocket.MessageBinary {
+			terminal.Write(data) // an error is that of the command's end, which waitShell sees
+			continue
+		}
+		var message ShellMessage
+		if json.Unmarshal(data, &message) == nil && message.Resize != nil {
+			pty.Setsize(terminal, &pty.Winsize{Rows: message.Resize.Rows, Cols: message.Resize.Columns})
+			recording.Resized(*message.Resize)
+		}
+	}
+}
+
+// showShell passes on what is shown until the terminal is closed.
+func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording) {
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := terminal.Read(buffer)
+		if n > 0 {
+			recording.Shown(buffer[:n])
+			if socket.Write(ctx, websocket.MessageBinary, buffer[:n]) != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// waitShell waits for the command's end and gives its exit code. When ctx ends
+// first, the terminal is hung up, and then the command is killed.
+func waitShell(ctx context.Context, command *exec.Cmd, terminal *os.File, shown <-chan struct{}) int {
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	var err error
+	select {
+	case err = <-ended:
+		select { // what it wrote last is still on its way
+		case <-shown:
+		case <-time.After(hangUpWithin): // a child of it keeps the terminal
+		}
+		terminal.Close()
+	case <-ctx.Done():
+		terminal.Close() // SIGHUP for its session
+		select {
+		case err = <-ended:
+		case <-time.After(hangUpWithin):
+			command.Process.Kill()
+			err = <-ended
+		}
+	}
+	return exitCode(err)
+}
+
+// exitCode gives the exit status, 128 + the signal if one ended the command.
+func exitCode(err error) int {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	switch {
+	case err == nil:
+		return 0
+	case !ok:
+		return 1
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return exit.ExitCode()
+}
+
+// endShell sends the last message and closes the WebSocket.
+func (s *Server) endShell(ctx context.Context, socket *websocket.Conn, last ShellMessage) {
+	text, err := json.Marshal(last)
+	if err != nil {
+		return
+	}
+	if socket.Write(ctx, websocket.MessageText, text) == nil {
+		socket.Close(websocket.StatusNormalClosure, "")
+	}
+}
