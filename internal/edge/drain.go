@@ -1,0 +1,113 @@
+package edge
+
+import (
+	"context"
+	"time"
+)
+
+// serveUntilDrained returns when the edge is to end:
+//
+//	serving ── Drain ──→ draining ── no connection left, or DrainLimit ──→ ended
+//	   └────── Finish ──────┴──────→ finishing ── 4 s at most ──→ ended
+func (e *edge) serveUntilDrained(ctx context.Context) {
+	defer e.closeAll()
+	select {
+	case <-e.options.Drain:
+		e.leave()
+		if e.drain(ctx) {
+			return
+		}
+	case <-e.options.Finish:
+		e.leave()
+	case <-ctx.Done():
+		return
+	}
+	e.finishOpen(ctx)
+}
+
+// leave stops accepting. What this process has accepted is served; what it has
+// not is left to those that hold the socket's duplicates.
+func (e *edge) leave() {
+	e.draining.Store(true) // from now on each answer asks its connection to end
+	e.options.Logger.Info("the edge accepts no more connections")
+	e.handback.close()
+	e.closeDoors()
+	e.signals.urgent()
+}
+
+// drain waits for the connections to end by themselves. It reports false when
+// that takes too long.
+func (e *edge) drain(ctx context.Context) bool {
+	limit := time.NewTimer(e.options.DrainLimit)
+	defer limit.Stop()
+	idle := time.NewTimer(e.options.IdleLimit)
+	defer idle.Stop()
+	e.accepting.Wait()
+	for !e.room.empty() {
+		select {
+		case <-e.room.left:
+		case <-idle.C:
+			e.closeIdle()
+		case <-limit.C:
+			e.options.Logger.Warn("the drain limit is reached; ending what is left")
+			return false
+		case <-e.options.Finish:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	e.options.Logger.Info("the edge has drained")
+	return true
+}
+
+// closeIdle closes the connections that have been idle for all of IdleLimit,
+// and sends GOAWAY on HTTP/2. It is the one use of net/http's Shutdown, which
+// closes idle connections under their clients: too rude to begin a drain with.
+func (e *edge) closeIdle() {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, server := range e.servers {
+		_ = server.Shutdown(ended)
+	}
+}
+
+// finishOpen ends the streams politely, gives the rest a moment, and cuts it off.
+func (e *edge) finishOpen(ctx context.Context) {
+	limit := time.NewTimer(finishLimit)
+	defer limit.Stop()
+	e.router.end(errEdgeClosing, true)
+	e.closeIdle()
+	for !e.room.empty() {
+		select {
+		case <-e.room.left:
+		case <-limit.C:
+			e.options.Logger.Warn("the edge cuts off what has not ended")
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// closeAll ends whatever is left.
+func (e *edge) closeAll() {
+	e.handback.close()
+	e.closeDoors()
+	e.router.end(errEdgeClosing, false)
+	for _, server := range e.servers {
+		_ = server.Close()
+	}
+	e.room.closeAll()
+	e.accepting.Wait()
+}
+
+// closeDoors closes this process's duplicates of the listening sockets.
+func (e *edge) closeDoors() {
+	for _, door := range e.doors {
+		_ = door.Close()
+	}
+	for _, listener := range e.options.Listeners {
+		_ = listener.File.Close()
+	}
+}

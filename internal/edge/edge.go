@@ -1,0 +1,237 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// The edge's own limits.
+const (
+	headerLimit       = 64 << 10
+	headerTimeout     = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	firstTableTimeout = 500 * time.Millisecond
+	finishLimit       = 4 * time.Second // of the 5 s that there are after SIGQUIT
+)
+
+// Options are what [Run] needs.
+type Options struct {
+	// DataFolder is where run/ and edge/ are.
+	DataFolder string
+	// Listeners are the sockets to accept on. Run closes them.
+	Listeners []Listener
+	// Ready gets "ready\n" and is closed once connections are accepted. May be nil.
+	Ready *os.File
+	// Drain, once closed, makes the edge accept nothing more and end when its
+	// connections have ended. May be nil.
+	Drain <-chan struct{}
+	// Finish, once closed, makes the edge end politely within 5 s. May be nil.
+	Finish <-chan struct{}
+	// DrainLimit is how long draining may take. Default: 1 h.
+	DrainLimit time.Duration
+	// IdleLimit is how long an idle connection is kept while draining. Default: 60 s.
+	IdleLimit time.Duration
+	// ResponseTimeout is how long an instance may take to begin its answer. 0: for ever.
+	ResponseTimeout time.Duration
+	// MaxConnections is how many client connections may be open. Default: 20,000.
+	MaxConnections int
+	// Logger gets what an operator should know. Default: discard.
+	Logger *slog.Logger
+}
+
+// Validate fills in the defaults and reports what is missing.
+func (o *Options) Validate() error {
+	if o.DataFolder == "" {
+		return springtide.Errorf(springtide.Invalid, "the edge needs a data folder").WithHint("give --data")
+	}
+	if len(o.Listeners) == 0 {
+		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
+	}
+	if o.DrainLimit < 0 || o.IdleLimit < 0 || o.ResponseTimeout < 0 || o.MaxConnections < 0 {
+		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
+	}
+	if o.DrainLimit == 0 {
+		o.DrainLimit = time.Hour
+	}
+	if o.IdleLimit == 0 {
+		o.IdleLimit = time.Minute
+	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 20_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// edge is one edge process.
+type edge struct {
+	options   Options
+	name      string
+	signals   *signals
+	router    *router
+	forwarder *forwarder
+	log       *accessLog
+	kept      *tableFile
+	feed      *feed
+	room      *room
+	doors     []*door
+	servers   []*http.Server
+	accepting sync.WaitGroup
+	handback  *handback
+	httpsPort string
+	draining  atomic.Bool
+}
+
+// Run serves until it has drained or finished, or ctx ends, which closes
+// everything at once.
+func Run(ctx context.Context, options Options) error {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	e, err := newEdge(options)
+	if err != nil {
+		return err
+	}
+
+	// What works in the background outlives the connections.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer stop()
+	work.Go(func() { e.log.run(background) })
+	work.Go(func() { e.kept.run(background) })
+	if table, ok := e.kept.load(); ok {
+		e.router.apply(table)
+	}
+	work.Go(func() { e.feed.run(background) })
+	e.awaitTable(ctx)
+
+	work.Go(e.handback.run)
+	e.accept()
+	if err := e.sayReady(); err != nil {
+		options.Logger.Warn("nobody waited for the edge to be ready", "error", err)
+	}
+	options.Logger.Info("the edge serves", "edge", e.name, "table", e.router.version())
+	e.serveUntilDrained(ctx)
+	e.forwarder.transport.CloseIdleConnections()
+	return nil
+}
+
+// newEdge puts the parts together: listener → router → gate → balancer →
+// forwarder → access log, with the feed beside them.
+func newEdge(options Options) (_ *edge, err error) {
+	for _, folder := range []string{"run", "edge"} {
+		if err := os.MkdirAll(filepath.Join(options.DataFolder, folder), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	e := &edge{options: options, name: "edge-" + rand.Text(), signals: newSignals(), room: newRoom(options.MaxConnections)}
+	e.router = newRouter(e.signals, options.Logger)
+	e.forwarder = newForwarder(options.ResponseTimeout, e.head)
+	e.log = newAccessLog(options.DataFolder, options.Logger)
+	e.kept = newTableFile(options.DataFolder, options.Logger)
+	e.feed = &feed{
+		path: filepath.Join(options.DataFolder, "run", "feed.sock"), signals: e.signals, logger: options.Logger,
+		report: e.report, putBack: e.router.putBack, apply: e.apply, away: make(chan struct{}, 1), told: make(chan struct{}, 1),
+	}
+	defer func() {
+		if err != nil {
+			e.closeDoors()
+		}
+	}()
+	for _, listener := range options.Listeners {
+		door, err := newDoor(listener, e.room)
+		if err != nil {
+			return nil, err
+		}
+		e.doors = append(e.doors, door)
+		if _, port, err := net.SplitHostPort(door.Addr().String()); err == nil && listener.Name == HTTPS && e.httpsPort == "" {
+			e.httpsPort = port
+		}
+	}
+	e.handback, err = newHandback(handbackPath(options.DataFolder), options.Listeners, options.Logger)
+	return e, err
+}
+
+// report is what the feed sends.
+func (e *edge) report(now time.Time) springtide.EdgeReport {
+	report := e.router.report(now)
+	report.Edge = e.name
+	report.Leaving = e.draining.Load()
+	return report
+}
+
+// apply is what the feed does with a table.
+func (e *edge) apply(table springtide.Table) {
+	if e.router.apply(table) {
+		if !e.draining.Load() { // then it is the successor's to keep
+			e.kept.keep(table)
+		}
+	} else {
+		e.signals.urgent() // it has been acknowledged, but the sender may not know
+	}
+}
+
+// awaitTable gives the control plane a moment to say what is new since the
+// table that was kept, if it can be reached at all.
+func (e *edge) awaitTable(ctx context.Context) {
+	select {
+	case <-e.feed.away:
+	case <-e.feed.told:
+	case <-time.After(firstTableTimeout):
+	case <-ctx.Done():
+	}
+}
+
+// accept begins to serve on all listeners.
+func (e *edge) accept() {
+	config := newTLSConfig(e.router)
+	e.router.shareTicketKeys(config.SetSessionTicketKeys)
+	apps, plain := e.newServer(e.apps), e.newServer(e.plain)
+	e.servers = []*http.Server{apps, plain}
+	for i, door := range e.doors {
+		server, listener := plain, net.Listener(door)
+		if e.options.Listeners[i].Name == HTTPS {
+			server, listener = apps, tls.NewListener(door, config)
+		}
+		e.accepting.Go(func() {
+			if err := server.Serve(listener); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+				e.options.Logger.Error("a listener failed", "listener", e.options.Listeners[i].Name, "error", err)
+			}
+		})
+	}
+}
+
+func (e *edge) newServer(handler http.HandlerFunc) *http.Server {
+	return &http.Server{
+		Handler:                      handler,
+		MaxHeaderBytes:               headerLimit,
+		ReadHeaderTimeout:            headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		DisableGeneralOptionsHandler: true,
+		// What clients do wrong is theirs to know.
+		ErrorLog: slog.NewLogLogger(e.options.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func (e *edge) sayReady() error {
+	if e.options.Ready == nil {
+		return nil
+	}
+	_, err := e.options.Ready.WriteString("ready\n")
+	return errors.Join(err, e.options.Ready.Close())
+}

@@ -1,0 +1,216 @@
+package edge
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/springtide/springtide"
+)
+
+// The names of listeners.
+const (
+	HTTPS = "https" // TLS; serves the apps
+	HTTP  = "http"  // plain; redirects to HTTPS
+)
+
+// Listener is a listening TCP socket that the edge was given. Others hold
+// duplicates of it, so it is closed and never shut down.
+type Listener struct {
+	// Name is [HTTPS] or [HTTP].
+	Name string
+	File *os.File
+}
+
+// InheritedListeners gives the listening sockets that $TIDE_LISTENERS names:
+// "https=3,http=4", name and file descriptor.
+func InheritedListeners(getenv func(string) string) ([]Listener, error) {
+	pairs, err := parseListeners(getenv("TIDE_LISTENERS"))
+	if err != nil {
+		return nil, err
+	}
+	listeners := make([]Listener, 0, len(pairs))
+	for _, pair := range pairs {
+		accepting, err := syscall.GetsockoptInt(pair.descriptor, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+		if err != nil || accepting == 0 {
+			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: file descriptor %d (%s) is not a listening socket", pair.descriptor, pair.name).
+				WithHint("the edge is started by tide serve")
+		}
+		syscall.CloseOnExec(pair.descriptor)
+		listeners = append(listeners, Listener{pair.name, os.NewFile(uintptr(pair.descriptor), pair.name)})
+	}
+	return listeners, nil
+}
+
+// InheritedReady gives the pipe that $TIDE_READY names, nil if it names none.
+func InheritedReady(getenv func(string) string) (*os.File, error) {
+	value := getenv("TIDE_READY")
+	if value == "" {
+		return nil, nil
+	}
+	descriptor, err := parseDescriptor(value)
+	if err != nil {
+		return nil, springtide.Errorf(springtide.Invalid, "TIDE_READY: %w", err)
+	}
+	syscall.CloseOnExec(descriptor)
+	return os.NewFile(uintptr(descriptor), "ready"), nil
+}
+
+type inherited struct {
+	name       string
+	descriptor int
+}
+
+func parseListeners(value string) ([]inherited, error) {
+	if value == "" {
+		return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS is not set").
+			WithHint("the edge is started by tide serve")
+	}
+	var pairs []inherited
+	for entry := range strings.SplitSeq(value, ",") {
+		name, number, _ := strings.Cut(entry, "=")
+		if name != HTTPS && name != HTTP {
+			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: %q: want https=N or http=N", entry)
+		}
+		descriptor, err := parseDescriptor(number)
+		if err != nil {
+			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: %q: %w", entry, err)
+		}
+		for _, pair := range pairs {
+			if pair.descriptor == descriptor {
+				return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: file descriptor %d is named twice", descriptor)
+			}
+		}
+		pairs = append(pairs, inherited{name, descriptor})
+	}
+	return pairs, nil
+}
+
+func parseDescriptor(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 20)
+	if err != nil || n < 3 {
+		return 0, fmt.Errorf("%q is not the number of an inherited file", s)
+	}
+	return int(n), nil
+}
+
+// door accepts connections from one listening socket, as long as there is room.
+type door struct {
+	net.Listener
+	room   *room
+	once   sync.Once
+	closed chan struct{}
+}
+
+// newDoor duplicates the socket: closing the door closes the duplicate only.
+func newDoor(listener Listener, room *room) (*door, error) {
+	accepting, err := net.FileListener(listener.File)
+	if err != nil {
+		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
+	}
+	return &door{Listener: accepting, room: room, closed: make(chan struct{})}, nil
+}
+
+// Accept waits for room, then for a connection. While there is no room the
+// connections wait in the kernel, where another edge may take them.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case d.room.places <- struct{}{}:
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := d.Listener.Accept()
+	if err != nil {
+		<-d.room.places
+		return nil, err
+	}
+	return d.room.enter(conn), nil
+}
+
+// Close makes Accept return; what it had accepted is served.
+func (d *door) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Listener.Close()
+}
+
+// room counts the open connections, those of WebSockets included.
+type room struct {
+	places chan struct{}
+
+	mu   sync.Mutex
+	open map[*visitor]struct{}
+	// left gets a value when a connection ended.
+	left chan struct{}
+}
+
+func newRoom(places int) *room {
+	return &room{places: make(chan struct{}, places), open: map[*visitor]struct{}{}, left: make(chan struct{}, 1)}
+}
+
+func (r *room) enter(conn net.Conn) net.Conn {
+	v := &visitor{Conn: conn, room: r}
+	r.mu.Lock()
+	r.open[v] = struct{}{}
+	r.mu.Unlock()
+	return v
+}
+
+// empty says that nothing is open.
+func (r *room) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open) == 0
+}
+
+// closeAll ends what is left without ceremony.
+func (r *room) closeAll() {
+	r.mu.Lock()
+	visitors := make([]*visitor, 0, len(r.open))
+	for v := range r.open {
+		visitors = append(visitors, v)
+	}
+	r.mu.Unlock()
+	for _, v := range visitors {
+		v.Close()
+	}
+}
+
+// visitor is one client's connection.
+type visitor struct {
+	net.Conn
+	room *room
+	once sync.Once
+}
+
+// CloseWrite lets net/http end a connection whose client is still sending.
+func (v *visitor) CloseWrite() error {
+	if half, ok := v.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return v.Conn.Close()
+}
+
+// Close closes the connection and gives its place back.
+func (v *visitor) Close() error {
+	err := v.Conn.Close()
+	v.once.Do(func() {
+		v.room.mu.Lock()
+		delete(v.room.open, v)
+		v.room.mu.Unlock()
+		<-v.room.places
+		notify(v.room.left)
+	})
+	return err
+}
+
+// notify leaves a value in a channel of capacity 1, unless there is one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

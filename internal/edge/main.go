@@ -1,0 +1,40 @@
+package edge
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Main is [Run] under the signals of the process: SIGTERM drains, SIGQUIT
+// finishes, SIGINT is ignored, since the terminal sends it to the whole group.
+func Main(ctx context.Context, options Options) error {
+	signal.Ignore(syscall.SIGINT)
+	drain, finish := make(chan struct{}), make(chan struct{})
+	options.Drain, options.Finish = drain, finish
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGQUIT)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case received := <-signals:
+				channel := &drain
+				if received == syscall.SIGQUIT {
+					channel = &finish
+				}
+				if *channel != nil {
+					close(*channel)
+					*channel = nil
+				}
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return Run(ctx, options)
+}

@@ -1,0 +1,192 @@
+package edge
+
+import (
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// router finds the gate for a host in the table in force.
+type router struct {
+	table   atomic.Pointer[table]
+	signals *signals
+	logger  *slog.Logger
+
+	mu    sync.Mutex // held while a table is applied and while a report is made
+	gates map[gateKey]*gate
+	keys  [][32]byte
+	// setTicketKeys is tls.Config.SetSessionTicketKeys.
+	setTicketKeys func([][32]byte)
+	reported      time.Time
+}
+
+// gateKey is what stays the same of a route from release to release.
+type gateKey struct {
+	environment springtide.EnvironmentID
+	process     springtide.ProcessName
+}
+
+// table is what a [springtide.Table] became. It is immutable.
+type table struct {
+	version      int64
+	hosts        map[string]*gate
+	certificates *certificates
+}
+
+func newRouter(signals *signals, logger *slog.Logger) *router {
+	r := &router{
+		signals: signals, logger: logger,
+		gates: map[gateKey]*gate{}, setTicketKeys: func([][32]byte) {}, reported: time.Now(),
+	}
+	r.table.Store(&table{certificates: &certificates{}})
+	return r
+}
+
+// find gives the gate for a host, nil if no route names it.
+func (r *router) find(host string) *gate {
+	hosts := r.table.Load().hosts
+	if g := hosts[host]; g != nil {
+		return g
+	}
+	if wildcard := wildcardOf(host); wildcard != "" {
+		return hosts[wildcard]
+	}
+	return nil
+}
+
+// version gives that of the table in force; 0 if there is none.
+func (r *router) version() int64 { return r.table.Load().version }
+
+// apply puts a table in force. When it returns, every request that arrives is
+// routed by it, and a request that was routed by the one before is counted on
+// its instance. It reports false for a table that is not newer.
+func (r *router) apply(next springtide.Table) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if next.Version <= r.version() {
+		return false
+	}
+	compiled := &table{
+		version: next.Version, hosts: map[string]*gate{},
+		certificates: newCertificates(next.Certificates, r.logger),
+	}
+	kept := map[*gate]bool{}
+	var routes []springtide.Route
+	var gates []*gate
+	for _, route := range next.Routes {
+		key := gateKey{route.Environment, route.Group.Process}
+		g := r.gates[key]
+		if g == nil {
+			g = newGate(r.signals)
+			r.gates[key] = g
+		}
+		if kept[g] {
+			r.logger.Error("two routes for one process: the first counts", "environment", route.Environment.String(), "process", string(route.Group.Process))
+		} else {
+			kept[g] = true
+			routes, gates = append(routes, route), append(gates, g)
+		}
+		for _, host := range route.Hosts {
+			host = hostOf(host)
+			if other := compiled.hosts[host]; other != nil && other != g {
+				r.logger.Error("a host is routed twice: the first route counts", "host", host)
+				continue
+			}
+			compiled.hosts[host] = g
+		}
+	}
+	if len(next.TicketKeys) > 0 && !slices.Equal(next.TicketKeys, r.keys) {
+		r.keys = slices.Clone(next.TicketKeys)
+		r.setTicketKeys(r.keys)
+	}
+	// New gates are filled before the table names them; old ones change at once
+	// for all that holds a reference.
+	now := time.Now()
+	for i, g := range gates {
+		g.apply(routes[i], now)
+	}
+	r.table.Store(compiled)
+	for _, g := range r.gates {
+		if !kept[g] {
+			g.remove(now)
+		}
+	}
+	r.signals.urgent()
+	return true
+}
+
+// report gives what is open and what was counted since the last report.
+func (r *router) report(now time.Time) springtide.EdgeReport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	report := springtide.EdgeReport{Acknowledged: r.version()}
+	interval := now.Sub(r.reported)
+	for key, g := range r.gates {
+		if g.report(&report, now, interval) {
+			delete(r.gates, key)
+		}
+	}
+	r.reported = now
+	return report
+}
+
+// putBack takes demand that could not be reported into the next report.
+func (r *router) putBack(demand []springtide.Demand) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var longest time.Duration
+	for i := range demand {
+		group := demand[i].Group
+		longest = max(longest, demand[i].Interval)
+		if g := r.gates[gateKey{group.Environment, group.Process}]; g != nil {
+			g.putBack(&demand[i])
+		}
+	}
+	r.reported = r.reported.Add(-longest)
+}
+
+// shareTicketKeys has the keys of the tables set, beginning with those in force.
+func (r *router) shareTicketKeys(set func([][32]byte)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setTicketKeys = set
+	if len(r.keys) > 0 {
+		set(r.keys)
+	}
+}
+
+// end ends what is open: streams only, or all of it.
+func (r *router) end(cause error, streamsOnly bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.gates {
+		g.end(cause, streamsOnly)
+	}
+}
+
+// hostOf gives the name in a Host header: lower-case, without port and final dot.
+func hostOf(header string) string {
+	host := header
+	if strings.HasPrefix(host, "[") || strings.Count(host, ":") == 1 {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// wildcardOf gives the wildcard that a name falls under: its first label
+// replaced by a star. Empty for a name of one label.
+func wildcardOf(host string) string {
+	first, rest, ok := strings.Cut(host, ".")
+	if !ok || first == "" || first == "*" || rest == "" {
+		return ""
+	}
+	return "*." + rest
+}
