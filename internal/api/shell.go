@@ -76,7 +76,8 @@ func (s *Server) mustBeOf(ctx context.Context, id springtide.EnvironmentID, want
 func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.Request, in *shellInput) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	command, err := s.platform.Shells.Shell(ctx, in.Instance, in.Command)
+	// The command is hung up before it is killed, so it outlives ctx.
+	command, err := s.platform.Shells.Shell(context.WithoutCancel(ctx), in.Instance, in.Command)
 	if err != nil {
 		writeError(w, err)
 		return
