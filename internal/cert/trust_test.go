@@ -138,8 +138,11 @@ func TestAUserWithoutTheRightIsToldTheCommandThatHasIt(t *testing.T) {
 	store := "/usr/local/share/ca-certificates"
 	m := newMachine(t, store)
 	m.command("/usr/sbin/update-ca-certificates", "")
-	if err := os.Chmod(filepath.Join(m.root, store), 0o555); err != nil {
-		t.Fatal(err)
+	// The folder of a test's folders is closed to others.
+	for path, mode := range map[string]os.FileMode{filepath.Dir(m.root): 0o755, filepath.Join(m.root, store): 0o555} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
 	}
 	asOrdinaryUser(t)
 	_, err := m.trust().Install(t.Context(), m.authority.PEM())
