@@ -29,7 +29,7 @@ type Meter struct {
 	mu     sync.Mutex
 	epoch  time.Time // second 0 began then
 	groups map[springtide.GroupID]*groupMeter
-	edges  map[string]time.Time // when each reported last
+	edges  map[string]*edgeMeter
 	// sighted is since when at least one edge has reported without a gap.
 	sighted  time.Time
 	capacity string
@@ -39,7 +39,7 @@ type Meter struct {
 func NewMeter() *Meter {
 	return &Meter{
 		groups: make(map[springtide.GroupID]*groupMeter),
-		edges:  make(map[string]time.Time),
+		edges:  make(map[string]*edgeMeter),
 	}
 }
 
@@ -62,30 +62,71 @@ type groupMeter struct {
 	changed    time.Time // when anything about it was last new
 }
 
-// gauge is what one edge last said is under way.
-type gauge struct{ held, busy, streams int }
+// edgeMeter is what is known of one edge.
+type edgeMeter struct {
+	last    time.Time // when it reported
+	reports int64
+	open    map[springtide.GroupID]bool // the groups that have a gauge of it
+}
+
+// gauge is what an edge said is under way, in its last report.
+type gauge struct {
+	held, busy, streams int
+	report              int64
+}
 
 func (g gauge) open() int { return g.held + g.busy + g.streams }
 
-// Report takes in what an edge saw until now. It tells whether any group's
-// demand is new, and whether any request is held.
+// Report takes in what an edge saw until now. A group that is not in the report
+// has nothing under way at the edge. Report tells whether any group's demand is
+// new, and whether any request is held.
 func (m *Meter) Report(now time.Time, report springtide.EdgeReport) (news, held bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLostEdges(now)
-	if len(m.edges) == 0 {
-		m.sighted = now
-	}
-	m.edges[report.Edge] = now
+	edge := m.edge(now, report.Edge)
+	edge.reports++
+	edge.last = now
+	since := m.since(now)
 	for i := range report.Demand {
 		d := &report.Demand[i]
 		g := m.group(now, d.Group)
-		if g.report(now, m.since(now), report.Edge, d) {
+		if g.count(now, since, d) {
 			news = true
+		}
+		after := gauge{max(d.Held, 0), max(d.Busy, 0), max(d.Streams, 0), edge.reports}
+		if g.set(now, report.Edge, after) {
+			news = true
+		}
+		if after.open() > 0 {
+			edge.open[d.Group] = true
 		}
 		held = held || d.Held > 0
 	}
+	for id := range edge.open {
+		g := m.groups[id]
+		if g.gauges[report.Edge].report == edge.reports {
+			continue
+		}
+		delete(edge.open, id)
+		if g.set(now, report.Edge, gauge{}) {
+			news = true
+		}
+	}
 	return news, held
+}
+
+// edge gives what is known of an edge.
+func (m *Meter) edge(now time.Time, name string) *edgeMeter {
+	if edge, ok := m.edges[name]; ok {
+		return edge
+	}
+	if len(m.edges) == 0 {
+		m.sighted = now
+	}
+	edge := &edgeMeter{open: make(map[springtide.GroupID]bool)}
+	m.edges[name] = edge
+	return edge
 }
 
 // Observe takes in what the engine sees now. It tells whether it is new to any
@@ -131,7 +172,7 @@ func (m *Meter) Retain(now time.Time, keep func(springtide.GroupID) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, g := range m.groups {
-		if !keep(id) && len(g.instances) == 0 && now.Sub(g.changed) > 10*time.Minute {
+		if !keep(id) && len(g.instances) == 0 && len(g.gauges) == 0 && now.Sub(g.changed) > 10*time.Minute {
 			delete(m.groups, id)
 		}
 	}
@@ -195,10 +236,6 @@ func (m *Meter) group(now time.Time, id springtide.GroupID) *groupMeter {
 	if g, ok := m.groups[id]; ok {
 		return g
 	}
-	if m.epoch.IsZero() {
-		// A report may be of a while ago.
-		m.epoch = now.Add(-longestWindow)
-	}
 	g := &groupMeter{
 		gauges: make(map[string]gauge), timed: make(map[springtide.InstanceID]bool),
 		decayed: now, changed: now,
@@ -234,7 +271,12 @@ func (m *Meter) predecessor(id springtide.GroupID) *groupMeter {
 }
 
 // since is how long ago second 0 began.
-func (m *Meter) since(now time.Time) time.Duration { return max(now.Sub(m.epoch), 0) }
+func (m *Meter) since(now time.Time) time.Duration {
+	if m.epoch.IsZero() {
+		m.epoch = now.Add(-longestWindow) // a report may be of a while ago
+	}
+	return max(now.Sub(m.epoch), 0)
+}
 
 // second gives the number of the second that goes on, and how much of it is over.
 func (m *Meter) second(now time.Time) (int64, time.Duration) {
@@ -242,17 +284,15 @@ func (m *Meter) second(now time.Time) (int64, time.Duration) {
 	return int64(since / time.Second), since % time.Second
 }
 
+// dropLostEdges forgets what edges said that have not reported for a while.
 func (m *Meter) dropLostEdges(now time.Time) {
-	for edge, last := range m.edges {
-		if now.Sub(last) <= edgeLost {
+	for name, edge := range m.edges {
+		if now.Sub(edge.last) <= edgeLost {
 			continue
 		}
-		delete(m.edges, edge)
-		for _, g := range m.groups {
-			if _, ok := g.gauges[edge]; ok {
-				delete(g.gauges, edge)
-				g.changed = now
-			}
+		delete(m.edges, name)
+		for id := range edge.open {
+			m.groups[id].set(now, name, gauge{})
 		}
 	}
 	if len(m.edges) == 0 {
@@ -260,18 +300,10 @@ func (m *Meter) dropLostEdges(now time.Time) {
 	}
 }
 
-// report takes in one edge's demand; it tells whether there was any.
-func (g *groupMeter) report(now time.Time, since time.Duration, edge string, d *springtide.Demand) bool {
-	before := g.gauges[edge]
-	after := gauge{max(d.Held, 0), max(d.Busy, 0), max(d.Streams, 0)}
-	if after == (gauge{}) {
-		delete(g.gauges, edge)
-	} else {
-		g.gauges[edge] = after
-	}
-	if d.Arrived > 0 || before.open() > 0 || after.open() > 0 {
-		g.lastDemand = now
-	}
+// count adds what happened in an interval; it tells whether anything did that
+// matters to a decision.
+func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Demand) bool {
+	g.total.add(d)
 	if d.Completed > 0 && d.Service > 0 {
 		g.decay(now)
 		g.service += d.Service.Seconds()
@@ -280,13 +312,34 @@ func (g *groupMeter) report(now time.Time, since time.Duration, edge string, d *
 	if d.Arrived > 0 || d.BusyTime > 0 {
 		g.seconds.spread(since, d.Interval, float64(max(d.Arrived, 0)), max(d.BusyTime, 0).Seconds())
 	}
-	news := d.Arrived != 0 || d.Completed != 0 || d.Refused != 0 || before != after
-	if news {
-		g.live.add(int64(since/time.Second), d)
-		g.total.add(d)
-		g.changed = now
+	if d.Arrived == 0 && d.Completed == 0 && d.Refused == 0 && d.Failed == 0 {
+		return false
 	}
-	return news
+	if d.Arrived > 0 {
+		g.lastDemand = now
+	}
+	g.live.add(int64(since/time.Second), d)
+	g.changed = now
+	return true
+}
+
+// set takes an edge's gauge; it tells whether it is another than before.
+func (g *groupMeter) set(now time.Time, edge string, after gauge) bool {
+	before := g.gauges[edge]
+	if after.open() == 0 {
+		delete(g.gauges, edge)
+	} else {
+		g.gauges[edge] = after
+	}
+	if before.open() > 0 || after.open() > 0 {
+		g.lastDemand = now
+	}
+	after.report = before.report
+	if before == after {
+		return false
+	}
+	g.changed = now
+	return true
 }
 
 // observe takes in how the group's instances are; it tells whether that is new.

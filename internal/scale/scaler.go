@@ -56,6 +56,9 @@ const (
 	// period is how often a group is decided on while it has demand, or has more
 	// instances than it must.
 	period = 250 * time.Millisecond
+	// urgentPeriod is how often at most while requests are held: edges report
+	// every one of them.
+	urgentPeriod = 20 * time.Millisecond
 	// retryAfter is when what failed is tried again.
 	retryAfter = time.Second
 	// applyLimit bounds one change.
@@ -121,6 +124,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
+		began := time.Now()
 		next := l.pass(ctx)
 		var news <-chan struct{}
 		timer.Stop()
@@ -134,12 +138,24 @@ func (s *Scaler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-s.held:
+			pause(ctx, time.Until(began.Add(urgentPeriod)))
 		case <-news:
 		case <-s.options.Targets.Changed():
 			l.stale = true
 		}
 	}
 	return nil
+}
+
+// pause waits so long, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }
 
 func wake(c chan struct{}) {
