@@ -30,6 +30,7 @@ type ShellRequest struct {
 // command has ended; writing is typing.
 type Shell struct {
 	ctx    context.Context // of the whole conversation
+	stop   func() bool     // lets go of ctx
 	socket *websocket.Conn
 	unread []byte
 	code   int
@@ -54,7 +55,8 @@ func (c *Client) OpenShell(ctx context.Context, r ShellRequest) (*Shell, error) 
 		return nil, c.unreachable(ctx, err)
 	}
 	socket.SetReadLimit(1 << 20)
-	return &Shell{ctx: ctx, socket: socket}, nil
+	stop := context.AfterFunc(ctx, func() { socket.CloseNow() }) // also when nobody reads or writes
+	return &Shell{ctx: ctx, socket: socket, stop: stop}, nil
 }
 
 // Read gives what is shown.
@@ -110,6 +112,7 @@ func (s *Shell) ExitCode() int { return s.code }
 
 // Close hangs up.
 func (s *Shell) Close() error {
+	s.stop()
 	err := s.socket.Close(websocket.StatusNormalClosure, "")
 	if errors.Is(err, io.EOF) {
 		return nil
