@@ -1,0 +1,126 @@
+package manifest
+
+// document is tide.yaml as it is written: the decoder reads into it, the JSON
+// Schema is generated from it, a draft is written from it. A field's limits are
+// in its jsonschema tag, for durations and sizes too.
+type document struct {
+	At position `json:"-"`
+
+	App          set[name]                    `json:"app" jsonschema_description:"The app's name: lower-case letters, digits and hyphens, at most 40. It is served at https://NAME.localhost:8443."`
+	Build        *buildSection                `json:"build,omitempty" jsonschema_description:"How the source becomes what is run. Left out, the source is run as it is."`
+	Processes    map[name]*processSection     `json:"processes" jsonschema_description:"What runs, by name. The process named web is given the requests."`
+	Release      set[command]                 `json:"release,omitempty" jsonschema_description:"A command that is run once per release before it gets traffic, for example to migrate a database."`
+	Env          map[variable]set[content]    `json:"env,omitempty" jsonschema_description:"Environment variables of every process and of the release command."`
+	Domains      []set[host]                  `json:"domains,omitempty" jsonschema_description:"Host names at which production is served. Other environments name their own."`
+	Keep         set[count]                   `json:"keep,omitempty" jsonschema:"minimum=2,maximum=1000" jsonschema_description:"How many releases are kept for a rollback. Default: 10."`
+	Environments map[name]*environmentSection `json:"environments,omitempty" jsonschema_description:"What is different in an environment, by its name: production, staging, ..."`
+
+	laterSections
+}
+
+// laterSections are keys of tide.yaml and of its environments that are
+// recognised and not carried out yet.
+type laterSections struct {
+	Schedules later `json:"schedules,omitempty" jsonschema_description:"Commands that run at certain times. Not carried out by this version."`
+	Cache     later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
+	Files     later `json:"files,omitempty" jsonschema_description:"Folders that all instances share. Not carried out by this version."`
+	Services  later `json:"services,omitempty" jsonschema_description:"Databases and the like. Not carried out by this version."`
+	Secrets   later `json:"secrets,omitempty" jsonschema_description:"Names of secrets that the app is given. Not carried out by this version."`
+	Backups   later `json:"backups,omitempty" jsonschema_description:"What is backed up, when and for how long. Not carried out by this version."`
+	Events    later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
+	Budget    later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
+	Locks     later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
+	Alerts    later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
+}
+
+// buildSection is written as a command, or in full.
+type buildSection struct {
+	At position `json:"-"`
+
+	Command set[command]              `json:"command,omitempty" jsonschema_description:"Run by sh in a clean copy of the source."`
+	Timeout set[duration]             `json:"timeout,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long the build may take. Default: 15m."`
+	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What the build may use. Default: no limits of its own."`
+	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of the build."`
+
+	Image      later `json:"image,omitempty" jsonschema_description:"A container image to run instead of building. Not carried out by this version."`
+	Dockerfile later `json:"dockerfile,omitempty" jsonschema_description:"A Dockerfile to build. Not carried out by this version."`
+}
+
+func (s *buildSection) shorthand() scalarField { return &s.Command }
+
+// processSection is written as a command, or in full.
+type processSection struct {
+	At position `json:"-"`
+
+	Command set[command]              `json:"command,omitempty" jsonschema_description:"Run by sh in the folder of the built app. A process with requests listens on $PORT."`
+	HTTP    set[truth]                `json:"http,omitempty" jsonschema_description:"Whether the process is given the requests; one process is. Default: true for web."`
+	Health  *healthSection            `json:"health,omitempty" jsonschema_description:"How an instance is found to be ready and well. Default: whether it accepts connections on $PORT, if it is given requests."`
+	Scale   *scaleSection             `json:"scale,omitempty" jsonschema_description:"How many instances there are."`
+	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of this process."`
+	Drain   set[duration]             `json:"drain,omitempty" jsonschema:"minimum=0s,maximum=7d" jsonschema_description:"How long requests may go on after an instance got its last new one. Default: 30s."`
+	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=0s,maximum=1h" jsonschema_description:"How long the process may go on after SIGTERM before it is killed. Default: 10s."`
+	Streams set[streams]              `json:"streams,omitempty" jsonschema_description:"What drain does with WebSockets and event streams: close them, or let them finish like requests. Default: close."`
+	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What one instance may use. Default: no limits."`
+
+	Queues later `json:"queues,omitempty" jsonschema_description:"Queues from which the process takes jobs. Not carried out by this version."`
+}
+
+func (s *processSection) shorthand() scalarField { return &s.Command }
+
+// healthSection is written as a path, or in full.
+type healthSection struct {
+	At position `json:"-"`
+
+	Path     set[urlPath]  `json:"path,omitempty" jsonschema_description:"Requested over HTTP; 200 to 399 is healthy."`
+	TCP      set[truth]    `json:"tcp,omitempty" jsonschema_description:"Whether accepting a connection on $PORT is being healthy."`
+	Command  set[command]  `json:"command,omitempty" jsonschema_description:"Run by sh where the instance runs; exit status 0 is healthy."`
+	Interval set[duration] `json:"interval,omitempty" jsonschema:"minimum=100ms,maximum=1h" jsonschema_description:"Time between two probes. Default: 5s."`
+	Timeout  set[duration] `json:"timeout,omitempty" jsonschema:"minimum=10ms,maximum=10m" jsonschema_description:"How long a probe may take. Default: 2s."`
+	Start    set[duration] `json:"start,omitempty" jsonschema:"minimum=100ms,maximum=1d" jsonschema_description:"How long an instance may take to become ready. Default: 60s."`
+	Failures set[count]    `json:"failures,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"How many failures in a row make an instance unhealthy. Default: 3."`
+}
+
+func (s *healthSection) shorthand() scalarField { return &s.Path }
+
+// scaleSection says how many instances a process has.
+type scaleSection struct {
+	At position `json:"-"`
+
+	Min    set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1."`
+	Max    set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests, else 1; at least min."`
+	Target *targetSection `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
+	Idle   set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives before the last instance stops, where min is 0. Default: 5m."`
+	Stable set[duration]  `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
+}
+
+// targetSection says what the number of instances is chosen for.
+type targetSection struct {
+	At position `json:"-"`
+
+	Concurrency set[count] `json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"How many requests one instance serves at a time, at most. Default: 40."`
+
+	P95  later `json:"p95,omitempty" jsonschema_description:"The latency to stay below. Not carried out by this version."`
+	Wait later `json:"wait,omitempty" jsonschema_description:"How long a job may wait. Not carried out by this version."`
+}
+
+// limitsSection bounds what an instance or a build may use.
+type limitsSection struct {
+	At position `json:"-"`
+
+	CPU       set[cores] `json:"cpu,omitempty" jsonschema:"minimum=0.01,maximum=1024" jsonschema_description:"In cores: 0.5 is half of one."`
+	Memory    set[size]  `json:"memory,omitempty" jsonschema:"minimum=1MiB,maximum=64TiB" jsonschema_description:"With its unit: 256MiB."`
+	Processes set[count] `json:"processes,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Processes and threads."`
+}
+
+// environmentSection is what is different in one environment.
+type environmentSection struct {
+	At position `json:"-"`
+
+	Domains   []set[host]               `json:"domains,omitempty" jsonschema_description:"Host names at which the environment is served."`
+	Env       map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables that are added or different."`
+	Scale     map[name]*scaleSection    `json:"scale,omitempty" jsonschema_description:"How many instances there are, by process."`
+	Processes map[name]*processSection  `json:"processes,omitempty" jsonschema_description:"What is different in a process."`
+	Release   set[command]              `json:"release,omitempty" jsonschema_description:"The release command of this environment."`
+
+	laterSections
+}

@@ -1,0 +1,245 @@
+package manifest
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// What holds where a manifest says nothing.
+const (
+	defaultKeep           = 10
+	defaultBuildTimeout   = 15 * time.Minute
+	defaultWebMax         = 4
+	defaultConcurrency    = 40
+	defaultIdle           = 5 * time.Minute
+	defaultDrain          = 30 * time.Second
+	defaultGrace          = 10 * time.Second
+	defaultHealthInterval = 5 * time.Second
+	defaultHealthTimeout  = 2 * time.Second
+	defaultHealthStart    = 60 * time.Second
+	defaultHealthFailures = 3
+)
+
+// resolver makes an app of a document, and finds what contradicts itself.
+type resolver struct {
+	problems problems
+}
+
+// inEnvironment gives the document with the environment's differences applied.
+func (r *resolver) inEnvironment(d *document, environment name) *document {
+	effective := new(document)
+	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(d).Elem())
+	effective.Environments = nil
+	if environment != name(springtide.Production) {
+		// Two environments cannot have the same domain.
+		effective.Domains = nil
+	}
+	section := d.Environments[environment]
+	if section == nil {
+		return effective
+	}
+	different := &document{
+		Domains: section.Domains, Env: section.Env, Release: section.Release,
+		Processes: map[name]*processSection{},
+	}
+	for _, process := range sortedKeys(section.Processes) {
+		if r.knownProcess(d, process, section.Processes[process].At) {
+			different.Processes[process] = section.Processes[process]
+			replaceHealth(effective.Processes[process], section.Processes[process])
+		}
+	}
+	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(different).Elem())
+	for _, process := range sortedKeys(section.Scale) {
+		if r.knownProcess(d, process, section.Scale[process].At) {
+			scaled := &document{Processes: map[name]*processSection{process: {Scale: section.Scale[process]}}}
+			overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(scaled).Elem())
+		}
+	}
+	return effective
+}
+
+// replaceHealth makes room for a way of probing other than the one before.
+func replaceHealth(process, different *processSection) {
+	other := different.Health
+	if process.Health != nil && other != nil && (other.Path.IsSet || other.TCP.IsSet || other.Command.IsSet) {
+		process.Health.Path, process.Health.TCP, process.Health.Command = set[urlPath]{}, set[truth]{}, set[command]{}
+	}
+}
+
+func (r *resolver) knownProcess(d *document, process name, at position) bool {
+	if d.Processes[process] != nil {
+		return true
+	}
+	var known []string
+	for other := range d.Processes {
+		known = append(known, string(other))
+	}
+	r.problems.add(at, "there is no process %q to change%s", process, didYouMean(string(process), known))
+	return false
+}
+
+// resolve fills in the defaults and checks what one value alone does not show.
+func (r *resolver) resolve(d *document) springtide.App {
+	app := springtide.App{
+		Name:           springtide.AppName(d.App.Value),
+		Build:          r.build(d.Build),
+		Processes:      map[springtide.ProcessName]springtide.Process{},
+		ReleaseCommand: string(d.Release.Value),
+		Env:            variables(d.Env),
+		Domains:        r.domains(d.Domains),
+		KeepReleases:   int(d.Keep.or(defaultKeep)),
+	}
+	if !d.App.IsSet && !d.App.attempted() {
+		r.problems.add(d.At, "app is missing: name the app, like app: quiz")
+	}
+	if len(d.Processes) == 0 && !r.problems.about("processes") {
+		r.problems.add(d.At, "processes is missing: say what runs, like processes: { web: ./bin/web }")
+	}
+	var http *processSection
+	for _, process := range sortedKeys(d.Processes) {
+		section := d.Processes[process]
+		resolved := r.process(process, section)
+		if resolved.HTTP {
+			if http != nil {
+				r.problems.add(section.At, "processes.%s: another process is given the requests already (line %d); set http: false in one of them", process, http.At.Line)
+			}
+			http = section
+		}
+		app.Processes[springtide.ProcessName(process)] = resolved
+	}
+	return app
+}
+
+func (r *resolver) build(s *buildSection) springtide.Build {
+	if s == nil {
+		s = &buildSection{}
+	}
+	return springtide.Build{
+		Command: string(s.Command.Value),
+		Timeout: time.Duration(s.Timeout.or(duration(defaultBuildTimeout))),
+		Limits:  s.Limits.limits(),
+		Env:     variables(s.Env),
+	}
+}
+
+func (s *limitsSection) limits() springtide.Limits {
+	if s == nil {
+		return springtide.Limits{}
+	}
+	return springtide.Limits{CPU: float64(s.CPU.Value), Memory: int64(s.Memory.Value), Processes: int(s.Processes.Value)}
+}
+
+func (r *resolver) domains(written []set[host]) []string {
+	var domains []string
+	for _, domain := range written {
+		if slices.Contains(domains, string(domain.Value)) && domain.IsSet {
+			r.problems.add(domain.At, "domains: %s is in the list twice", domain.Value)
+		}
+		domains = append(domains, string(domain.Value))
+	}
+	return domains
+}
+
+func (r *resolver) process(process name, s *processSection) springtide.Process {
+	path := "processes." + string(process)
+	if !s.Command.IsSet && !r.problems.about(path) {
+		r.problems.add(s.At, "%s has no command", path)
+	}
+	http := bool(s.HTTP.or(process == name(springtide.Web)))
+	if s.Streams.IsSet && !http {
+		r.problems.add(s.Streams.At, "%s.streams: %s is given no requests; set http: true", path, process)
+	}
+	return springtide.Process{
+		Command:       string(s.Command.Value),
+		HTTP:          http,
+		Health:        r.health(path, s.Health, http),
+		Scale:         r.scale(path, s.Scale, http),
+		Env:           variables(s.Env),
+		Drain:         time.Duration(s.Drain.or(duration(defaultDrain))),
+		Grace:         time.Duration(s.Grace.or(duration(defaultGrace))),
+		FinishStreams: s.Streams.Value == streamsFinish,
+		Limits:        s.Limits.limits(),
+	}
+}
+
+func (r *resolver) health(path string, s *healthSection, http bool) springtide.Health {
+	if s == nil {
+		s = &healthSection{}
+	}
+	health := springtide.Health{
+		Path:     string(s.Path.Value),
+		TCP:      bool(s.TCP.Value),
+		Command:  string(s.Command.Value),
+		Interval: time.Duration(s.Interval.or(duration(defaultHealthInterval))),
+		Timeout:  time.Duration(s.Timeout.or(duration(defaultHealthTimeout))),
+		Start:    time.Duration(s.Start.or(duration(defaultHealthStart))),
+		Failures: int(s.Failures.or(defaultHealthFailures)),
+	}
+	if http && !s.Path.IsSet && !s.Command.IsSet && !s.TCP.IsSet {
+		health.TCP = true
+	}
+	ways := []string{}
+	for _, way := range []struct {
+		name   string
+		chosen bool
+		at     position
+	}{{"path", health.Path != "", s.Path.At}, {"tcp", health.TCP, s.TCP.At}, {"command", health.Command != "", s.Command.At}} {
+		if !way.chosen {
+			continue
+		}
+		ways = append(ways, way.name)
+		if !http && way.name != "command" {
+			r.problems.add(way.at, "%s.health.%s: the process is given no requests, so it does not listen; probe it with command", path, way.name)
+		}
+	}
+	if len(ways) > 1 {
+		r.problems.add(s.At, "%s.health: choose one of %s", path, strings.Join(ways, " and "))
+	}
+	return health
+}
+
+func (r *resolver) scale(path string, s *scaleSection, http bool) springtide.Scale {
+	if s == nil {
+		s = &scaleSection{}
+	}
+	target := s.Target
+	if target == nil {
+		target = &targetSection{}
+	}
+	most := 1
+	scale := springtide.Scale{
+		Idle:      time.Duration(s.Idle.or(duration(defaultIdle))),
+		StableFor: time.Duration(s.Stable.Value),
+	}
+	if http {
+		most = defaultWebMax
+		scale.Concurrency = int(target.Concurrency.or(defaultConcurrency))
+	} else if target.Concurrency.IsSet {
+		r.problems.add(target.Concurrency.At, "%s.scale.target.concurrency: the process is given no requests", path)
+	}
+	scale.Min = int(s.Min.or(1))
+	scale.Max = int(s.Max.or(count(max(most, scale.Min))))
+	if scale.Min > scale.Max {
+		at := s.Max.At
+		if s.Min.At.Line > at.Line {
+			at = s.Min.At
+		}
+		r.problems.add(at, "%s.scale: min %d is more than max %d", path, scale.Min, scale.Max)
+	}
+	return scale
+}
+
+func variables(written map[variable]set[content]) map[string]string {
+	if len(written) == 0 {
+		return nil
+	}
+	env := make(map[string]string, len(written))
+	for key, value := range written {
+		env[string(key)] = string(value.Value)
+	}
+	return env
+}
