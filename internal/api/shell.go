@@ -171,11 +171,12 @@ func waitShell(ctx context.Context, command *exec.Cmd, terminal *os.File, shown 
 		}
 		terminal.Close()
 	case <-ctx.Done():
-		terminal.Close() // SIGHUP for its session
+		terminal.Close()
+		syscall.Kill(-command.Process.Pid, syscall.SIGHUP) // a reader may keep the terminal open: say it
 		select {
 		case err = <-ended:
 		case <-time.After(hangUpWithin):
-			command.Process.Kill()
+			syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 			err = <-ended
 		}
 	}
