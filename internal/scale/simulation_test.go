@@ -260,7 +260,7 @@ func TestARiseOfTwentyTimesIsMetInTime(t *testing.T) {
 		{"chart show", chartShow, 3 * time.Hour, 1810 * time.Second, 14, 28, 25 * time.Second, 0.1},
 		// From one moment to the next. The queue of a whole cold start is to be
 		// worked off in two seconds, which needs twice what is needed afterwards.
-		{"step", stepAt(10*time.Minute, 20, 400), time.Hour, 10 * time.Minute, 10, 25, 10 * time.Second, 0.2},
+		{"step", stepAt(10*time.Minute, 20, 400), 30 * time.Minute, 10 * time.Minute, 10, 25, 10 * time.Second, 0.5},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
