@@ -1,6 +1,7 @@
 package scale
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -104,7 +105,7 @@ func (c *decider) up(need int) (Reason, int, string) {
 	case c.from >= c.lowest && c.o.Capacity != "":
 		return ReasonCapacity, c.from, c.stay("capacity: %s; needs %d: %s", c.o.Capacity, need, c.why())
 	case c.from >= c.lowest && c.fleet.ready == 0 && c.fleet.failed > 0:
-		return ReasonFailing, c.from, c.stay("%d do not become ready and none is; needs %d: %s", c.fleet.failed, need, c.why())
+		return ReasonFailing, c.from, c.stay("%s; needs %d: %s", c.notReady(), need, c.why())
 	case to < need:
 		return ReasonMaximum, to, c.change(to, "the maximum; needs %d: %s", need, c.why())
 	}
@@ -178,13 +179,13 @@ func (c *decider) shrink(lower, filled int) (Reason, int, string) {
 	switch to {
 	case filled:
 	case c.from - c.step:
-		limit = sprintf("; at most %d fewer every %s", c.step, spell(c.windows.step))
+		limit = fmt.Sprintf("; at most %d fewer every %s", c.step, spell(c.windows.step))
 	case c.from - old:
-		limit = sprintf("; %d may go, the others have not lived for %s", old, spell(c.windows.lifetime))
+		limit = fmt.Sprintf("; %d may go, the others have not lived for %s", old, spell(c.windows.lifetime))
 	case c.demand.need:
-		limit = sprintf("; needs %d now", to)
+		limit = fmt.Sprintf("; needs %d now", to)
 	default:
-		limit = sprintf("; the minimum is %d", to)
+		limit = fmt.Sprintf("; the minimum is %d", to)
 	}
 	return ReasonLess, to, c.change(to, "needed at most %s in the last %s, %d at %.0f%% fill%s",
 		number(c.stable), spell(c.windows.stable), filled, 100*fill, limit)

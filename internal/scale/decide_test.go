@@ -209,13 +209,13 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 				}
 			}),
 			History{ColdStart: time.Second}, 2, ReasonFailing,
-			"stays at 2: 2 do not become ready and none is; needs 50: 0 being served and 500 held, none answered yet, 10 slots each",
+			"stays at 2: not ready in time: 2 of 2; needs 50: 0 being served and 500 held, none answered yet, 10 slots each",
 		},
 		{
 			"one that does not become ready", web(1, 20, 10),
 			with(running(8), func(o *Observation) { o.Instances[3].State = springtide.InstanceStarting }),
 			steady(391, 200*time.Millisecond), 10, ReasonDemand,
-			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each; 1 of 8 do not become ready",
+			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 17.7 slots of head-room, 10 slots each; not ready in time: 1 of 8",
 		},
 	}
 	for _, test := range cases {

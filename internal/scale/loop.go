@@ -82,10 +82,10 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		st, known := l.states[target.Group]
 		if !known {
 			st = &state{since: now}
-			l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
 		} else if target.Replicas > st.target.Replicas {
 			st.lastOut = now // somebody else's scale-out
 		}
+		l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
 		st.target = target
 		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale}
 		st.due = now

@@ -26,21 +26,22 @@ type platform struct {
 	edges     []string
 	noise     *rand.Rand // nil: as many arrive as the rate says
 
-	mu        sync.Mutex
-	targets   []Target
-	changed   chan struct{}
-	scaler    *Scaler
-	stop      func()
-	instances []springtide.Instance
-	ordered   int
-	rate      func() float64
-	backlog   float64
-	busy      float64
-	mostHeld  float64
-	refusal   error // of SetReplicas
-	reads     int   // of the targets
-	applied   []springtide.Decision
-	recorded  []springtide.Decision
+	mu         sync.Mutex
+	targets    []Target
+	changed    chan struct{}
+	scaler     *Scaler
+	stop       func()
+	instances  []springtide.Instance
+	ordered    int
+	rate       func() float64
+	backlog    float64
+	busy       float64
+	mostHeld   float64
+	refusal    error // of SetReplicas
+	unreadable error // of Targets
+	reads      int   // of the targets
+	applied    []springtide.Decision
+	recorded   []springtide.Decision
 }
 
 func newPlatform(t *testing.T, replicas int, scale springtide.Scale) *platform {
@@ -83,6 +84,9 @@ func (p *platform) Targets(context.Context) ([]Target, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++
+	if p.unreadable != nil {
+		return nil, p.unreadable
+	}
 	return slices.Clone(p.targets), nil
 }
 
@@ -460,6 +464,25 @@ func TestWhatCannotBeAppliedIsTriedAgain(t *testing.T) {
 		p.play(1200*time.Millisecond, constantly(200))
 		if n := p.replicas(); n < 5 {
 			t.Errorf("%d instances when it can be applied again", n)
+		}
+	})
+}
+
+func TestTargetsThatCannotBeReadAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, 1, range1to50())
+		synctest.Wait()
+		p.change(func() { p.targets[0].Process.Scale.Min, p.unreadable = 3, errors.New("the store is away") })
+		p.play(10*time.Second, constantly(1))
+		if p.reads < 5 || p.reads > 12 {
+			t.Errorf("read %d times in ten seconds, want about one a second", p.reads)
+		}
+		p.mu.Lock()
+		p.unreadable = nil
+		p.mu.Unlock()
+		p.play(1200*time.Millisecond, constantly(1))
+		if n := p.replicas(); n != 3 {
+			t.Errorf("%d instances, want the new minimum of 3", n)
 		}
 	})
 }

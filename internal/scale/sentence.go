@@ -10,12 +10,12 @@ import (
 
 // change begins the sentence of a decision that changes something.
 func (c *decider) change(to int, format string, args ...any) string {
-	return sprintf("%d to %d: ", c.from, to) + sprintf(format, args...) + c.note(to)
+	return fmt.Sprintf("%d to %d: ", c.from, to) + fmt.Sprintf(format, args...) + c.note(to)
 }
 
 // stay is the sentence of a decision that changes nothing.
 func (c *decider) stay(format string, args ...any) string {
-	return sprintf("stays at %d: ", c.from) + sprintf(format, args...) + c.note(c.from)
+	return fmt.Sprintf("stays at %d: ", c.from) + fmt.Sprintf(format, args...) + c.note(c.from)
 }
 
 // note adds what a reader should know besides.
@@ -24,9 +24,14 @@ func (c *decider) note(to int) string {
 	case to > c.from && c.o.Capacity != "":
 		return "; capacity: " + c.o.Capacity
 	case to > 0 && c.fleet.failed > 0 && c.fleet.ready > 0:
-		return sprintf("; %d of %d do not become ready", c.fleet.failed, c.fleet.ready+c.fleet.coming+c.fleet.failed)
+		return "; " + c.notReady()
 	}
 	return ""
+}
+
+func (c *decider) notReady() string {
+	f := c.fleet
+	return fmt.Sprintf("not ready in time: %d of %d", f.failed, f.ready+f.coming+f.failed)
 }
 
 // why spells out the demand; its numbers recompute to the need.
@@ -82,8 +87,6 @@ func (c *decider) inputs() map[string]float64 {
 		"cold_start_seconds": c.h.ColdStart.Seconds(),
 	}
 }
-
-func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
 // number writes a number without needless zeros.
 func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
