@@ -1,0 +1,193 @@
+package observe
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/springtide/springtide"
+)
+
+// traffic collects what the edges saw. Edges report what was added since their
+// last report, and what they have in hand.
+type traffic struct {
+	counters  []trafficCounter
+	gauges    []trafficGauge
+	durations *prometheus.Desc
+	edges     *prometheus.Desc
+
+	mutex sync.Mutex
+	seen  map[series]*seen
+	// inHand is the last that each edge said of each group.
+	inHand map[string]map[springtide.GroupID]springtide.Demand
+	// connected counts edges.
+	connected int
+}
+
+// seen is what all edges saw of a group since the beginning.
+type seen struct {
+	total     totals
+	durations durations
+}
+
+// totals are the sums of the counts of demand.
+type totals struct {
+	arrived, waited, refused, failed, retried int
+	bytesOut                                  int64
+	heldTime, busyTime                        time.Duration
+}
+
+type trafficCounter struct {
+	description *prometheus.Desc
+	value       func(totals) float64
+}
+
+type trafficGauge struct {
+	description *prometheus.Desc
+	value       func(springtide.Demand) int
+}
+
+func newTraffic() *traffic {
+	describe := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, seriesLabels(), nil)
+	}
+	return &traffic{
+		counters: []trafficCounter{
+			{describe("tide_edge_requests_total", "Requests that arrived at the edges."),
+				func(t totals) float64 { return float64(t.arrived) }},
+			{describe("tide_edge_held_requests_total", "Requests that were held until an instance could take them."),
+				func(t totals) float64 { return float64(t.waited) }},
+			{describe("tide_edge_hold_seconds_total", "Time that requests were held, in sum."),
+				func(t totals) float64 { return t.heldTime.Seconds() }},
+			{describe("tide_edge_busy_seconds_total", "Time that instances had requests in hand, each request counted by itself."),
+				func(t totals) float64 { return t.busyTime.Seconds() }},
+			{describe("tide_edge_refused_requests_total", "Requests that the edges answered with 502, 503 or 504 themselves."),
+				func(t totals) float64 { return float64(t.refused) }},
+			{describe("tide_edge_failed_requests_total", "Requests that instances answered with a 5xx status."),
+				func(t totals) float64 { return float64(t.failed) }},
+			{describe("tide_edge_retried_requests_total", "Requests that were given to a second instance."),
+				func(t totals) float64 { return float64(t.retried) }},
+			{describe("tide_edge_response_body_bytes_total", "Bytes of response bodies that the edges sent."),
+				func(t totals) float64 { return float64(t.bytesOut) }},
+		},
+		gauges: []trafficGauge{
+			{describe("tide_edge_requests_held", "Requests that wait for an instance now."),
+				func(d springtide.Demand) int { return d.Held }},
+			{describe("tide_edge_requests_in_flight", "Requests that instances have in hand now."),
+				func(d springtide.Demand) int { return d.Busy }},
+			{describe("tide_edge_streams_open", "WebSockets and event streams that are open now."),
+				func(d springtide.Demand) int { return d.Streams }},
+		},
+		durations: describe("tide_edge_request_duration_seconds",
+			"Time from the last byte of a request's head to the first byte of its answer; the sum is estimated from finer buckets."),
+		edges:  prometheus.NewDesc("tide_edges_connected", "Edges that are connected to the control plane.", nil, nil),
+		seen:   map[series]*seen{},
+		inHand: map[string]map[springtide.GroupID]springtide.Demand{},
+	}
+}
+
+func (t *traffic) add(report springtide.EdgeReport) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	inHand := t.inHand[report.Edge]
+	if inHand == nil {
+		inHand = map[springtide.GroupID]springtide.Demand{}
+		t.inHand[report.Edge] = inHand
+	}
+	for _, demand := range report.Demand {
+		inHand[demand.Group] = demand
+		s := t.seen[seriesOf(demand.Group)]
+		if s == nil {
+			s = &seen{}
+			t.seen[seriesOf(demand.Group)] = s
+		}
+		s.total.add(demand)
+		s.durations.add(&demand.Latencies)
+	}
+}
+
+func (t *totals) add(demand springtide.Demand) {
+	t.arrived += demand.Arrived
+	t.waited += demand.Waited
+	t.refused += demand.Refused
+	t.failed += demand.Failed
+	t.retried += demand.Retried
+	t.bytesOut += demand.BytesOut
+	t.heldTime += demand.HeldTime
+	t.busyTime += demand.BusyTime
+}
+
+func (t *traffic) keepEdges(connected []string) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.connected = len(connected)
+	maps.DeleteFunc(t.inHand, func(edge string, _ map[springtide.GroupID]springtide.Demand) bool {
+		return !slices.Contains(connected, edge)
+	})
+}
+
+func (t *traffic) keepGroups(groups []springtide.Group) {
+	ids := map[springtide.GroupID]bool{}
+	known := map[series]bool{}
+	for _, group := range groups {
+		ids[group.ID] = true
+		known[seriesOf(group.ID)] = true
+	}
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.dropUnless(func(id springtide.GroupID) bool { return ids[id] }, func(s series) bool { return known[s] })
+}
+
+func (t *traffic) forget(id springtide.EnvironmentID) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.dropUnless(func(group springtide.GroupID) bool { return group.Environment != id },
+		func(s series) bool { return s.environment != id })
+}
+
+// dropUnless drops the groups and series that are not to be kept.
+func (t *traffic) dropUnless(keepGroup func(springtide.GroupID) bool, keepSeries func(series) bool) {
+	for _, inHand := range t.inHand {
+		maps.DeleteFunc(inHand, func(id springtide.GroupID, _ springtide.Demand) bool { return !keepGroup(id) })
+	}
+	maps.DeleteFunc(t.seen, func(s series, _ *seen) bool { return !keepSeries(s) })
+}
+
+// Describe implements prometheus.Collector.
+func (t *traffic) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, counter := range t.counters {
+		descriptions <- counter.description
+	}
+	for _, gauge := range t.gauges {
+		descriptions <- gauge.description
+	}
+	descriptions <- t.durations
+	descriptions <- t.edges
+}
+
+// Collect implements prometheus.Collector.
+func (t *traffic) Collect(metrics chan<- prometheus.Metric) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	metrics <- prometheus.MustNewConstMetric(t.edges, prometheus.GaugeValue, float64(t.connected))
+	for s, seen := range t.seen {
+		for _, counter := range t.counters {
+			metrics <- prometheus.MustNewConstMetric(counter.description, prometheus.CounterValue, counter.value(seen.total), s.values()...)
+		}
+		metrics <- seen.durations.metric(t.durations, s)
+	}
+	for _, gauge := range t.gauges {
+		sums := map[series]int{}
+		for _, inHand := range t.inHand {
+			for id, demand := range inHand {
+				sums[seriesOf(id)] += gauge.value(demand)
+			}
+		}
+		for s, sum := range sums {
+			metrics <- prometheus.MustNewConstMetric(gauge.description, prometheus.GaugeValue, float64(sum), s.values()...)
+		}
+	}
+}
