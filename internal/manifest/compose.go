@@ -163,7 +163,7 @@ func (c *compose) readEnvironment(service string, env *node, section *processSec
 			c.problems.add(e.at, "services.%s.environment: %v", service, err)
 			continue
 		}
-		if e.value.kind == nothing || strings.Contains(e.value.text, "${") {
+		if e.value.kind == nothing || strings.Contains(strings.ReplaceAll(e.value.text, "$$", ""), "$") {
 			c.note(e.at, "service %s: %s is not taken from the environment; set it with `tide config set %s=...`", service, key, key)
 			continue
 		}
@@ -171,7 +171,7 @@ func (c *compose) readEnvironment(service string, env *node, section *processSec
 			c.problems.add(e.value.at, "services.%s.environment.%s: %v", service, key, err)
 			continue
 		}
-		section.Env[key] = setAt(value, e.at)
+		section.Env[key] = setAt(content(strings.ReplaceAll(string(value), "$$", "$")), e.at)
 	}
 }
 

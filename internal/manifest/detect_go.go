@@ -42,7 +42,7 @@ func detectGo(s source) (language, bool) {
 	web := chooseGoMain(mains, base)
 	build := []string{"go build -o bin/" + string(web) + " " + quoteShell(mains[web])}
 	l.run(name(springtide.Web), "./bin/"+string(web), "")
-	l.found("the server is %s", mains[web])
+	l.found("the server is the package %s", mains[web])
 	for _, main := range sortedKeys(mains) {
 		if main == web {
 			continue
@@ -50,7 +50,7 @@ func detectGo(s source) (language, bool) {
 		if strings.Contains(string(main), "worker") {
 			build = append(build, "go build -o bin/"+string(main)+" "+quoteShell(mains[main]))
 			l.run(main, "./bin/"+string(main), "")
-			l.found("a worker is %s", mains[main])
+			l.found("a worker is the package %s", mains[main])
 			continue
 		}
 		l.found("%s is another program; it is not run", mains[main])

@@ -27,7 +27,7 @@ func detectNode(s source) (language, bool) {
 	start := pack.get("scripts").get("start").string()
 	file := s.firstOf(pack.get("main").string(), "server.js", "index.js", "app.js", "server.mjs", "index.mjs", "src/server.js", "src/index.js")
 	l := newLanguage("package.json", "a Node app")
-	l.adapt = func(command string) string { return withPath("node_modules/.bin", command) }
+	l.adapt = adaptNode
 	if named := asName(pack.get("name").string()); named != "" {
 		l.document.App = setTo(named)
 	}
@@ -48,14 +48,24 @@ func detectNode(s source) (language, bool) {
 	case file != "":
 		l.run(web, "node "+quoteShell(file), "")
 	case pack.get("devDependencies").get("vite") != nil || pack.get("dependencies").get("vite") != nil:
-		l.run(web, staticServer("dist"), "A built site; this serves the folder that the build writes.")
+		l.run(web, staticServer("dist"), "This serves the folder that the build writes, with what every Debian has.")
+		l.Found = []string{"a site that Vite builds"}
 		return l, true
 	default:
 		return language{}, false
 	}
 	l.env("NODE_ENV", "production")
-	l.probe(s.code(".js", ".mjs", ".cjs", ".ts"))
+	l.probe(append(s.code(".js", ".mjs", ".cjs", ".ts"), start...))
 	return l, true
+}
+
+// adaptNode makes a command find the programs of the app's packages.
+func adaptNode(command string) string {
+	switch word, _ := firstWord(command); word {
+	case "node", "npm", "npx", "yarn", "pnpm":
+		return command
+	}
+	return withPath("node_modules/.bin", command)
 }
 
 // nodeManager gives the package manager and its command that installs what the

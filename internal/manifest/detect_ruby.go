@@ -38,6 +38,10 @@ func detectRuby(s source) (language, bool) {
 		l.env("RAILS_SERVE_STATIC_FILES", "1")
 		l.document.Release = setTo(command("bin/rails db:migrate"))
 	}
-	l.probe(s.code(".rb", ".ru"))
+	code := s.code(".rb", ".ru")
+	if code.mentions("rails/health#show") {
+		code = append(code, `"/up"`...)
+	}
+	l.probe(code)
 	return l, true
 }

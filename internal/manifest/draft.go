@@ -159,7 +159,10 @@ func written(value scalar) string {
 }
 
 // plainYAML is text that YAML reads as itself and as nothing but text.
-var plainYAML = regexp.MustCompile(`^[A-Za-z./_][A-Za-z0-9 ./_=+@$()&;|-]*$`)
+var plainYAML = regexp.MustCompile(`^[A-Za-z./_]([A-Za-z0-9 ./_=+@$()&;|-]|:[A-Za-z0-9./_$])*$`)
+
+// singleYAML is text that reads best in single quotes.
+var singleYAML = regexp.MustCompile(`^[ -&(-~]*"[ -&(-~]*$`)
 
 // reservedYAML are words that some reader of YAML takes for something else.
 var reservedYAML = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|y|n|null|~|\.(inf|nan))$`)
@@ -170,6 +173,9 @@ var numberYAML = regexp.MustCompile(`^\.?[0-9]`)
 func quoteYAML(s string) string {
 	if plainYAML.MatchString(s) && !reservedYAML.MatchString(s) && !numberYAML.MatchString(s) && s == strings.TrimSpace(s) {
 		return s
+	}
+	if singleYAML.MatchString(s) {
+		return "'" + s + "'"
 	}
 	var b strings.Builder
 	b.WriteByte('"')

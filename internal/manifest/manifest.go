@@ -17,6 +17,9 @@ import (
 // FileName is the name of a manifest.
 const FileName = "tide.yaml"
 
+// manyLimit is how many environments or processes an app may have.
+const manyLimit = 100
+
 // The other files that are read as a manifest, in the order of preference.
 const (
 	procfileName = "Procfile"
@@ -33,6 +36,9 @@ func composeNames() []string {
 type Manifest struct {
 	// File is the name of the file it was read from, within the folder.
 	File string
+	// Found says what was concluded from other files of the folder, where there is
+	// no tide.yaml to say it.
+	Found []string
 	// Notices say what it asks for and will not get.
 	Notices []Notice
 
@@ -51,7 +57,7 @@ type Notice struct {
 func (n Notice) String() string { return position{n.File, n.Line, 0}.String() + ": " + n.Text }
 
 func notice(at position, format string, args ...any) Notice {
-	return Notice{at.File, at.Line, at.Column, fmt.Sprintf(format, args...)}
+	return Notice{at.File, at.Line, at.Column, oneLine(fmt.Sprintf(format, args...))}
 }
 
 // Load reads the manifest of a folder for one environment.
@@ -59,6 +65,12 @@ func Load(dir string, environment springtide.EnvironmentName) (springtide.App, [
 	m, err := Read(dir)
 	if err != nil {
 		return springtide.App{}, nil, err
+	}
+	if err := new(name).parse(&node{kind: text, text: string(environment)}); err != nil {
+		return springtide.App{}, nil, springtide.Errorf(springtide.Invalid, "the environment: %w", err)
+	}
+	if !m.fits(name(environment)) {
+		return springtide.App{}, nil, springtide.Errorf(springtide.Invalid, "%s", tooLong(m.document.App.Value, name(environment)))
 	}
 	return m.App(environment), m.Notices, nil
 }
@@ -98,7 +110,11 @@ func readForeign(source source) (*Manifest, error) {
 		return nil, springtide.Errorf(springtide.NotFound, "%s has no manifest: looked for %s and %s", source.dir, looked, appJSONName).
 			WithHint("run `tide init` to write a %s", FileName)
 	}
-	return finish(draft.From, draft.document, draft.Notices, nil)
+	m, err := finish(draft.From, draft.document, draft.Notices, nil)
+	if err == nil {
+		m.Found = draft.Found
+	}
+	return m, err
 }
 
 // Parse reads a manifest from memory. The base name of the file says what format
@@ -152,13 +168,36 @@ func parseManifest(file string, data []byte) (*Manifest, error) {
 // finish checks a document in all its environments.
 func finish(file string, written *document, notices []Notice, found problems) (*Manifest, error) {
 	r := &resolver{problems: found}
+	// Each environment is checked with each process.
+	for _, many := range []struct {
+		key    string
+		number int
+	}{{"environments", len(written.Environments)}, {"processes", len(written.Processes)}} {
+		if many.number > manyLimit {
+			r.problems.add(written.At, "%s: there are %d, at most %d are allowed", many.key, many.number, manyLimit)
+			return nil, r.problems.err()
+		}
+	}
+	m := &Manifest{File: file, Notices: notices, document: written}
 	for _, environment := range append(sortedKeys(written.Environments), name(springtide.Production)) {
 		r.resolve(r.inEnvironment(written, environment))
+		if !m.fits(environment) {
+			r.problems.add(written.Environments[environment].At, "%s", tooLong(written.App.Value, environment))
+		}
 	}
 	if err := r.problems.err(); err != nil {
 		return nil, err
 	}
-	return &Manifest{File: file, Notices: notices, document: written}, nil
+	return m, nil
+}
+
+// fits reports whether the app has a host name in the environment.
+func (m *Manifest) fits(environment name) bool {
+	return environment == name(springtide.Production) || len(m.document.App.Value)+len("--")+len(environment) <= labelLimit
+}
+
+func tooLong(app, environment name) string {
+	return fmt.Sprintf("environments.%s: %s--%s is longer than the %d characters that a part of a host name has; choose a shorter name", environment, app, environment, labelLimit)
 }
 
 // Name gives the app's name.

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -327,4 +328,33 @@ func folder(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+func TestThereAreNotTooManyEnvironments(t *testing.T) {
+	var yaml strings.Builder
+	yaml.WriteString("app: quiz\nprocesses: { web: ./web }\nenvironments:\n")
+	for i := range manyLimit + 1 {
+		fmt.Fprintf(&yaml, "  e%d: {}\n", i)
+	}
+	_, err := Parse(FileName, []byte(yaml.String()))
+	if err == nil || err.Error() != "tide.yaml:1:1: environments: there are 101, at most 100 are allowed" {
+		t.Error(err)
+	}
+}
+
+func TestAnEnvironmentNeedsAHostName(t *testing.T) {
+	long := strings.Repeat("e", 40)
+	yaml := "app: " + strings.Repeat("q", 30) + "\nprocesses: { web: ./web }\n"
+	dir := folder(t, map[string]string{FileName: yaml})
+	for environment, said := range map[springtide.EnvironmentName]string{
+		"Staging": `the environment: "Staging" is no name`, "a--b": "is no name", springtide.EnvironmentName(long): "longer than the 63 characters",
+	} {
+		if _, _, err := Load(dir, environment); err == nil || !strings.Contains(err.Error(), said) {
+			t.Errorf("want %q, got %v", said, err)
+		}
+	}
+	_, err := Parse(FileName, []byte(yaml+"environments:\n  "+long+": {}\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "tide.yaml:4:3: environments."+long) {
+		t.Error(err)
+	}
 }

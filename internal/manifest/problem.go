@@ -42,7 +42,12 @@ type problem struct {
 type problems []problem
 
 func (p *problems) add(at position, format string, args ...any) {
-	*p = append(*p, problem{at, fmt.Sprintf(format, args...)})
+	*p = append(*p, problem{at, oneLine(fmt.Sprintf(format, args...))})
+}
+
+// oneLine keeps what a user wrote from breaking a message into lines.
+func oneLine(s string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s)
 }
 
 // about reports whether there is a problem with what a path names: what seems to

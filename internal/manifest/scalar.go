@@ -72,19 +72,26 @@ func (s *set[T]) parse(n *node) error {
 // later marks what is recognised and not carried out yet. Its shape is free.
 type later struct{}
 
-// name is of an app, an environment or a process: one DNS label.
+// name is of an app, an environment or a process: one DNS label. Two hyphens in
+// a row stand between an app and its environment in a host name.
 type name string
 
-const nameLimit = 40
+const (
+	nameLimit  = 40
+	labelLimit = 63
+)
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+var (
+	namePattern  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	labelPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+)
 
 func (v *name) parse(n *node) error {
 	if n.kind != text && n.kind != number {
 		return fmt.Errorf("want a name, got %s", n.shown())
 	}
 	if !namePattern.MatchString(n.text) || len(n.text) > nameLimit {
-		return fmt.Errorf("%q is no name: use lower-case letters, digits and hyphens between them, at most %d", shorten(n.text), nameLimit)
+		return fmt.Errorf("%q is no name: use lower-case letters, digits and single hyphens between them, at most %d characters", shorten(n.text), nameLimit)
 	}
 	*v = name(n.text)
 	return nil
@@ -200,7 +207,7 @@ func (v *host) parse(n *node) error {
 	}
 	labels := strings.Split(strings.TrimPrefix(lower, "*."), ".")
 	for _, label := range labels {
-		if !namePattern.MatchString(label) || len(label) > 63 {
+		if !labelPattern.MatchString(label) || len(label) > labelLimit {
 			return fmt.Errorf("%q is no host name, like quiz.example.com", shorten(n.text))
 		}
 	}
@@ -396,7 +403,7 @@ func (v *size) parse(n *node) error {
 	}
 	amount, err := strconv.ParseFloat(part[1], 64)
 	if total := amount * sizeUnits[part[2]]; err == nil && total < 1<<60 {
-		*v = size(total)
+		*v = size(math.Round(total))
 		return nil
 	}
 	return fmt.Errorf("%s is more than any machine has", shorten(n.text))
