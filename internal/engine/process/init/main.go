@@ -39,7 +39,9 @@ func main() {
 	}
 	asked, err := order.Decode(data)
 	if err != nil {
-		os.Exit(1) // Whoever gave the order died over it.
+		// Whoever gave the order died over it: say that nothing was started.
+		writeStatus(order.Status{Failure: err.Error()})
+		os.Exit(1)
 	}
 	data = nil
 

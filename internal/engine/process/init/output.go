@@ -187,7 +187,7 @@ func (o *output) append(data []byte) (written int, err error) {
 }
 
 func (o *output) open() error {
-	fd, err := syscall.Openat(o.folder, o.name, syscall.O_WRONLY|syscall.O_APPEND|syscall.O_CREAT|syscall.O_CLOEXEC, 0o600)
+	fd, err := syscall.Openat(o.folder, o.name, syscall.O_RDWR|syscall.O_APPEND|syscall.O_CREAT|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -197,6 +197,12 @@ func (o *output) open() error {
 		return err
 	}
 	o.file, o.size, o.torn = fd, stat.Size, false
+	// An init that was killed may have left half a line.
+	var last [1]byte
+	if stat.Size > 0 {
+		n, err := syscall.Pread(fd, last[:], stat.Size-1)
+		o.torn = err == nil && n == 1 && last[0] != '\n'
+	}
 	return nil
 }
 

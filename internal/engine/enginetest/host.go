@@ -1,0 +1,214 @@
+// Package enginetest is the conformance suite of engines: every implementation
+// passes [Run]. It is a test kit, not part of the product.
+package enginetest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
+)
+
+// patience is how long anything may take.
+const patience = 30 * time.Second
+
+// Host is where an engine under test runs.
+type Host struct {
+	Engine engine.Engine
+	// Restart ends the engine without a word to its instances, and gives another
+	// one on the same state.
+	Restart func() engine.Engine
+}
+
+// Factory gives a host of its own to each test. The engine runs until the test
+// ends; then the factory removes what is left.
+type Factory func(t *testing.T, router engine.Router) *Host
+
+// bench is what one test works with.
+type bench struct {
+	*testing.T
+	*Host
+	router *Router
+	root   string
+}
+
+func newBench(t *testing.T, factory Factory) *bench {
+	t.Helper()
+	root := t.TempDir()
+	// The app is the test binary itself, at a place that any user reaches.
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := place(program, filepath.Join(root, "app")); err != nil {
+		t.Fatal(err)
+	}
+	router := &Router{}
+	return &bench{T: t, Host: factory(t, router), router: router, root: root}
+}
+
+// place links or copies a file.
+func place(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	if closeErr := target.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// group gives a group of the app in a mode.
+func (b *bench) group(mode string, replicas int) springtide.Group {
+	return springtide.Group{
+		ID: springtide.GroupID{
+			Environment: springtide.EnvironmentID{App: "quiz", Name: springtide.Production},
+			Release:     3, Process: springtide.Web, Generation: 1,
+		},
+		Replicas: replicas,
+		Template: springtide.Template{
+			Root: b.root,
+			Env:  map[string]string{modeVariable: mode, "GREETING": "hello world"},
+			Process: springtide.Process{
+				Command: "./app", HTTP: true,
+				Health: springtide.Health{
+					Path: "/health", Interval: 100 * time.Millisecond, Timeout: time.Second,
+					Start: 20 * time.Second, Failures: 3,
+				},
+				Drain: 5 * time.Second, Grace: 2 * time.Second,
+			},
+		},
+	}
+}
+
+func (b *bench) task(id, command string) springtide.Task {
+	group := b.group("", 0)
+	return springtide.Task{
+		ID: id, Environment: group.ID.Environment, Release: group.ID.Release, Command: command, Template: group.Template,
+	}
+}
+
+func (b *bench) apply(group springtide.Group) {
+	b.Helper()
+	if err := b.Engine.Apply(b.Context(), group); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// until waits for a snapshot that satisfies the condition.
+func (b *bench) until(what string, condition func(springtide.Snapshot) bool) springtide.Snapshot {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	var last springtide.Snapshot
+	for snapshot, err := range b.Engine.Watch(ctx) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		last = snapshot
+		if condition(snapshot) {
+			return snapshot
+		}
+	}
+	b.Fatalf("%s did not come about; last seen: %+v", what, last)
+	return last
+}
+
+// untilReady waits for exactly that many instances, all of them ready.
+func (b *bench) untilReady(group springtide.Group) []springtide.Instance {
+	b.Helper()
+	return b.until("readiness", func(s springtide.Snapshot) bool {
+		own := s.Of(group.ID)
+		return len(own) == group.Replicas && all(own, springtide.InstanceReady)
+	}).Of(group.ID)
+}
+
+func all(instances []springtide.Instance, state springtide.InstanceState) bool {
+	return !slices.ContainsFunc(instances, func(i springtide.Instance) bool { return i.State != state })
+}
+
+// get asks an instance for a path.
+func get(address, path string) (string, error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + address + path)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
+}
+
+func (b *bench) get(instance springtide.Instance, path string) string {
+	b.Helper()
+	body, err := get(instance.Address, path)
+	if err != nil {
+		b.Fatalf("%s: %v", instance.ID, err)
+	}
+	return body
+}
+
+// poll waits for a condition that no snapshot shows.
+func (b *bench) poll(what string, condition func() bool) {
+	b.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+// alive reports whether a process is there and no zombie.
+func alive(pid int) bool {
+	data, err := os.ReadFile("/proc/" + itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	text := string(data)
+	return !strings.HasPrefix(text[strings.LastIndexByte(text, ')')+1:], " Z")
+}
+
+// children gives the children of a process.
+func children(pid int) []int {
+	entries, _ := os.ReadDir("/proc")
+	var found []int
+	for _, entry := range entries {
+		data, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		text := string(data)
+		if fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]); len(fields) > 1 && fields[1] == itoa(pid) {
+			found = append(found, atoi(entry.Name()))
+		}
+	}
+	return found
+}
+
+func kill(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
+
+func selfPID() int { return os.Getpid() }
+
+func commandLine(pid int) string {
+	data, _ := os.ReadFile("/proc/" + itoa(pid) + "/cmdline")
+	return strings.ReplaceAll(string(data), "\x00", " ")
+}
