@@ -277,6 +277,7 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 // SetReplicas changes how many instances a group should have. A group that is
 // unknown by now is no error.
 func (f *Fleet) SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
+	defer f.changed()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.setReplicas(ctx, id, replicas)
@@ -342,6 +343,15 @@ func (f *Fleet) remove(ctx context.Context, id springtide.GroupID) error {
 	delete(f.groups, id)
 	delete(f.removing, id)
 	return nil
+}
+
+// Groups lists all groups that the engine is to run, in order.
+func (f *Fleet) Groups() []springtide.Group {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.SortedFunc(maps.Values(f.groups), func(a, b springtide.Group) int {
+		return cmp.Compare(a.ID.String(), b.ID.String())
+	})
 }
 
 // Observe takes what the engine observes.

@@ -45,7 +45,11 @@ func (p *Publisher) attend(ctx context.Context, conn net.Conn) error {
 		return ignoreEnd(err)
 	}
 	p.connect(hello.Edge)
-	defer p.disconnect(hello.Edge)
+	p.options.Connected(p.names())
+	defer func() {
+		p.disconnect(hello.Edge)
+		p.options.Connected(p.names())
+	}()
 	p.take(hello)
 
 	var sender sync.WaitGroup
@@ -115,6 +119,14 @@ func (p *Publisher) disconnect(name string) {
 	p.notify()
 }
 
+func (p *Publisher) names() []string {
+	var names []string
+	for _, edge := range p.Edges() {
+		names = append(names, edge.Name)
+	}
+	return names
+}
+
 // take keeps what an edge reports and passes it on.
 func (p *Publisher) take(report springtide.EdgeReport) {
 	loads := make(map[springtide.InstanceID]springtide.InstanceLoad, len(report.Instances))
@@ -130,9 +142,7 @@ func (p *Publisher) take(report springtide.EdgeReport) {
 	e.acknowledged, e.leaving, e.loads = report.Acknowledged, report.Leaving, loads
 	p.notify()
 	p.mu.Unlock()
-	if p.options.Report != nil {
-		p.options.Report(report)
-	}
+	p.options.Report(report)
 }
 
 // ignoreEnd hides the ordinary ends of a connection.

@@ -28,7 +28,7 @@ type Certificates interface {
 	Certificate(names []string) (springtide.Certificate, error)
 }
 
-// Options configure a Publisher. All fields but TicketKeys and Report are needed.
+// Options configure a Publisher. All are needed.
 type Options struct {
 	// Routes gives the wanted routes, without their backends. It is a function
 	// because those who know them need the engine, which needs the publisher.
@@ -36,10 +36,14 @@ type Options struct {
 	Versions     Versions
 	Certificates Certificates
 	// TicketKeys gives the keys for TLS session tickets, the newest first.
-	TicketKeys func(now time.Time) ([][32]byte, error)
-	// Report is called with every report of every edge. It must not block.
-	Report func(springtide.EdgeReport)
-	Logger *slog.Logger
+	TicketKeys func(now time.Time) [][32]byte
+	// Report is called with every report of every edge, Published with the version
+	// of every new table, Connected with the names of the edges whenever one comes
+	// or goes. They must not block.
+	Report    func(springtide.EdgeReport)
+	Published func(version int64)
+	Connected func(edges []string)
+	Logger    *slog.Logger
 }
 
 // Publisher makes and publishes the routing table. It implements engine.Router.
@@ -156,11 +160,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		}
 		table.Certificates = append(table.Certificates, certificate)
 	}
-	if p.options.TicketKeys != nil {
-		if table.TicketKeys, err = p.options.TicketKeys(time.Now()); err != nil {
-			return err
-		}
-	}
+	table.TicketKeys = p.options.TicketKeys(time.Now())
 	content, err := json.Marshal(table)
 	if err != nil {
 		return err
@@ -180,6 +180,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 	p.table, p.line = table, append(line, '\n')
 	p.notify()
 	p.mu.Unlock()
+	p.options.Published(table.Version)
 	return nil
 }
 

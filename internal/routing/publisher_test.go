@@ -55,7 +55,11 @@ func (w *world) activate(generation int) {
 func start(t *testing.T) (*Publisher, *world, string) {
 	t.Helper()
 	w := &world{active: 1}
-	p := New(Options{Routes: w.Routes, Versions: w, Certificates: w, Logger: slog.New(slog.DiscardHandler)})
+	p := New(Options{
+		Routes: w.Routes, Versions: w, Certificates: w, Logger: slog.New(slog.DiscardHandler),
+		TicketKeys: func(time.Time) [][32]byte { return nil },
+		Report:     func(springtide.EdgeReport) {}, Published: func(int64) {}, Connected: func([]string) {},
+	})
 	path := filepath.Join(t.TempDir(), "feed.sock")
 	listener, err := socket.Listen(path)
 	if err != nil {

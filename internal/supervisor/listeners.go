@@ -16,14 +16,8 @@ import (
 	"github.com/springtide/springtide/internal/edge"
 )
 
-// Listener is a listening TCP socket with what it is for: "https" or "http".
-type Listener struct {
-	Name string
-	File *os.File
-}
-
 // address gives the address a listening socket is bound to.
-func (l Listener) address() (string, error) {
+func address(l edge.Listener) (string, error) {
 	listener, err := net.FileListener(l.File)
 	if err != nil {
 		return "", err
@@ -32,19 +26,19 @@ func (l Listener) address() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// Listen opens a listening socket.
-func Listen(ctx context.Context, name, address string) (Listener, error) {
+// open opens a listening socket.
+func open(ctx context.Context, name, address string) (edge.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return Listener{}, listenError(name, address, err)
+		return edge.Listener{}, listenError(name, address, err)
 	}
 	defer listener.Close() // the file is a duplicate
 	file, err := listener.(*net.TCPListener).File()
 	if err != nil {
-		return Listener{}, err
+		return edge.Listener{}, err
 	}
-	return Listener{name, file}, nil
+	return edge.Listener{Name: name, File: file}, nil
 }
 
 func listenError(name, address string, err error) error {
@@ -64,7 +58,7 @@ func listenError(name, address string, err error) error {
 
 // reclaim takes listening sockets back from an edge that outlived its
 // supervisor, and gives its PID; 0 if there is none.
-func reclaim(ctx context.Context, runFolder string) (pid int, listeners []Listener, err error) {
+func reclaim(ctx context.Context, runFolder string) (pid int, listeners []edge.Listener, err error) {
 	paths, err := filepath.Glob(filepath.Join(runFolder, "edge-*.sock"))
 	if err != nil {
 		return 0, nil, err
@@ -82,34 +76,30 @@ func reclaim(ctx context.Context, runFolder string) (pid int, listeners []Listen
 			if !running(owner) {
 				os.Remove(path)
 			}
-			for _, file := range files {
-				file.File.Close()
-			}
+			closeAll(files)
 			continue
 		}
 		pid = owner
-		for _, file := range files {
-			listeners = append(listeners, Listener{file.Name, file.File})
-		}
+		listeners = files
 	}
 	return pid, listeners, nil
 }
 
 // listen opens what is wanted, using what was reclaimed where the address is
 // the same and closing the rest of it.
-func listen(ctx context.Context, wanted []Address, reclaimed []Listener) (listeners []Listener, err error) {
+func listen(ctx context.Context, wanted []Address, reclaimed []edge.Listener) (listeners []edge.Listener, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(listeners)
 		}
 	}()
-	held := make(map[string]Listener)
+	held := make(map[string]edge.Listener)
 	for _, listener := range reclaimed {
-		address, err := listener.address()
+		bound, err := address(listener)
 		if err != nil {
 			return nil, fmt.Errorf("reclaimed listener: %w", err)
 		}
-		held[listener.Name+" "+address] = listener
+		held[listener.Name+" "+bound] = listener
 	}
 	for _, want := range wanted {
 		resolved, err := net.ResolveTCPAddr("tcp", want.Address)
@@ -120,7 +110,7 @@ func listen(ctx context.Context, wanted []Address, reclaimed []Listener) (listen
 		listener, have := held[key]
 		delete(held, key)
 		if !have {
-			if listener, err = Listen(ctx, want.Name, want.Address); err != nil {
+			if listener, err = open(ctx, want.Name, want.Address); err != nil {
 				return nil, err
 			}
 		}
@@ -132,7 +122,7 @@ func listen(ctx context.Context, wanted []Address, reclaimed []Listener) (listen
 	return listeners, nil
 }
 
-func closeAll(listeners []Listener) {
+func closeAll(listeners []edge.Listener) {
 	for _, listener := range listeners {
 		listener.File.Close()
 	}

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/edge"
 )
 
 // Address is an address to listen on, for "https" or "http".
@@ -51,7 +53,7 @@ type Supervisor struct {
 	options   Options
 	lock      *os.File
 	family    *family
-	listeners []Listener
+	listeners []edge.Listener
 	edge      *child
 	leaving   []*child // edges that only drain
 	control   *child
@@ -227,7 +229,7 @@ func (s *Supervisor) restart(ctx context.Context, died *child, start func() erro
 	}
 }
 
-func describe(status unix.WaitStatus) string {
+func describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
 		return "killed by " + status.Signal().String()
 	}

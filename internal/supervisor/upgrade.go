@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/springtide/springtide/internal/edge"
 )
 
 // stateVariable hands the children and sockets from one image of the
@@ -24,7 +26,7 @@ func ours(pair string) bool {
 type handover struct {
 	lock          *os.File
 	control, edge int
-	listeners     []Listener
+	listeners     []edge.Listener
 }
 
 // upgrade replaces this process's image by the binary on disk. Children,
@@ -65,7 +67,7 @@ func inherited(getenv func(string) string) (handover, error) {
 		case "edge":
 			h.edge = number
 		default:
-			h.listeners = append(h.listeners, Listener{name, inheritedFile(number, name)})
+			h.listeners = append(h.listeners, edge.Listener{Name: name, File: inheritedFile(number, name)})
 		}
 	}
 	return h, os.Unsetenv(stateVariable)

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cli"
+	"github.com/springtide/springtide/internal/client"
+	"github.com/springtide/springtide/internal/edge"
+	"github.com/springtide/springtide/internal/supervisor"
+)
+
+// ownerVariable names a pipe to the process that wants the platform only as
+// long as it lives itself: `tide up`.
+const ownerVariable = "TIDE_OWNER"
+
+// startLimit is how long a platform that `tide up` starts may take.
+const startLimit = 20 * time.Second
+
+// serve supervises the platform until ctx ends, or its owner does. `tide up`
+// has more to do than to supervise: it gets a platform in a process of its own.
+func serve(ctx context.Context, o cli.ServeOptions) error {
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return err
+	}
+	o.Data = data
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	executable = strings.TrimSuffix(executable, " (deleted)") // replaced since it was started
+	if o.Output != nil {
+		return serveApart(ctx, o, executable)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := followOwner(cancel); err != nil {
+		return err
+	}
+	hangup, stop := upgrades()
+	defer stop()
+	var addresses []supervisor.Address
+	for _, address := range o.HTTPS {
+		addresses = append(addresses, supervisor.Address{Name: edge.HTTPS, Address: address})
+	}
+	for _, address := range o.HTTP {
+		addresses = append(addresses, supervisor.Address{Name: edge.HTTP, Address: address})
+	}
+	logger := newLogger(os.Stderr, "supervisor", o.LogLevel)
+	return supervisor.Run(ctx, supervisor.Options{
+		DataFolder:       data,
+		Addresses:        addresses,
+		Executable:       executable,
+		ControlArguments: arguments(o),
+		EdgeArguments:    []string{"--log-level", o.LogLevel.String()},
+		Drain:            func(ctx context.Context) error { return drain(ctx, data) },
+		Ready: func() {
+			logger.Info("the platform is up", "data", data, "https", o.HTTPS, "http", o.HTTP)
+			if o.Ready != nil {
+				o.Ready()
+			}
+		},
+		Output: os.Stderr,
+		Logger: logger,
+	}, hangup, o.Force)
+}
+
+// arguments are the platform's settings as flags of `tide serve` and `tide control`.
+func arguments(o cli.ServeOptions) []string {
+	list := []string{"--log-level", o.LogLevel.String()}
+	for _, address := range o.HTTPS {
+		list = append(list, "--https", address)
+	}
+	for _, address := range o.HTTP {
+		list = append(list, "--http", address)
+	}
+	if o.API != "" {
+		list = append(list, "--api", o.API)
+	}
+	if o.Metrics != "" {
+		list = append(list, "--metrics", o.Metrics)
+	}
+	return list
+}
+
+// followOwner calls end when the process that wanted the platform is gone.
+func followOwner(end func()) error {
+	text := os.Getenv(ownerVariable)
+	if text == "" {
+		return nil
+	}
+	descriptor, err := strconv.Atoi(text)
+	if err != nil {
+		return springtide.Errorf(springtide.Invalid, "%s=%s is not a file descriptor", ownerVariable, text)
+	}
+	syscall.CloseOnExec(descriptor)
+	owner := os.NewFile(uintptr(descriptor), "owner")
+	go func() {
+		_, _ = io.Copy(io.Discard, owner) // nothing is written; it ends with its writer
+		end()
+	}()
+	return nil
+}
+
+// drain asks the control plane to let go of every instance.
+func drain(ctx context.Context, data string) error {
+	c, err := client.New(client.Options{Data: data})
+	if err != nil {
+		return err
+	}
+	return c.Drain(ctx)
+}
+
+// serveApart runs `tide serve` as a process that ends when this one does,
+// however that comes about.
+func serveApart(ctx context.Context, o cli.ServeOptions, executable string) error {
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	command := exec.Command(executable, append([]string{"serve", "--data", o.Data}, arguments(o)...)...)
+	command.Env = append(os.Environ(), ownerVariable+"=3")
+	command.Stderr = o.Output
+	command.ExtraFiles = []*os.File{theirs}
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is ours to pass on
+	err = command.Start()
+	theirs.Close()
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	if err := await(ctx, o, ended); err != nil {
+		return err
+	}
+	if o.Ready != nil {
+		o.Ready()
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	ours.Close()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-o.Force:
+			if err := command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return err
+			}
+		}
+	}
+}
+
+// await returns when the platform serves, or says why it does not.
+func await(ctx context.Context, o cli.ServeOptions, ended <-chan error) error {
+	c, err := client.New(client.Options{Data: o.Data})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		if status, err := c.Status(ctx); err == nil && len(status.Edges) > 0 {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ended:
+			return startFailure(o.Output.Name())
+		case <-ctx.Done():
+			return springtide.Errorf(springtide.Unavailable, "the platform did not come up within %s", startLimit).WithHint("see %s", o.Output.Name())
+		}
+	}
+}
+
+// startFailure says what `tide serve` said before it ended.
+func startFailure(log string) error {
+	failure := springtide.Errorf(springtide.Failed, "the platform did not start").WithHint("see %s", log)
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return failure
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if message, found := strings.CutPrefix(line, "error: "); found {
+			failure.Message, failure.Hint = message, ""
+		}
+		if hint, found := strings.CutPrefix(line, "hint: "); found {
+			failure.Hint = hint
+		}
+	}
+	return failure
+}

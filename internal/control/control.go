@@ -1,0 +1,260 @@
+// Package control is the control plane: the one place where everything is
+// joined, and the API's view of it.
+//
+//	              ┌────────── api ◀── tide CLI, over run/api.sock or TLS
+//	              ▼
+//	build ◀── deploy.Deployer ──▶ deploy.Fleet ──▶ engine/process ──▶ instances
+//	              │                ▲    │               │
+//	              │        replicas│    │routes         │snapshots
+//	              │                │    ▼               ▼
+//	              └─settle─▶ scale.Scaler  routing.Publisher ──▶ edges, over run/feed.sock
+//	                               ▲               │
+//	                               └─── reports ───┘
+//
+// What is wanted is in the store before it is acted upon. The control plane can
+// be killed at any instruction: a new one reads the store, adopts the instances
+// that run, and takes up every rollout that is not over.
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/cert"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/engine/process"
+	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/scale"
+	"github.com/springtide/springtide/internal/socket"
+	"github.com/springtide/springtide/internal/store/sqlite"
+	"github.com/springtide/springtide/internal/supervisor"
+)
+
+// Options configure a control plane.
+type Options struct {
+	// DataFolder holds all state. It exists.
+	DataFolder string
+	// HTTPS and HTTP are the addresses that the edges serve: for URLs to show.
+	HTTPS, HTTP []string
+	// API is an address for clients with tokens; empty: only the Unix socket.
+	API string
+	// Metrics is a private address for Prometheus; empty: only the Unix socket.
+	Metrics string
+	Version string
+	Logger  *slog.Logger
+}
+
+// lockLimit is how long an earlier control plane may take to end.
+const lockLimit = 15 * time.Second
+
+// Run is the control plane until ctx ends. Edges and instances go on without it.
+func Run(ctx context.Context, o Options) error {
+	lock, err := takeLock(ctx, filepath.Join(o.DataFolder, "run", "control.lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	all, ctx := errgroup.WithContext(ctx)
+
+	// What is remembered, and what is told.
+	store, err := sqlite.Open(ctx, filepath.Join(o.DataFolder, "tide.db"), o.Logger)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	events := observe.NewEvents(store, o.Logger)
+	metrics := observe.NewMetrics(events)
+	authority, err := cert.OpenAuthority(filepath.Join(o.DataFolder, "ca"))
+	if err != nil {
+		return err
+	}
+	ticketKeys, err := cert.OpenTicketKeys(filepath.Join(o.DataFolder, "ticket-keys"), o.Logger)
+	if err != nil {
+		return err
+	}
+
+	// The edges, the instances, and what is wanted of them.
+	var fleet *deploy.Fleet
+	var scaler *scale.Scaler
+	publisher := routing.New(routing.Options{
+		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return fleet.Routes(ctx) },
+		Versions:     store,
+		Certificates: authority,
+		TicketKeys:   ticketKeys.Current,
+		Report: func(report springtide.EdgeReport) {
+			scaler.Report(report)
+			metrics.EdgeReport(report)
+		},
+		Published: metrics.TableVersion,
+		Connected: metrics.Edges,
+		Logger:    o.Logger,
+	})
+	engine, err := process.New(process.Options{Data: o.DataFolder, Router: publisher, Log: o.Logger})
+	if err != nil {
+		return err
+	}
+	targets := make(chan struct{}, 1)
+	fleet = deploy.NewFleet(store, engine, func() {
+		publisher.Refresh()
+		metrics.Groups(fleet.Groups())
+		select {
+		case targets <- struct{}{}:
+		default:
+		}
+	}, o.Logger)
+	scaling := scaling{Fleet: fleet, changed: targets, decisions: store, events: events, metrics: metrics}
+	scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: o.Logger})
+
+	// From a source to its traffic.
+	builds, err := newBuilder(o, engine, metrics)
+	if err != nil {
+		return err
+	}
+	deployer := deploy.NewDeployer(ctx, deploy.Options{
+		Fleet: fleet, Store: store, Engine: engine, Builder: builds, Manifests: manifests{},
+		Edges: publisher, Events: events, Logger: o.Logger,
+		Finished: metrics.RolloutOver,
+	})
+
+	// Running: what there is first, so that the first routing table is whole.
+	all.Go(func() error { return events.Run(ctx) })
+	all.Go(func() error { return engine.Run(ctx) })
+	if err := fleet.Load(ctx, builds.Root); err != nil {
+		return errors.Join(err, all.Wait())
+	}
+	all.Go(func() error {
+		var seen changes
+		for snapshot, err := range engine.Watch(ctx) {
+			if err != nil {
+				return err
+			}
+			publisher.Observe(snapshot) // before those that act on readiness
+			scaler.Observe(snapshot)
+			fleet.Observe(snapshot)
+			metrics.Snapshot(snapshot)
+			for _, event := range seen.observe(snapshot) {
+				events.Publish(event)
+			}
+		}
+		return nil
+	})
+	feed, err := socket.Listen(filepath.Join(o.DataFolder, "run", "feed.sock"))
+	if err != nil {
+		return err
+	}
+	all.Go(func() error { return publisher.Serve(ctx, feed) })
+	all.Go(func() error { return publisher.Run(ctx) })
+	all.Go(func() error { return scaler.Run(ctx) })
+	all.Go(func() error { return deployer.Run(ctx) })
+
+	// The API.
+	uploads, err := emptyFolder(o.DataFolder, "uploads")
+	if err != nil {
+		return err
+	}
+	runs, err := newRuns(ctx, fleet, engine, builds.Root, filepath.Join(o.DataFolder, "runs"), o.Logger)
+	if err != nil {
+		return err
+	}
+	url := urls(o.HTTPS)
+	environments := environments{Fleet: fleet, deployer: deployer, url: url}
+	server := api.New(api.Options{
+		Platform: api.Platform{
+			Deploys:      deploys{deployer: deployer, fleet: fleet, uploads: uploads, url: url},
+			Environments: environments,
+			Settings:     environments,
+			Observer:     observer{fleet: fleet, store: store, engine: engine, events: events, scaler: scaler, url: url},
+			Runs:         runs,
+			Shells:       shells{engine},
+			Tokens:       &tokens{store: store, touched: make(map[string]time.Time)},
+			Machine: machine{
+				options: o, started: time.Now(), fleet: fleet, publisher: publisher,
+				authority: string(authority.PEM()), isolation: engine.Isolation().String(), notes: engine.Isolation().Notes(),
+			},
+		},
+		Logger:     o.Logger,
+		Metrics:    metrics.Handler(),
+		Recordings: filepath.Join(o.DataFolder, "shells"),
+	})
+	if err := serve(ctx, all, server, authority, o); err != nil {
+		return err
+	}
+	o.Logger.Info("the control plane is up", "data", o.DataFolder, "isolation", engine.Isolation().String())
+	return all.Wait()
+}
+
+// takeLock waits for an earlier control plane to end.
+func takeLock(ctx context.Context, path string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	for {
+		lock, err := supervisor.Lock(path)
+		if err == nil || springtide.KindOf(err) != springtide.Conflict {
+			return lock, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// serve opens the API's listeners.
+func serve(ctx context.Context, all *errgroup.Group, server *api.Server, authority *cert.Authority, o Options) error {
+	owner, err := socket.Listen(filepath.Join(o.DataFolder, "run", "api.sock"))
+	if err != nil {
+		return err
+	}
+	all.Go(func() error { return server.ServeOwner(ctx, owner) })
+	var config net.ListenConfig
+	if o.API != "" {
+		listener, err := config.Listen(ctx, "tcp", o.API)
+		if err != nil {
+			return springtide.Errorf(springtide.Conflict, "the API cannot listen on %s: %w", o.API, err).WithHint("choose another address with --api")
+		}
+		tls, err := apiTLS(authority, o.API)
+		if err != nil {
+			return err
+		}
+		all.Go(func() error { return server.ServeTokens(ctx, listener, tls) })
+	}
+	if o.Metrics != "" {
+		listener, err := config.Listen(ctx, "tcp", o.Metrics)
+		if err != nil {
+			return springtide.Errorf(springtide.Conflict, "metrics cannot be served on %s: %w", o.Metrics, err).WithHint("choose another address with --metrics")
+		}
+		all.Go(func() error { return server.ServeMetrics(ctx, listener) })
+	}
+	return nil
+}
+
+// emptyFolder makes a folder anew, without what a killed process left in it.
+func emptyFolder(data, name string) (string, error) {
+	path := filepath.Join(data, name)
+	if err := os.RemoveAll(path); err != nil {
+		return "", err
+	}
+	return path, os.MkdirAll(path, 0o700)
+}
+
+// urls gives the URL of a host on the first HTTPS address.
+func urls(https []string) func(host string) string {
+	suffix := ""
+	if len(https) > 0 {
+		if _, port, err := net.SplitHostPort(https[0]); err == nil && port != "443" {
+			suffix = ":" + port
+		}
+	}
+	return func(host string) string { return "https://" + host + suffix }
+}

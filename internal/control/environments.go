@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/manifest"
+)
+
+// environments implements api.Environments and api.Settings.
+type environments struct {
+	*deploy.Fleet
+	deployer *deploy.Deployer
+	url      func(host string) string
+}
+
+// Environments implements api.Environments.
+func (e environments) Environments(ctx context.Context, app springtide.AppName) ([]api.EnvironmentStatus, error) {
+	list := []api.EnvironmentStatus{}
+	for _, environment := range e.Fleet.Environments() {
+		if app != "" && environment.ID.App != app {
+			continue
+		}
+		status, err := e.Environment(ctx, environment.ID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, status)
+	}
+	return list, nil
+}
+
+// Environment implements api.Environments.
+func (e environments) Environment(_ context.Context, id springtide.EnvironmentID) (api.EnvironmentStatus, error) {
+	environment, release, err := e.Fleet.Environment(id)
+	if err != nil {
+		return api.EnvironmentStatus{}, err
+	}
+	status := api.EnvironmentStatus{Environment: environment, URLs: []string{}, Processes: []api.ProcessStatus{}}
+	for _, host := range deploy.Hosts(environment, release) {
+		status.URLs = append(status.URLs, e.url(host))
+	}
+	snapshot, _ := e.Snapshot()
+	for _, active := range e.Active() {
+		if active.Group.ID.Environment != id {
+			continue
+		}
+		_, fixed := environment.Scale[active.Group.ID.Process]
+		process := api.ProcessStatus{
+			Name: active.Group.ID.Process, Min: active.Process.Scale.Min, Max: active.Process.Scale.Max,
+			Wanted: active.Group.Replicas, Fixed: fixed,
+		}
+		for _, instance := range snapshot.Of(active.Group.ID) {
+			if instance.State == springtide.InstanceReady {
+				process.Ready++
+			}
+		}
+		status.Processes = append(status.Processes, process)
+	}
+	return status, nil
+}
+
+// Destroy implements api.Environments.
+func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
+	return e.deployer.Destroy(ctx, id)
+}
+
+// ChangeConfig implements api.Settings: an environment that runs gets a new
+// release with the config at once.
+func (e environments) ChangeConfig(ctx context.Context, id springtide.EnvironmentID, change api.ConfigChange) (map[string]string, error) {
+	before, _, err := e.Fleet.Environment(id)
+	if err != nil && springtide.KindOf(err) != springtide.NotFound {
+		return nil, err
+	}
+	config, err := e.SetConfig(ctx, id, change.Set, change.Remove)
+	if err != nil || before.Active == 0 || maps.Equal(before.Config, config) {
+		return config, err
+	}
+	_, err = e.deployer.Reconfigure(id, "config: "+describeChange(change))
+	return config, err
+}
+
+// describeChange names the variables, never their values.
+func describeChange(change api.ConfigChange) string {
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(change.Set)) {
+		text += " set " + name
+	}
+	for _, name := range change.Remove {
+		text += " unset " + name
+	}
+	return text[min(1, len(text)):]
+}
+
+// ChangeDomains implements api.Settings.
+func (e environments) ChangeDomains(ctx context.Context, id springtide.EnvironmentID, change api.DomainsChange) ([]string, error) {
+	return e.SetDomains(ctx, id, change.Add, change.Remove)
+}
+
+// ChangeScale implements api.Settings.
+func (e environments) ChangeScale(ctx context.Context, id springtide.EnvironmentID, change api.ScaleChange) error {
+	for process, scale := range change.Set {
+		if err := e.SetScale(ctx, id, process, &scale); err != nil {
+			return err
+		}
+	}
+	for _, process := range change.Reset {
+		if err := e.SetScale(ctx, id, process, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Plan implements api.Settings.
+func (e environments) Plan(_ context.Context, id springtide.EnvironmentID, app springtide.App) (api.Plan, error) {
+	environment, release, err := e.Fleet.Environment(id)
+	if err != nil && springtide.KindOf(err) != springtide.NotFound {
+		return api.Plan{}, err
+	}
+	plan := api.Plan{Environment: id, Release: environment.Active, Changes: []api.Change{}}
+	for _, change := range manifest.Difference(release.App, app) {
+		plan.Changes = append(plan.Changes, asChange(change))
+	}
+	return plan, nil
+}

@@ -1,0 +1,75 @@
+package control
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/supervisor"
+)
+
+// machine implements api.Machine.
+type machine struct {
+	options   Options
+	started   time.Time
+	fleet     *deploy.Fleet
+	publisher *routing.Publisher
+	authority string // its certificate, in PEM
+	isolation string
+	notes     []string
+}
+
+// Status implements api.Machine.
+func (m machine) Status(context.Context) (api.Status, error) {
+	snapshot, _ := m.fleet.Snapshot()
+	status := api.Status{
+		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Started: m.started,
+		Isolation: m.isolation, IsolationNotes: m.notes,
+		Edges: []api.EdgeStatus{}, Listeners: []string{},
+		Instances: len(snapshot.Instances),
+		Processes: api.PlatformProcesses{
+			Supervisor: supervisor.Holder(filepath.Join(m.options.DataFolder, "lock")),
+			Control:    os.Getpid(),
+			Edges:      []int{},
+		},
+	}
+	for _, edge := range m.publisher.Edges() {
+		status.Edges = append(status.Edges, api.EdgeStatus{Name: edge.Name, Acknowledged: edge.Acknowledged, Leaving: edge.Leaving})
+	}
+	sockets, err := filepath.Glob(filepath.Join(m.options.DataFolder, "run", "edge-*.sock"))
+	if err != nil {
+		return status, err
+	}
+	for _, path := range sockets {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "edge-"), ".sock")
+		if pid, err := strconv.Atoi(name); err == nil {
+			status.Processes.Edges = append(status.Processes.Edges, pid)
+		}
+	}
+	for _, address := range m.options.HTTPS {
+		status.Listeners = append(status.Listeners, "https://"+address)
+	}
+	for _, address := range m.options.HTTP {
+		status.Listeners = append(status.Listeners, "http://"+address)
+	}
+	apps := make(map[springtide.AppName]bool)
+	for _, environment := range m.fleet.Environments() {
+		apps[environment.ID.App] = true
+		status.Environments++
+	}
+	status.Apps = len(apps)
+	return status, nil
+}
+
+// CertificateAuthority implements api.Machine.
+func (m machine) CertificateAuthority(context.Context) (string, error) { return m.authority, nil }
+
+// Drain implements api.Machine.
+func (m machine) Drain(ctx context.Context) error { return m.fleet.Drain(ctx) }

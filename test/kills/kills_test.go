@@ -1,0 +1,164 @@
+// Package kills tells of processes that are killed while people use the app.
+package kills
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/platform"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/test/story"
+)
+
+// quiz is a platform with the quiz on it, at two instances.
+func quiz(t *testing.T) (*platform.Platform, string, []springtide.Instance) {
+	t.Helper()
+	p := story.Platform(t)
+	url := story.Deploy(t, p, story.App(t, "quiz"))
+	if _, err := p.CLI(t.Context(), "scale", "web=2", "--app", "quiz"); err != nil {
+		t.Fatal(err)
+	}
+	instances, err := p.Ready(t.Context(), story.Quiz, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, url, instances
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill -9 %d: %v", pid, err)
+	}
+}
+
+func status(t *testing.T, p *platform.Platform) api.Status {
+	t.Helper()
+	status, err := p.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+func TestAKilledInstanceIsReplacedAndNoRequestFails(t *testing.T) {
+	p, url, instances := quiz(t)
+	stop := story.Load(t, p, url, 100)
+	time.Sleep(time.Second) // some load before
+	kill(t, instances[0].PID)
+	story.Eventually(t, "two ready instances, one of them restarted", 20*time.Second, func() bool {
+		now, err := p.Client.Instances(t.Context(), story.Quiz)
+		if err != nil {
+			return false
+		}
+		ready, same := 0, 0
+		for _, instance := range now {
+			if instance.State == springtide.InstanceReady {
+				ready++
+			}
+			if instance.PID == instances[0].PID {
+				same++
+			}
+		}
+		return ready == 2 && same == 0
+	})
+	result := stop()
+	if result.Failed != 0 {
+		t.Errorf("%d idempotent requests failed", result.Failed)
+	}
+}
+
+func TestTheControlPlaneCanBeKilledAndTheInstancesAreAdopted(t *testing.T) {
+	p, url, before := quiz(t)
+	stop := story.Load(t, p, url, 100)
+	for range 3 {
+		old := status(t, p).Processes.Control
+		kill(t, old)
+		story.Eventually(t, "a new control plane", 20*time.Second, func() bool {
+			now, err := p.Status(t.Context())
+			return err == nil && now.Processes.Control != old
+		})
+	}
+	after, err := p.Ready(t.Context(), story.Quiz, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range after {
+		if after[i].ID != before[i].ID || after[i].PID != before[i].PID {
+			t.Errorf("%s (PID %d) became %s (PID %d): it was not adopted", before[i].ID, before[i].PID, after[i].ID, after[i].PID)
+		}
+	}
+	if result := stop(); result.Failed != 0 || result.UnsafeFailed != 0 || result.WebSockets.Errors != 0 || result.EventStreams.Errors != 0 {
+		t.Error("clients noticed that the control plane was killed")
+	}
+}
+
+func TestAKilledEdgeIsReplacedAtOnceAndLosesOnlyWhatWasOpen(t *testing.T) {
+	p, url, _ := quiz(t)
+	client := story.HTTP(t, p)
+	old := status(t, p).Processes.Edges
+	kill(t, old[0])
+	began := time.Now()
+	client.CloseIdleConnections()
+	if got := story.Get(t, client, url+"/version"); !strings.Contains(got, "version") {
+		t.Fatalf("the new edge answered %s", got)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the first request after the kill took %s", took)
+	}
+}
+
+func TestAKilledSupervisorIsSucceededByOneThatAdoptsEverything(t *testing.T) {
+	p, url, before := quiz(t)
+	edges := status(t, p).Processes.Edges
+	stop := story.Load(t, p, url, 100)
+	kill(t, p.Supervisor())
+	p.Wait()
+	if err := p.Serve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := status(t, p).Processes.Edges; fmt.Sprint(now) != fmt.Sprint(edges) {
+		t.Errorf("edges %v became %v", edges, now)
+	}
+	after, err := p.Ready(t.Context(), story.Quiz, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range after {
+		if after[i].PID != before[i].PID {
+			t.Errorf("%s was not adopted", before[i].ID)
+		}
+	}
+	if result := stop(); result.Failed != 0 || result.UnsafeFailed != 0 || result.WebSockets.Errors != 0 || result.EventStreams.Errors != 0 {
+		t.Error("clients noticed that the supervisor was killed")
+	}
+}
+
+func TestAnUpgradeInPlaceLosesNothing(t *testing.T) {
+	p, url, before := quiz(t)
+	stop := story.Load(t, p, url, 100)
+	old := status(t, p).Processes
+	if err := syscall.Kill(p.Supervisor(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	story.Eventually(t, "a new control plane and a new edge", 30*time.Second, func() bool {
+		now, err := p.Status(t.Context())
+		return err == nil && now.Processes.Control != old.Control && now.Processes.Supervisor == old.Supervisor &&
+			len(now.Processes.Edges) > 0 && fmt.Sprint(now.Processes.Edges) != fmt.Sprint(old.Edges)
+	})
+	time.Sleep(2 * time.Second) // connections move over to the new edge meanwhile
+	after, err := p.Ready(t.Context(), story.Quiz, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after[0].PID != before[0].PID || after[1].PID != before[1].PID {
+		t.Error("the instances were not kept")
+	}
+	if result := stop(); result.Failed != 0 || result.UnsafeFailed != 0 || result.WebSockets.Errors != 0 || result.EventStreams.Errors != 0 {
+		t.Error("clients noticed the upgrade")
+	}
+}
