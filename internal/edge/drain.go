@@ -32,7 +32,7 @@ func (e *edge) leave() {
 	e.options.Logger.Info("the edge accepts no more connections")
 	e.handback.close()
 	e.closeDoors()
-	e.signals.urgent()
+	e.bell.urgent()
 }
 
 // drain waits for the connections to end by themselves. It reports false when

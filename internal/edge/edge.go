@@ -81,7 +81,7 @@ func (o *Options) Validate() error {
 type edge struct {
 	options   Options
 	name      string
-	signals   *signals
+	bell      *bell
 	router    *router
 	forwarder *forwarder
 	log       *accessLog
@@ -139,13 +139,13 @@ func newEdge(options Options) (_ *edge, err error) {
 			return nil, err
 		}
 	}
-	e := &edge{options: options, name: "edge-" + rand.Text(), signals: newSignals(), room: newRoom(options.MaxConnections)}
-	e.router = newRouter(e.signals, options.Logger)
+	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
+	e.router = newRouter(e.bell, options.Logger)
 	e.forwarder = newForwarder(options.ResponseTimeout, e.head)
 	e.log = newAccessLog(options.DataFolder, options.Logger)
 	e.kept = newTableFile(options.DataFolder, options.Logger)
 	e.feed = &feed{
-		path: filepath.Join(options.DataFolder, "run", "feed.sock"), signals: e.signals, logger: options.Logger,
+		path: filepath.Join(options.DataFolder, "run", "feed.sock"), bell: e.bell, logger: options.Logger,
 		report: e.report, putBack: e.router.putBack, apply: e.apply, away: make(chan struct{}, 1), told: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -182,7 +182,7 @@ func (e *edge) apply(table springtide.Table) {
 			e.kept.keep(table)
 		}
 	} else {
-		e.signals.urgent() // it has been acknowledged, but the sender may not know
+		e.bell.urgent() // it has been acknowledged, but the sender may not know
 	}
 }
 

@@ -26,9 +26,9 @@ const (
 // feed connects the edge to the control plane: tables in, reports out. Nothing
 // in it is waited for by a request.
 type feed struct {
-	path    string
-	signals *signals
-	logger  *slog.Logger
+	path   string
+	bell   *bell
+	logger *slog.Logger
 	// report makes the next report, putBack takes its demand back if it could not be sent.
 	report  func(now time.Time) springtide.EdgeReport
 	putBack func([]springtide.Demand)
@@ -113,7 +113,7 @@ func (f *feed) listen(conn net.Conn) error {
 func (f *feed) wait(ctx context.Context, sent time.Time, broken <-chan struct{}) {
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
-	change, hurry := f.signals.change, f.signals.hurry
+	change, hurry := f.bell.change, f.bell.hurry
 	for {
 		select {
 		case <-ctx.Done():
@@ -134,7 +134,7 @@ func (f *feed) wait(ctx context.Context, sent time.Time, broken <-chan struct{})
 
 // send writes one report.
 func (f *feed) send(conn net.Conn) error {
-	f.signals.clear()
+	f.bell.clear()
 	report := f.report(time.Now())
 	line, err := json.Marshal(report)
 	if err == nil {

@@ -37,7 +37,7 @@ var (
 // queue that can use it. So a request that arrives takes a slot only if nobody
 // in the queue could.
 type gate struct {
-	signals *signals
+	bell *bell
 
 	mu        sync.Mutex
 	route     springtide.Route
@@ -94,9 +94,9 @@ type lease struct {
 	answered      bool
 }
 
-func newGate(signals *signals) *gate {
+func newGate(bell *bell) *gate {
 	return &gate{
-		signals: signals, removed: true,
+		bell: bell, removed: true,
 		meters: map[springtide.GroupID]*meter{}, instances: map[springtide.InstanceID]*instance{},
 	}
 }
@@ -108,7 +108,7 @@ func (g *gate) arrive(now time.Time) *ticket {
 	if g.meter != nil {
 		g.meter.arrived()
 	}
-	g.signals.changed()
+	g.bell.changed()
 	return &ticket{arrived: now}
 }
 
@@ -128,7 +128,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 	if chosen := g.choose(t, now); chosen != nil {
 		l := g.grant(chosen, t, now)
 		g.mu.Unlock()
-		g.signals.changed()
+		g.bell.changed()
 		return l, nil
 	}
 	again := t.called != nil
@@ -143,7 +143,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 	}
 	g.hold(t, now, again)
 	g.mu.Unlock()
-	g.signals.urgent()
+	g.bell.urgent()
 
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -206,7 +206,7 @@ func (g *gate) giveUp(t *ticket, err error) {
 	defer g.mu.Unlock()
 	if t.element != nil {
 		g.call(t, nil, err, time.Now())
-		g.signals.changed()
+		g.bell.changed()
 	}
 }
 
@@ -381,7 +381,7 @@ func (g *gate) count(what func(*meter)) {
 	defer g.mu.Unlock()
 	if g.meter != nil {
 		what(g.meter)
-		g.signals.changed()
+		g.bell.changed()
 	}
 }
 
@@ -403,7 +403,7 @@ func (l *lease) answer(status int, latency time.Duration, stream bool) {
 		l.meter.streams(1)
 		g.dispatch(now)
 	}
-	g.signals.changed()
+	g.bell.changed()
 }
 
 // sent counts bytes of the answer's body.
@@ -442,7 +442,7 @@ func (l *lease) done() {
 		delete(g.instances, i.Instance)
 	}
 	g.dispatch(now)
-	g.signals.changed()
+	g.bell.changed()
 }
 
 // names says whether the route in force has the instance.

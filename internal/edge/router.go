@@ -14,9 +14,9 @@ import (
 
 // router finds the gate for a host in the table in force.
 type router struct {
-	table   atomic.Pointer[table]
-	signals *signals
-	logger  *slog.Logger
+	table  atomic.Pointer[table]
+	bell   *bell
+	logger *slog.Logger
 
 	mu    sync.Mutex // held while a table is applied and while a report is made
 	gates map[gateKey]*gate
@@ -39,9 +39,9 @@ type table struct {
 	certificates *certificates
 }
 
-func newRouter(signals *signals, logger *slog.Logger) *router {
+func newRouter(bell *bell, logger *slog.Logger) *router {
 	r := &router{
-		signals: signals, logger: logger,
+		bell: bell, logger: logger,
 		gates: map[gateKey]*gate{}, setTicketKeys: func([][32]byte) {}, reported: time.Now(),
 	}
 	r.table.Store(&table{certificates: &certificates{}})
@@ -83,7 +83,7 @@ func (r *router) apply(next springtide.Table) bool {
 		key := gateKey{route.Environment, route.Group.Process}
 		g := r.gates[key]
 		if g == nil {
-			g = newGate(r.signals)
+			g = newGate(r.bell)
 			r.gates[key] = g
 		}
 		if kept[g] {
@@ -117,7 +117,7 @@ func (r *router) apply(next springtide.Table) bool {
 			g.remove(now)
 		}
 	}
-	r.signals.urgent()
+	r.bell.urgent()
 	return true
 }
 
