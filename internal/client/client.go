@@ -177,7 +177,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	}
 	if wrong, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return springtide.Errorf(springtide.Denied, "%s is not trusted: %w", c.where, wrong.Err).
-			WithHint("set TIDE_CA to a file with the certificate of its authority: `tide trust print` on the server")
+			WithHint("set TIDE_CA to a file with the certificate of its authority: `tide trust --print` on the server")
 	}
 	switch {
 	case c.local && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):

@@ -1,0 +1,137 @@
+// Package cli is the command line of tide. Everything a command does to a
+// platform goes through its API; what runs in this process (the server itself, the
+// machine's trust) is given to it as a [Program].
+//
+// Every command writes what was asked for to stdout: as plain text or, with
+// --json, as the objects of the API. Errors go to stderr, as text or, with
+// --json, as {"error": {...}}; the exit code tells their kind.
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// Program is what the commands need of the binary they are part of.
+type Program struct {
+	Version string
+	// Serve runs the platform on a data folder until ctx ends; then it lets go of
+	// everything and returns when nothing runs. It is an error of kind Conflict if
+	// another one runs there.
+	Serve func(ctx context.Context, options ServeOptions) error
+	// Control and Edge are the hidden commands that the supervisor starts. Edge
+	// minds its signals itself.
+	Control, Edge func(ctx context.Context, args []string) error
+	// Isolation tells how well instances can be kept apart on this machine, and
+	// what is missing from the best.
+	Isolation func(ctx context.Context, data string) (level string, notes []string)
+	Trust     Trust
+}
+
+// Trust makes this machine believe an authority's certificates; the report says
+// what was done. Implemented by cert.Trust.
+type Trust interface {
+	Install(ctx context.Context, authority []byte) (report []string, err error)
+	Uninstall(ctx context.Context, authority []byte) (report []string, err error)
+}
+
+// ServeOptions say how to run the platform.
+type ServeOptions struct {
+	// Data is the data folder; it is created.
+	Data string
+	// HTTPS and HTTP are the addresses the edge listens on; HTTP redirects.
+	HTTPS, HTTP []string
+	// API is an address for clients with tokens; empty: only the Unix socket.
+	API string
+	// Metrics is a private address for Prometheus; empty: only the Unix socket.
+	Metrics  string
+	LogLevel slog.Level
+	// Ready is called once the edge accepts connections. May be nil.
+	Ready func()
+	// Force ends what is left of the drain when a value arrives.
+	Force <-chan os.Signal
+	// Output takes what the platform's processes write. nil: stderr.
+	Output *os.File
+}
+
+// Command is the command line.
+type Command struct {
+	program Program
+	now     func() time.Time
+}
+
+// New makes the command line of a program.
+func New(program Program) *Command { return &Command{program: program, now: time.Now} }
+
+// interrupted is the exit code of a command that was ended by Ctrl-C.
+const interrupted = 130
+
+// Execute runs one command and gives its exit code.
+func (c *Command) Execute(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s := &session{
+		program: c.program, now: c.now, getenv: getenv,
+		stdin: stdin, stdout: stdout, stderr: stderr,
+		colours: coloursOf(stdout, getenv),
+	}
+	root := s.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	s.close()
+	return s.report(ctx, err)
+}
+
+// root is every command.
+func (s *session) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tide",
+		Short:         "Builds, runs, serves and scales apps",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			s.running = true // from here on an error is not one of usage
+		},
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	s.addFlags(root)
+	root.AddGroup(
+		&cobra.Group{ID: "ship", Title: "Bring an app up:"},
+		&cobra.Group{ID: "see", Title: "See how it stands:"},
+		&cobra.Group{ID: "change", Title: "Change it:"},
+		&cobra.Group{ID: "machine", Title: "The machine:"},
+	)
+	group := func(id string, commands ...*cobra.Command) {
+		for _, command := range commands {
+			command.GroupID = id
+			root.AddCommand(command)
+		}
+	}
+	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
+	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
+	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
+	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
+	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))
+	root.SetHelpCommandGroupID("machine")
+	root.SetCompletionCommandGroupID("machine")
+	return root
+}
+
+// hidden is a command that only the supervisor calls.
+func (s *session) hidden(name string, run func(context.Context, []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Hidden: true, DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args) },
+	}
+}

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+)
+
+func (s *session) explain() *cobra.Command {
+	var limit int
+	command := &cobra.Command{
+		Use:   "explain",
+		Short: "Say why there are as many instances as there are",
+		Long:  "Say why there are as many instances as there are: the last scaling decisions, the newest last.",
+		Args:  cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			c, id, err := s.target()
+			if err != nil {
+				return err
+			}
+			decisions, err := c.Decisions(ctx, id, limit)
+			if err != nil {
+				return err
+			}
+			slices.Reverse(decisions)
+			if s.json {
+				return s.printJSON(decisions)
+			}
+			if len(decisions) == 0 {
+				s.tell("no scaling decision was needed yet for %s", id)
+			}
+			for _, decision := range decisions {
+				if err := s.print("%s", s.decisionLine(decision)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+	command.Flags().IntVarP(&limit, "limit", "n", 20, "how many decisions, at most 500")
+	return command
+}
+
+func (s *session) decisionLine(d springtide.Decision) string {
+	return s.colours.dim(d.Time.Local().Format(time.DateTime)) + "  " + oneLine(d.Sentence)
+}

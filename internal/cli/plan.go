@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+)
+
+func (s *session) plan() *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan [DIR]",
+		Short: "Show what a deploy would change, without changing it",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: runs(func(ctx context.Context, args []string) error {
+			app, err := s.readApp(folderOf(args))
+			if err != nil {
+				return err
+			}
+			c, err := s.platform()
+			if err != nil {
+				return err
+			}
+			id := springtide.EnvironmentID{App: app.Name, Name: springtide.EnvironmentName(s.environment)}
+			plan, err := c.Plan(ctx, id, app)
+			if err != nil {
+				return err
+			}
+			return s.printPlan(plan)
+		}),
+	}
+}
+
+func (s *session) printPlan(plan api.Plan) error {
+	if s.json {
+		return s.printJSON(plan)
+	}
+	switch {
+	case len(plan.Changes) == 0:
+		return s.print("%s runs %s: the manifest asks for nothing else", plan.Environment, version(plan.Release))
+	case plan.Release == 0:
+		s.tell("%s runs nothing yet; a deploy would make:", plan.Environment)
+	default:
+		s.tell("%s runs %s; a deploy would change:", plan.Environment, version(plan.Release))
+	}
+	for _, change := range plan.Changes {
+		var line string
+		switch change.Action {
+		case api.ChangeAdd:
+			line = s.colours.green("+ " + oneLine(change.What+": "+change.To))
+		case api.ChangeRemove:
+			line = s.colours.red("- " + oneLine(change.What+": "+change.From))
+		default:
+			line = "~ " + oneLine(change.What+": "+change.From+" → "+change.To)
+		}
+		if err := s.print("%s", line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

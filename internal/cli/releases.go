@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+)
+
+func (s *session) releases() *cobra.Command {
+	return &cobra.Command{
+		Use:   "releases",
+		Short: "List the releases that are kept",
+		Args:  cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			c, id, err := s.target()
+			if err != nil {
+				return err
+			}
+			releases, err := c.Releases(ctx, id)
+			if err != nil {
+				return err
+			}
+			return printList(s, releases, fmt.Sprintf("%s has no release yet", id), "RELEASE|STATE|AGE|DESCRIPTION", func(r springtide.Release) []string {
+				description := r.Description
+				if r.Reason != "" {
+					description = strings.TrimPrefix(description+": "+r.Reason, ": ")
+				}
+				return []string{version(r.Number), string(r.State), age(s.now(), r.Created), description}
+			})
+		}),
+	}
+}
+
+func (s *session) rollback() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback [RELEASE]",
+		Short: "Bring an earlier release back, by default the one before",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: runs(func(ctx context.Context, args []string) error {
+			number := 0
+			if len(args) == 1 {
+				var err error
+				if number, err = strconv.Atoi(strings.TrimPrefix(args[0], "v")); err != nil || number < 1 {
+					return springtide.Errorf(springtide.Invalid, "%q is not the number of a release", args[0]).WithHint("`tide releases` lists them")
+				}
+			}
+			c, id, err := s.target()
+			if err != nil {
+				return err
+			}
+			started, err := c.Rollback(ctx, id, number)
+			if err != nil {
+				return err
+			}
+			return s.followDeploy(ctx, c, started)
+		}),
+	}
+}
+
+func (s *session) restart() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restart",
+		Short: "Replace every instance by a new one, without a gap",
+		Args:  cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			c, id, err := s.target()
+			if err != nil {
+				return err
+			}
+			started, err := c.Restart(ctx, id)
+			if err != nil {
+				return err
+			}
+			return s.followDeploy(ctx, c, started)
+		}),
+	}
+}

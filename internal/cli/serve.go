@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+)
+
+func (s *session) serve() *cobra.Command {
+	var options ServeOptions
+	var level string
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the platform until it is told to end",
+		Long: `Run the platform until it is told to end.
+
+SIGTERM and Ctrl-C let go of every instance and end everything, a second one at
+once. Apps come back at the next start.`,
+		Args: cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			if err := options.LogLevel.UnmarshalText([]byte(level)); err != nil {
+				return springtide.Errorf(springtide.Invalid, "--log %q is no level", level).WithHint("one of debug, info, warn, error")
+			}
+			data, err := s.dataFolder()
+			if err != nil {
+				return err
+			}
+			options.Data = data
+			options.Ready = func() { s.tell("tide serves on %s; data in %s", options.HTTPS, data) }
+			force, stop := s.forceAfter()
+			defer stop()
+			options.Force = force
+			return s.program.Serve(ctx, options)
+		}),
+	}
+	s.addServeFlags(command, &options)
+	command.Flags().StringVar(&level, "log", slog.LevelInfo.String(), "how much the platform logs: debug, info, warn or error")
+	return command
+}
+
+func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
+	flags := command.Flags()
+	flags.StringSliceVar(&options.HTTPS, "https", []string{"127.0.0.1:8443"}, "addresses for HTTPS")
+	flags.StringSliceVar(&options.HTTP, "http", []string{"127.0.0.1:8080"}, "addresses for HTTP, which redirects to HTTPS")
+	flags.StringVar(&options.API, "api", "", "an address for clients with tokens; none by default")
+	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
+}
+
+// forceAfter gives every signal to end but the first: the second Ctrl-C.
+func (s *session) forceAfter() (<-chan os.Signal, func()) {
+	signals, force := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		first := true
+		for {
+			select {
+			case <-done:
+				return
+			case received := <-signals:
+				if first {
+					first = false // the one that ends ctx
+					s.tell("letting go; once more ends it at once")
+					continue
+				}
+				select {
+				case force <- received:
+				default:
+				}
+			}
+		}
+	}()
+	return force, func() { signal.Stop(signals); close(done) }
+}
