@@ -146,6 +146,8 @@ type Events interface {
 	// Events are those with a higher Sequence than after, in order. A nil
 	// environment means all, a limit of 0 all that are kept.
 	Events(ctx context.Context, after int64, environment *springtide.EnvironmentID, limit int) ([]springtide.Event, error)
+	// LastSequence is the highest Sequence that was ever given, 0 if none was.
+	LastSequence(ctx context.Context) (int64, error)
 }
 
 // Token admits a client to the API over the network. The secret itself is not

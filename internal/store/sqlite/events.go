@@ -54,3 +54,9 @@ func (s *Store) Events(ctx context.Context, after int64, environment *springtide
 	}
 	return read(ctx, s, scanEvent, query+` ORDER BY sequence LIMIT ?`, append(args, orAll(limit))...)
 }
+
+// LastSequence implements store.Events. SQLite remembers it for AUTOINCREMENT.
+func (s *Store) LastSequence(ctx context.Context) (sequence int64, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'`).Scan(&sequence)
+	return sequence, s.problem(ctx, err)
+}

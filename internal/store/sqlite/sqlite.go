@@ -36,13 +36,23 @@ const (
 	// busyTimeout is how long a statement waits for another process that has the
 	// database, such as a backup or a curious operator's shell.
 	busyTimeout = 5 * time.Second
-	// Sizes of the page caches, in KiB.
-	writerCache = 1024
-	readerCache = 256
 	// walLimit is what the write-ahead log is cut down to after a checkpoint, in bytes.
 	walLimit = 4 << 20
-	readers  = 2
 )
+
+// connections is a kind of connection.
+type connections struct {
+	// synchronous is what a commit waits for; empty: the connections only read.
+	synchronous string
+	// cache is the size of each one's page cache, in KiB.
+	cache int
+	// limit is how many there are at most.
+	limit int
+}
+
+func truth() connections   { return connections{synchronous: "FULL", cache: 1024, limit: 1} }
+func notes() connections   { return connections{synchronous: "NORMAL", cache: 256, limit: 1} }
+func readers() connections { return connections{cache: 256, limit: 2} }
 
 // Store is a store.Store in one file.
 type Store struct {
@@ -68,16 +78,16 @@ func Open(ctx context.Context, path string, logger *slog.Logger) (*Store, error)
 	}
 	s := &Store{path: path, logger: logger, writing: make(chan struct{}, 1)}
 	var err error
-	if s.truth, err = connect(path, "FULL", writerCache, 1); err != nil {
+	if s.truth, err = truth().connect(path); err != nil {
 		return nil, err
 	}
 	if err = s.migrate(ctx); err != nil {
 		return nil, errors.Join(s.problem(ctx, err), s.truth.Close())
 	}
-	if s.notes, err = connect(path, "NORMAL", readerCache, 1); err != nil {
+	if s.notes, err = notes().connect(path); err != nil {
 		return nil, errors.Join(err, s.truth.Close())
 	}
-	if s.readers, err = connect(path, "reading", readerCache, readers); err != nil {
+	if s.readers, err = readers().connect(path); err != nil {
 		return nil, errors.Join(err, s.notes.Close(), s.truth.Close())
 	}
 	return s, nil
@@ -97,23 +107,22 @@ func createFile(path string) error {
 	return durable.SyncFolder(filepath.Dir(path))
 }
 
-// connect makes a pool of at most limit connections. No connection is opened
-// before it is needed.
-func connect(path, synchronous string, cache, limit int) (*sql.DB, error) {
+// connect makes a pool of such connections. None is opened before it is needed.
+func (c connections) connect(path string) (*sql.DB, error) {
 	settings := []string{
 		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",
 		"journal_mode(WAL)",
 		"foreign_keys(ON)",
-		"cache_size(-" + strconv.Itoa(cache) + ")",
+		"cache_size(-" + strconv.Itoa(c.cache) + ")",
 		"mmap_size(0)",
 		"temp_store(MEMORY)",
 		"journal_size_limit(" + strconv.Itoa(walLimit) + ")",
 	}
 	lock := "immediate"
-	if synchronous == "reading" {
+	if c.synchronous == "" {
 		settings, lock = append(settings, "query_only(ON)"), "deferred"
 	} else {
-		settings = append(settings, "synchronous("+synchronous+")")
+		settings = append(settings, "synchronous("+c.synchronous+")")
 	}
 	source := url.URL{
 		Scheme:   "file",
@@ -125,8 +134,8 @@ func connect(path, synchronous string, cache, limit int) (*sql.DB, error) {
 		return nil, err
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(limit)
-	db.SetMaxIdleConns(limit)
+	db.SetMaxOpenConns(c.limit)
+	db.SetMaxIdleConns(c.limit)
 	return db, nil
 }
 

@@ -57,7 +57,7 @@ func TestAFullDiskRefusesWritesAndRecoversByItself(t *testing.T) {
 
 func TestADatabaseLockedByAnotherProcessIsUnavailable(t *testing.T) {
 	s := openForTrouble(t)
-	other, err := connect(s.path, "FULL", writerCache, 1)
+	other, err := truth().connect(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}

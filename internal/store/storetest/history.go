@@ -101,6 +101,24 @@ var historyTests = []test{
 			}
 		}
 	}},
+	{"The last sequence outlives its event", func(f *fixture) {
+		ctx := f.Context()
+		f.environment(production)
+		last, err := f.LastSequence(ctx)
+		f.check(err)
+		if last != 0 {
+			f.Errorf("before any event it is %d", last)
+		}
+		added, err := f.AddEvents(ctx, []springtide.Event{{Environment: blog}, {Environment: production}})
+		f.check(err)
+		f.check(f.DestroyEnvironment(ctx, production))
+		f.reopen()
+		last, err = f.LastSequence(ctx)
+		f.check(err)
+		if last != added[1].Sequence {
+			f.Errorf("got %d, want %d", last, added[1].Sequence)
+		}
+	}},
 	{"The newest events are kept", func(f *fixture) {
 		ctx := f.Context()
 		batch := make([]springtide.Event, store.KeepEvents/2)

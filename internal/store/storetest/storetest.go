@@ -26,6 +26,7 @@ func Run(t *testing.T, makePlace func(t *testing.T) Place) {
 		{"Groups", groupTests},
 		{"History", historyTests},
 		{"Tokens", tokenTests},
+		{"Fields", fieldTests},
 		{"Durability", durabilityTests},
 	} {
 		t.Run(part.name, func(t *testing.T) {

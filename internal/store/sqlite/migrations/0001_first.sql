@@ -59,7 +59,7 @@ CREATE TABLE rollouts (
     release     INTEGER NOT NULL,
     step        TEXT    NOT NULL,
     previous    TEXT    NOT NULL, -- JSON: []GroupID
-    deploy      TEXT    NOT NULL, -- the request it carries out
+    deploy      TEXT    NOT NULL,
     reason      TEXT    NOT NULL,
     started     INTEGER NOT NULL,
     updated     INTEGER NOT NULL,
