@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -21,52 +22,67 @@ const (
 	historyRetry = time.Second
 )
 
-// subscription is one onlooker. Its fields but for the first three are guarded
-// by Events.mutex.
+// subscription is one onlooker.
 type subscription struct {
 	environment *springtide.EnvironmentID
-	// offered holds a value while there is something in the backlog.
+	// offered holds a value while there is something to take.
 	offered chan struct{}
-	// last is the sequence of the last event that was given; FromNow: none yet.
-	// Only the iteration touches it.
-	last int64
+	// last and passing are those of the last events that were given, kept and not.
+	// Only the iteration touches them.
+	last, passing int64
 
-	backlog []springtide.Event
-	// missedAfter is where history has to be taken up again because the backlog
-	// was too long; FromNow: nowhere.
-	missedAfter int64
+	// What follows is guarded by Events.mutex.
+	backlog []item
+	// historyFrom is the sequence after which history is to be given before the
+	// backlog; FromNow: none.
+	historyFrom int64
 }
 
-// Subscribe gives events: those of history with a higher sequence than after
-// ([FromNow] for none), and then every one that is published from now on, without
-// gap or repetition, until ctx ends. A nil environment means all. It can be
-// ranged over once. Events without a sequence are not in history, and who is too
-// slow may miss them.
+// Subscribe gives events: those of history with a higher sequence than after (0
+// for all, [FromNow] for none), and then every one that is published from now on,
+// without gap or repetition, until ctx ends. A nil environment means all. It can
+// be ranged over once. Of events that are not kept, history has the last few,
+// and who is too slow may miss some.
 func (e *Events) Subscribe(ctx context.Context, after int64, environment *springtide.EnvironmentID) iter.Seq[springtide.Event] {
 	after = max(after, FromNow)
-	s := &subscription{environment: environment, offered: make(chan struct{}, 1), last: after, missedAfter: after}
+	s := &subscription{environment: environment, offered: make(chan struct{}, 1), last: after, historyFrom: after}
 	// It begins now, and not when it is ranged over, so that its caller can do
 	// something next and see all that comes of it.
-	e.mutex.Lock()
-	e.subscriptions[s] = struct{}{}
-	e.mutex.Unlock()
+	e.subscribe(s)
 	stop := context.AfterFunc(ctx, func() { e.unsubscribe(s) })
 	return func(yield func(springtide.Event) bool) {
 		defer e.unsubscribe(s)
 		defer stop()
 		for ctx.Err() == nil {
-			missedAfter, backlog := e.takeBacklog(s)
-			if missedAfter != FromNow && !e.history(ctx, s, missedAfter, yield) {
+			historyFrom, recent, backlog := e.takeFor(s)
+			if historyFrom != FromNow && !e.giveHistory(ctx, s, historyFrom, recent, yield) {
 				return
 			}
-			for _, event := range backlog {
-				if ctx.Err() != nil || !s.give(event, yield) {
-					return
-				}
+			if ctx.Err() != nil || !s.giveAll(backlog, yield) {
+				return
 			}
 			select {
 			case <-s.offered:
 			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (e *Events) subscribe(s *subscription) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.subscriptions[s] = struct{}{}
+	switch s.last {
+	case 0: // everything that is left
+	case FromNow:
+		s.passing = e.passing
+	default:
+		// What passed right after s.last may have been given before; rather a gap
+		// than a repetition.
+		for _, item := range e.recent {
+			if item.Sequence <= s.last {
+				s.passing = item.passing
 			}
 		}
 	}
@@ -78,26 +94,28 @@ func (e *Events) unsubscribe(s *subscription) {
 	delete(e.subscriptions, s)
 }
 
-func (e *Events) takeBacklog(s *subscription) (missedAfter int64, backlog []springtide.Event) {
+// takeFor empties the backlog. If history is to be given first, recent is what
+// the store does not have of it.
+func (e *Events) takeFor(s *subscription) (historyFrom int64, recent, backlog []item) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	missedAfter, backlog = s.missedAfter, s.backlog
-	s.missedAfter, s.backlog = FromNow, nil
-	return missedAfter, backlog
+	historyFrom, backlog = s.historyFrom, s.backlog
+	s.historyFrom, s.backlog = FromNow, nil
+	if historyFrom != FromNow {
+		recent = slices.Clone(e.recent)
+	}
+	return historyFrom, recent, backlog
 }
 
 // offer adds live events to the backlog. If they are too many the backlog is let
-// go, and the place in history noted from where its events can be read again.
-func (s *subscription) offer(batch []springtide.Event) {
-	for _, event := range batch {
-		if s.environment == nil || event.Environment == *s.environment {
-			s.backlog = append(s.backlog, event)
-		}
-	}
+// go, and its events are given from history.
+func (s *subscription) offer(items []item) {
+	s.backlog = append(s.backlog, items...)
 	if len(s.backlog) > backlogLimit {
-		for _, event := range s.backlog {
-			if s.missedAfter == FromNow && event.Sequence > 0 {
-				s.missedAfter = event.Sequence - 1
+		if s.historyFrom == FromNow {
+			s.historyFrom = s.backlog[0].Sequence
+			if s.backlog[0].passing == 0 {
+				s.historyFrom--
 			}
 		}
 		s.backlog = nil
@@ -108,8 +126,9 @@ func (s *subscription) offer(batch []springtide.Event) {
 	}
 }
 
-// history gives what the store has after a sequence. It reports whether to go on.
-func (e *Events) history(ctx context.Context, s *subscription, after int64, yield func(springtide.Event) bool) bool {
+// giveHistory gives what the store has after a sequence, and what is recent in
+// its place between. It reports whether to go on.
+func (e *Events) giveHistory(ctx context.Context, s *subscription, after int64, recent []item, yield func(springtide.Event) bool) bool {
 	after = max(after, s.last)
 	for {
 		page, err := e.store.Events(ctx, after, s.environment, historyPage)
@@ -121,29 +140,47 @@ func (e *Events) history(ctx context.Context, s *subscription, after int64, yiel
 			select {
 			case <-time.After(historyRetry):
 			case <-ctx.Done():
-				return false
 			}
 			continue
 		}
 		for _, event := range page {
 			after = event.Sequence
-			if !s.give(event, yield) {
+			later := slices.IndexFunc(recent, func(item item) bool { return item.Sequence >= after })
+			if later < 0 {
+				later = len(recent)
+			}
+			if !s.giveAll(recent[:later], yield) || !s.give(item{Event: event}, yield) {
 				return false
 			}
+			recent = recent[later:]
 		}
 		if len(page) < historyPage {
-			return true
+			return s.giveAll(recent, yield)
 		}
 	}
 }
 
-// give gives an event unless history gave it already.
-func (s *subscription) give(event springtide.Event, yield func(springtide.Event) bool) bool {
-	if event.Sequence > 0 {
-		if event.Sequence <= s.last {
-			return true
+func (s *subscription) giveAll(items []item, yield func(springtide.Event) bool) bool {
+	for _, item := range items {
+		if !s.give(item, yield) {
+			return false
 		}
-		s.last = event.Sequence
 	}
-	return yield(event)
+	return true
+}
+
+// give gives an event that is asked for unless it was given already.
+func (s *subscription) give(item item, yield func(springtide.Event) bool) bool {
+	given, number := &s.last, item.Sequence
+	if item.passing > 0 {
+		given, number = &s.passing, item.passing
+	}
+	if number <= *given {
+		return true
+	}
+	*given = number
+	if s.environment != nil && item.Environment != *s.environment {
+		return true
+	}
+	return yield(item.Event)
 }
