@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 
 func discard() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// stream runs one WebSocket or event stream client for a second against a handler.
-func runStreams(t *testing.T, handler http.HandlerFunc, options Options) Result {
+// runStreams runs long-lived clients against a handler until enough is seen.
+func runStreams(t *testing.T, handler http.HandlerFunc, options Options, enough func(Result) bool) Result {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = true
@@ -26,12 +27,24 @@ func runStreams(t *testing.T, handler http.HandlerFunc, options Options) Result 
 	defer server.Close()
 	options.Target = server.URL
 	options.CA = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	options.Schedule = Schedule{Steady(0, 1200*time.Millisecond)}
-	result, err := Run(t.Context(), options)
+	if err := options.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	sender, err := newSender(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return result
+	defer sender.transports.close()
+	r := newRecord(options, time.Now())
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	var streams sync.WaitGroup
+	startStreams(ctx, &streams, sender, r)
+	for !enough(r.finish()) && wait(ctx, 10*time.Millisecond) {
+	}
+	stop()
+	streams.Wait()
+	return r.finish()
 }
 
 // socket accepts a WebSocket, sends back one message, and then ends it.
@@ -78,8 +91,8 @@ func TestEveryEndOfAWebSocketIsCountedAsWhatItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			result := runStreams(t, try.handler, Options{
-				WebSockets: Streams{Clients: 1, Path: "/live/{client}", Silence: 800 * time.Millisecond},
-			}).WebSockets
+				WebSockets: Streams{Clients: 1, Path: "/live/{client}", Silence: 700 * time.Millisecond},
+			}, func(r Result) bool { return len(r.WebSockets.Ends) > 0 }).WebSockets
 			if len(result.Ends) == 0 {
 				t.Fatalf("no end: %+v", result)
 			}
@@ -116,14 +129,14 @@ func TestEveryEndOfAnEventStreamIsCountedAsWhatItIs(t *testing.T) {
 		"aborted":       {events(func(http.ResponseWriter) { panic(http.ErrAbortHandler) }), false, ""},
 		"half an event": {events(func(w http.ResponseWriter) { io.WriteString(w, "id: 3\nda") }), false, "middle of an event"},
 		"a gap":         {events(func(w http.ResponseWriter) { io.WriteString(w, "id: 4\ndata: d\n\n") }), false, "after event 2"},
-		"silent":        {events(func(http.ResponseWriter) { time.Sleep(800 * time.Millisecond) }), false, "silent"},
+		"silent":        {events(func(http.ResponseWriter) { time.Sleep(600 * time.Millisecond) }), false, "silent"},
 		"refused":       {http.NotFound, false, "404"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			result := runStreams(t, try.handler, Options{
-				EventStreams: Streams{Clients: 2, Path: "/scores", Silence: 500 * time.Millisecond},
-			}).EventStreams
+				EventStreams: Streams{Clients: 2, Path: "/scores", Silence: 300 * time.Millisecond},
+			}, func(r Result) bool { return len(r.EventStreams.Ends) > 1 }).EventStreams
 			if len(result.Ends) < 2 {
 				t.Fatalf("too few ends: %+v", result)
 			}
@@ -168,7 +181,7 @@ func TestStreamsThatGoOnHaveNoEnd(t *testing.T) {
 	result := runStreams(t, mux.ServeHTTP, Options{
 		WebSockets:   Streams{Clients: 3, Path: "/live/{client}"},
 		EventStreams: Streams{Clients: 4, Path: "/scores"},
-	})
+	}, func(r Result) bool { return r.WebSockets.Messages >= 3 && r.EventStreams.Messages >= 40 })
 	if got := result.WebSockets; got.Opened != 3 || got.Drained+got.Errors != 0 || got.Messages < 3 {
 		t.Errorf("WebSockets %+v", got)
 	}
