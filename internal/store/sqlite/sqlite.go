@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -26,7 +25,6 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/durable"
 	"github.com/springtide/springtide/internal/store"
 )
 
@@ -94,17 +92,15 @@ func Open(ctx context.Context, path string, logger *slog.Logger) (*Store, error)
 }
 
 // createFile makes the database's file before SQLite does, so that nobody else
-// can ever read it. The write-ahead log takes over its mode.
+// can ever read it. The write-ahead log takes over its mode, and with its first
+// commit SQLite makes the names of both durable.
 func createFile(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return springtide.Errorf(springtide.Unavailable, "open the store: %w", err).
 			WithHint("the data folder must exist and be writable for this user")
 	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	return durable.SyncFolder(filepath.Dir(path))
+	return file.Close()
 }
 
 // connect makes a pool of such connections. None is opened before it is needed.
