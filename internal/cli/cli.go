@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
 )
 
 // Program is what the commands need of the binary they are part of.
@@ -102,7 +104,7 @@ func (s *session) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) {
 			s.running = true // from here on an error is not one of usage
 		},
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	s.addFlags(root)
@@ -126,6 +128,19 @@ func (s *session) root() *cobra.Command {
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")
 	return root
+}
+
+// knownCommand refuses what is no command, and says what may have been meant.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := springtide.Errorf(springtide.Invalid, "unknown command %q", args[0])
+	root.SuggestionsMinimumDistance = 2
+	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+		return err.WithHint("did you mean `tide %s`?", similar[0])
+	}
+	return err.WithHint("`tide --help` lists the commands")
 }
 
 // hidden is a command that only the supervisor calls.

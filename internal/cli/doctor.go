@@ -79,6 +79,11 @@ func (s *session) examine(ctx context.Context, data string, ports []string) []ch
 // printChecks shows the checks, and fails if something essential does.
 func (s *session) printChecks(checks []check) error {
 	failed := 0
+	for i := range checks {
+		if checks[i].OK {
+			checks[i].Hint = ""
+		}
+	}
 	for _, c := range checks {
 		mark := s.colours.green("✓")
 		switch {

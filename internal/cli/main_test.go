@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api/apitest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestMain makes the test binary the tide command of the scripts: with a
+// platform in memory behind `tide serve` and `tide up`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tide": func() {
+		command := New(Program{
+			Version:   "v0.1.0",
+			Serve:     serveMemory,
+			Control:   func(_ context.Context, args []string) error { fmt.Println("control", args); return nil },
+			Edge:      func(_ context.Context, args []string) error { fmt.Println("edge", args); return nil },
+			Isolation: func(context.Context, string) (string, []string) { return "namespaces", nil },
+			Trust:     trustNothing{},
+		})
+		command.now = func() time.Time { return apitest.Epoch().Add(3 * time.Hour) }
+		os.Exit(command.Execute(context.Background(), os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+	}})
+}
+
+// serveMemory serves a platform in memory. With SLOW_DRAIN set it drains until
+// it is forced.
+func serveMemory(ctx context.Context, options ServeOptions) error {
+	if options.HTTPS[0] == "127.0.0.1:1" {
+		return springtide.Errorf(springtide.Conflict, "127.0.0.1:1 is in use").WithHint("choose another with --https")
+	}
+	server, err := apitest.Serve(apitest.New(), options.Data, nil)
+	if err != nil {
+		return err
+	}
+	if options.Ready != nil {
+		options.Ready()
+	}
+	<-ctx.Done()
+	if os.Getenv("SLOW_DRAIN") != "" {
+		<-options.Force
+	}
+	return server.Close()
+}
+
+// trustNothing says what it would do.
+type trustNothing struct{}
+
+func (trustNothing) Install(_ context.Context, authority []byte) ([]string, error) {
+	return []string{fmt.Sprintf("trusted %d bytes", len(authority))}, nil
+}
+
+func (trustNothing) Uninstall(context.Context, []byte) ([]string, error) {
+	return []string{"no longer trusted"}, nil
+}
+
+// TestScripts runs the scripts in testdata: each is a story a user can read.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		UpdateScripts:       *update,
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Setup:               setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"platform": platform,
+			"exits":    exits,
+			"await":    await,
+		},
+	})
+}
+
+// serverKey holds the script's platform in memory.
+type serverKey struct{}
+
+// setUp gives each script a data folder of its own and no terminal.
+func setUp(env *testscript.Env) error {
+	env.Setenv("TIDE_DATA", filepath.Join(env.WorkDir, "data"))
+	env.Values[serverKey{}] = new(*apitest.Server)
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("TZ", "UTC")
+	env.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+	env.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(env.WorkDir))
+	return nil
+}
+
+// platform starts a platform in memory on the script's data folder; with
+// "scenario" it adds output and decisions to the quiz.
+func platform(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: platform [scenario]")
+	}
+	holder := ts.Value(serverKey{}).(**apitest.Server)
+	if len(args) == 1 {
+		server := *holder
+		quiz := springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
+		server.Log(quiz, "web-1-aaaaa", "listening on 20001")
+		server.Log(quiz, "web-1-bbbbbbb", "GET / 200")
+		server.Decide(quiz, 1, 3, "web 1 → 3: 96 requests at a time need 3 instances of 40")
+		return
+	}
+	server, err := apitest.Serve(apitest.New(), ts.Getenv("TIDE_DATA"), nil)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(server.Close()) })
+	*holder = server
+}
+
+// exits checks the exit code of a command: exits 3 tide ps.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT]...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if err != nil {
+		if _, scanErr := fmt.Sscanf(err.Error(), "exit status %d", &code); scanErr != nil {
+			ts.Fatalf("%v", err)
+		}
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// await waits until a file holds a text: await FILE TEXT.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE TEXT")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has no %q: %s", args[0], args[1], text)
+		}
+	}
+}
