@@ -3,7 +3,6 @@
 package main
 
 import (
-	"compress/gzip"
 	"context"
 	"flag"
 	"io"
@@ -11,13 +10,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/springtide/springtide/internal/build"
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/cli"
 	"github.com/springtide/springtide/internal/control"
 	"github.com/springtide/springtide/internal/edge"
-	"github.com/springtide/springtide/internal/engine/process"
-	"github.com/springtide/springtide/internal/manifest"
 )
 
 // version is set when the binary is built.
@@ -29,30 +25,10 @@ func main() {
 		Serve:     serve,
 		Control:   runControl,
 		Edge:      runEdge,
-		Pack:      pack,
-		Schema:    func() ([]byte, error) { return manifest.Schema(), nil },
 		Isolation: isolation,
 		Trust:     cert.Trust{},
 	})
 	os.Exit(command.Execute(context.Background(), os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
-}
-
-// pack writes an app's folder as tar.gz.
-func pack(ctx context.Context, folder string, w io.Writer) error {
-	compressed, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
-	if _, err := build.Pack(ctx, folder, compressed); err != nil {
-		return err
-	}
-	return compressed.Close()
-}
-
-// isolation tells how well this machine can keep instances apart.
-func isolation(context.Context, string) (level string, notes []string) {
-	probed := process.Probe()
-	return probed.String(), probed.Notes()
 }
 
 // runControl is `tide control`, which the supervisor starts.

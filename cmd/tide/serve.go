@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -129,7 +130,7 @@ func serveApart(ctx context.Context, o cli.ServeOptions, executable string) erro
 		return err
 	}
 	defer ours.Close()
-	command := exec.Command(executable, append([]string{"serve", "--data", o.Data}, arguments(o)...)...)
+	command := exec.Command(executable, append([]string{"serve", "--json", "--data", o.Data}, arguments(o)...)...)
 	command.Env = append(os.Environ(), ownerVariable+"=3")
 	command.Stderr = o.Output
 	command.ExtraFiles = []*os.File{theirs}
@@ -196,12 +197,9 @@ func startFailure(log string) error {
 		return failure
 	}
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if message, found := strings.CutPrefix(line, "error: "); found {
-			failure.Message, failure.Hint = message, ""
-		}
-		if hint, found := strings.CutPrefix(line, "hint: "); found {
-			failure.Hint = hint
+		var said struct{ Error *springtide.Error }
+		if json.Unmarshal([]byte(line), &said) == nil && said.Error != nil {
+			failure = said.Error // the last one is of this start
 		}
 	}
 	return failure

@@ -116,10 +116,7 @@ func Run(ctx context.Context, o Options) error {
 	scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: o.Logger})
 
 	// From a source to its traffic.
-	builds, err := newBuilder(o, engine, metrics)
-	if err != nil {
-		return err
-	}
+	builds := newBuilder(o, engine, metrics)
 	deployer := deploy.NewDeployer(ctx, deploy.Options{
 		Fleet: fleet, Store: store, Engine: engine, Builder: builds, Manifests: manifests{},
 		Edges: publisher, Events: events, Logger: o.Logger,
@@ -167,7 +164,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	url := urls(o.HTTPS)
-	environments := environments{Fleet: fleet, deployer: deployer, url: url}
+	environments := environments{Fleet: fleet, deployer: deployer, metrics: metrics, url: url}
 	server := api.New(api.Options{
 		Platform: api.Platform{
 			Deploys:      deploys{deployer: deployer, fleet: fleet, uploads: uploads, url: url},
@@ -176,7 +173,7 @@ func Run(ctx context.Context, o Options) error {
 			Observer:     observer{fleet: fleet, store: store, engine: engine, events: events, scaler: scaler, url: url},
 			Runs:         runs,
 			Shells:       shells{engine},
-			Tokens:       &tokens{store: store, touched: make(map[string]time.Time)},
+			Tokens:       tokens{store},
 			Machine: machine{
 				options: o, started: time.Now(), fleet: fleet, publisher: publisher,
 				authority: string(authority.PEM()), isolation: engine.Isolation().String(), notes: engine.Isolation().Notes(),

@@ -9,12 +9,14 @@ import (
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/manifest"
+	"github.com/springtide/springtide/internal/observe"
 )
 
 // environments implements api.Environments and api.Settings.
 type environments struct {
 	*deploy.Fleet
 	deployer *deploy.Deployer
+	metrics  *observe.Metrics
 	url      func(host string) string
 }
 
@@ -66,7 +68,11 @@ func (e environments) Environment(_ context.Context, id springtide.EnvironmentID
 
 // Destroy implements api.Environments.
 func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
-	return e.deployer.Destroy(ctx, id)
+	if err := e.deployer.Destroy(ctx, id); err != nil {
+		return err
+	}
+	e.metrics.Forget(id)
+	return nil
 }
 
 // ChangeConfig implements api.Settings: an environment that runs gets a new

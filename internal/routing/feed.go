@@ -115,6 +115,9 @@ func (p *Publisher) disconnect(name string) {
 	e := p.edges[name]
 	if e.connections--; e.connections == 0 {
 		e.lost = time.Now()
+		if e.leaving { // it had drained, and is gone
+			delete(p.edges, name)
+		}
 	}
 	p.notify()
 }
