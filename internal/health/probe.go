@@ -4,6 +4,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,15 +18,15 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// connectLimit is how long a connection may take. Instances are close by: a
-// packet that takes longer was lost, and the next probe is quicker than the
-// kernel's next try.
-const connectLimit = 250 * time.Millisecond
+// standardConnect is how long a connection may take: instances are close by.
+const standardConnect = 900 * time.Millisecond
 
 // Target is what is probed.
 type Target struct {
 	// Address is "ip:port"; of use for a path and for TCP.
 	Address string
+	// Connect is how long a connection may take. Default: 900 ms.
+	Connect time.Duration
 	// Run runs a command where the instance runs; exit 0 is no error.
 	Run func(ctx context.Context, command string) error
 }
@@ -35,11 +36,12 @@ func Probe(ctx context.Context, health springtide.Health, target Target) error {
 	health = withDefaults(health)
 	ctx, cancel := context.WithTimeout(ctx, health.Timeout)
 	defer cancel()
+	dialer := net.Dialer{Timeout: cmp.Or(target.Connect, standardConnect)}
 	switch {
 	case health.Path != "":
-		return probeHTTP(ctx, health, target.Address)
+		return probeHTTP(ctx, dialer, health, target.Address)
 	case health.TCP:
-		return probeTCP(ctx, target.Address)
+		return probeTCP(ctx, dialer, target.Address)
 	case health.Command != "":
 		err := target.Run(ctx, health.Command)
 		if err != nil && ctx.Err() != nil {
@@ -50,8 +52,7 @@ func Probe(ctx context.Context, health springtide.Health, target Target) error {
 	return nil
 }
 
-func probeTCP(ctx context.Context, address string) error {
-	dialer := net.Dialer{Timeout: connectLimit}
+func probeTCP(ctx context.Context, dialer net.Dialer, address string) error {
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return plain(err, address)
@@ -59,7 +60,7 @@ func probeTCP(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-func probeHTTP(ctx context.Context, health springtide.Health, address string) error {
+func probeHTTP(ctx context.Context, dialer net.Dialer, health springtide.Health, address string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+health.Path, nil)
 	if err != nil {
 		return err
@@ -67,7 +68,6 @@ func probeHTTP(ctx context.Context, health springtide.Health, address string) er
 	// Frameworks refuse hosts they do not know; all of them know this one.
 	request.Host = "localhost"
 	request.Header.Set("User-Agent", "tide-health")
-	dialer := net.Dialer{Timeout: connectLimit}
 	transport := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{

@@ -209,7 +209,7 @@ func removeLeavesNothing(b *bench) {
 		if alive(i.PID) {
 			b.Errorf("%s is still there", i.ID)
 		}
-		if _, err := get(i.Address, "/"); err == nil {
+		if _, err := getWithin(time.Second, i.Address, "/"); err == nil {
 			b.Errorf("%s still answers", i.ID)
 		}
 	}
@@ -300,7 +300,7 @@ func adoption(b *bench) {
 	group := b.group("web", 2)
 	b.apply(group)
 	before := b.untilReady(group)
-	b.Engine = b.Restart()
+	b.Engine = b.Restart(nil)
 	for snapshot := range b.Engine.Watch(b.Context()) {
 		if own := snapshot.Of(group.ID); ids(own) != ids(before) || !all(own, springtide.InstanceReady) {
 			b.Fatalf("the first snapshot after a restart: %+v", own)
@@ -325,16 +325,16 @@ func crashDuringRestart(b *bench) {
 	group := b.group("web", 1)
 	b.apply(group)
 	before := b.untilReady(group)[0]
-	address := before.Address
-	restart := b.Restart
-	b.Restart = nil
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = get(address, "/crash")
-	}()
-	<-done
-	b.Engine = restart()
+	b.Engine = b.Restart(func() {
+		_, _ = get(before.Address, "/crash")
+		b.poll("its end", func() bool { return !alive(before.PID) })
+	})
+	for snapshot := range b.Engine.Watch(b.Context()) {
+		if own := snapshot.Of(group.ID); len(own) != 1 || own[0].State != springtide.InstanceCrashed || own[0].Reason != "exit status 7" {
+			b.Fatalf("the first snapshot after a restart: %+v", own)
+		}
+		break
+	}
 	b.apply(group)
 	after := b.untilReady(group)[0]
 	if after.ID != before.ID || after.Restarts != 1 {
@@ -356,7 +356,7 @@ func retirementAfterRestart(b *bench) {
 		return len(s.Instances) == 1 && s.Instances[0].State == springtide.InstanceRetiring
 	}
 	b.until("retiring", retiring)
-	b.Engine = b.Restart()
+	b.Engine = b.Restart(nil)
 	for snapshot := range b.Engine.Watch(b.Context()) {
 		if !retiring(snapshot) || !alive(instance.PID) {
 			b.Fatalf("the first snapshot after a restart: %+v", snapshot)
@@ -484,14 +484,14 @@ func taskOverRestart(b *bench) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		b.Errorf("letting go of a task: %v", err)
 	}
-	b.Engine = b.Restart()
+	b.Engine = b.Restart(nil)
 	if exit, err := b.Engine.Exec(b.Context(), task); err != nil || exit.Code != 6 {
 		b.Errorf("after the restart: %+v, %v", exit, err)
 	}
 	if lines := b.lines(springtide.LogQuery{Task: "long"}); len(lines) != 1 {
 		b.Errorf("its output: %+v", lines)
 	}
-	b.Engine = b.Restart()
+	b.Engine = b.Restart(nil)
 	if exit, err := b.Engine.Exec(b.Context(), task); err != nil || exit.Code != 6 {
 		b.Errorf("after another restart: %+v, %v", exit, err)
 	}
@@ -515,7 +515,7 @@ func taskUnknown(b *bench) {
 	if err := <-result; springtide.KindOf(err) != springtide.Failed {
 		b.Errorf("%v", err)
 	}
-	b.Engine = b.Restart()
+	b.Engine = b.Restart(nil)
 	if _, err := b.Engine.Exec(b.Context(), task); springtide.KindOf(err) != springtide.Failed {
 		b.Errorf("after a restart: %v", err)
 	}

@@ -24,9 +24,9 @@ const patience = 30 * time.Second
 // Host is where an engine under test runs.
 type Host struct {
 	Engine engine.Engine
-	// Restart ends the engine without a word to its instances, and gives another
-	// one on the same state.
-	Restart func() engine.Engine
+	// Restart ends the engine without a word to its instances, calls meanwhile
+	// unless it is nil, and gives another engine on the same state.
+	Restart func(meanwhile func()) engine.Engine
 }
 
 // Factory gives a host of its own to each test. The engine runs until the test
@@ -147,8 +147,10 @@ func all(instances []springtide.Instance, state springtide.InstanceState) bool {
 }
 
 // get asks an instance for a path.
-func get(address, path string) (string, error) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+func get(address, path string) (string, error) { return getWithin(5*time.Second, address, path) }
+
+func getWithin(limit time.Duration, address, path string) (string, error) {
+	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + address + path)
 	if err != nil {
 		return "", err

@@ -215,6 +215,10 @@ func (i *instance) prober() func(context.Context) error {
 	var looked time.Time
 	var explanation string
 	return func(ctx context.Context) error {
+		if target.Connect = 0; starting {
+			// What is lost on the way at first is better asked again soon.
+			target.Connect = 50 * time.Millisecond
+		}
 		err := health.Probe(ctx, template.Process.Health, target)
 		if err == nil {
 			starting = false

@@ -88,7 +88,7 @@ func (s *source) begin(since time.Time) (io.Reader, func(), error) {
 		}
 	}
 	if older != nil && (file == nil || !sameFile(file, older)) {
-		if info, err := older.Stat(); err == nil && !info.ModTime().Before(since) {
+		if info, err := older.Stat(); err == nil && !info.ModTime().Add(time.Second).Before(since) {
 			readers = append(readers, older)
 		}
 	}
@@ -100,7 +100,7 @@ func (s *source) begin(since time.Time) (io.Reader, func(), error) {
 			return nil, nil, err
 		}
 		s.file, s.offset = file, wholeLines(file, info.Size())
-		if !info.ModTime().Before(since) {
+		if !info.ModTime().Add(time.Second).Before(since) {
 			readers = append(readers, io.NewSectionReader(file, 0, s.offset))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -70,6 +71,22 @@ func (n *network) address(slot int) netip.Addr {
 	return netip.AddrFrom4(address)
 }
 
+// hardware gives the hardware address of a slot: the same each time, so that
+// nobody remembers a wrong one, and known without asking.
+func (n *network) hardware(slot int) net.HardwareAddr {
+	address := n.address(slot).As4()
+	return append(net.HardwareAddr{0x02, 0x54}, address[:]...)
+}
+
+// neighbour says who is at the address of a slot, seen from a link. Asking the
+// network instead loses a second if the first question comes too early.
+func (n *network) neighbour(link, slot int) *netlink.Neigh {
+	return &netlink.Neigh{
+		LinkIndex: link, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
+		IP: n.address(slot).AsSlice(), HardwareAddr: n.hardware(slot),
+	}
+}
+
 func (n *network) link(slot int) string { return fmt.Sprintf("%s%04x", n.prefix, slot) }
 
 // ensure makes the bridge, unless it is there.
@@ -89,6 +106,7 @@ func (n *network) ensure() error {
 	}
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = n.name
+	attributes.HardwareAddr = n.hardware(1) // Otherwise it changes with the ports.
 	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("make the bridge %s: %w", n.name, err)
 	}
@@ -194,10 +212,7 @@ func (n *network) attach(pid, slot int) error {
 	veth := netlink.NewVeth(attributes)
 	veth.PeerName = "eth0"
 	veth.PeerNamespace = netlink.NsPid(pid)
-	// The same address has the same hardware address each time, so that nobody
-	// remembers a wrong one.
-	address := n.address(slot).As4()
-	veth.PeerHardwareAddr = append(net.HardwareAddr{0x02, 0x54}, address[:]...)
+	veth.PeerHardwareAddr = n.hardware(slot)
 	err := netlink.LinkAdd(veth)
 	if errors.Is(err, unix.EEXIST) {
 		n.detach(slot)
@@ -206,7 +221,12 @@ func (n *network) attach(pid, slot int) error {
 	if err != nil {
 		return fmt.Errorf("make the link %s: %w", name, err)
 	}
-	if err := n.configure(pid, slot); err != nil {
+	inside, err := handleOf(pid)
+	if err != nil {
+		return fmt.Errorf("enter the network of the instance: %w", err)
+	}
+	defer inside.Close()
+	if err := n.configure(inside, slot); err != nil {
 		return fmt.Errorf("set up the network of the instance: %w", err)
 	}
 	// The machine's end last: a port that has a carrier when it comes up forwards
@@ -219,6 +239,9 @@ func (n *network) attach(pid, slot int) error {
 		}
 		host = link.Attrs()
 	}
+	if err := netlink.NeighSet(n.neighbour(n.bridge, slot)); err != nil {
+		return fmt.Errorf("tell the machine about %s: %w", name, err)
+	}
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0) // Nobody uses it there.
 	if err := netlink.LinkSetMasterByIndex(veth, n.bridge); err != nil {
 		return fmt.Errorf("join %s to the bridge: %w", name, err)
@@ -229,21 +252,33 @@ func (n *network) attach(pid, slot int) error {
 	if err := netlink.LinkSetUp(veth); err != nil {
 		return fmt.Errorf("bring %s up: %w", name, err)
 	}
+	awaitCarrier(inside, name)
 	return nil
 }
 
-// configure works inside the namespace of the process.
-func (n *network) configure(pid, slot int) error {
+// awaitCarrier waits until both ends of a link carry: the kernel gets there a
+// moment after they are up, and loses what is sent before.
+func awaitCarrier(inside *netlink.Handle, name string) {
+	up := func(link netlink.Link, err error) bool { return err == nil && link.Attrs().OperState == netlink.OperUp }
+	for deadline := time.Now().Add(100 * time.Millisecond); time.Now().Before(deadline); time.Sleep(500 * time.Microsecond) {
+		if up(netlink.LinkByName(name)) && up(inside.LinkByName("eth0")) {
+			return
+		}
+	}
+}
+
+// handleOf talks to the kernel about the network namespace of a process.
+func handleOf(pid int) (*netlink.Handle, error) {
 	namespace, err := netns.GetFromPath("/proc/" + strconv.Itoa(pid) + "/ns/net")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer namespace.Close()
-	inside, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
+	return netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
+}
+
+// configure sets up the instance's end.
+func (n *network) configure(inside *netlink.Handle, slot int) error {
 	loopback, err := inside.LinkByName("lo")
 	if err != nil {
 		return err
@@ -261,11 +296,20 @@ func (n *network) configure(pid, slot int) error {
 	if err := inside.LinkSetUp(link); err != nil {
 		return err
 	}
+	if err := inside.NeighSet(n.neighbour(link.Attrs().Index, 1)); err != nil {
+		return err
+	}
 	return inside.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.address(1).AsSlice()})
 }
 
 // detach takes the link of the slot away, if the kernel has not done so.
 func (n *network) detach(slot int) {
+	n.mu.Lock()
+	bridge := n.bridge
+	n.mu.Unlock()
+	if bridge != 0 {
+		_ = netlink.NeighDel(n.neighbour(bridge, slot))
+	}
 	if link, err := netlink.LinkByName(n.link(slot)); err == nil {
 		_ = netlink.LinkDel(link)
 	}

@@ -79,8 +79,11 @@ func host(change func(*Options)) enginetest.Factory {
 			}
 			stop()
 		})
-		return &enginetest.Host{Engine: first, Restart: func() engine.Engine {
+		return &enginetest.Host{Engine: first, Restart: func(meanwhile func()) engine.Engine {
 			stop()
+			if meanwhile != nil {
+				meanwhile()
+			}
 			return start()
 		}}
 	}
