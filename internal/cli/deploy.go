@@ -37,7 +37,7 @@ once it is connected again.`,
 			if err != nil {
 				return err
 			}
-			return s.deployFolder(ctx, c, folderOf(args), description)
+			return s.goesOn(ctx, s.deployFolder(ctx, c, folderOf(args), description))
 		}),
 	}
 	command.Flags().StringVarP(&description, "message", "m", "", "what the source is; default: the last commit")
@@ -169,14 +169,19 @@ func lastCommit(ctx context.Context, folder string) string {
 	return oneLine(string(description[:min(len(description), 200)]))
 }
 
+// goesOn says after a Ctrl-C that the deploy goes on by itself.
+func (s *session) goesOn(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		s.tell("what was sent goes on without this command; `tide releases` shows how it ended")
+	}
+	return err
+}
+
 // followDeploy shows a deploy, a rollback or a restart to its end.
 func (s *session) followDeploy(ctx context.Context, c *client.Client, started api.Deploy) error {
 	progress := newProgress(s)
 	deploy, err := c.FollowDeploy(ctx, started.ID, progress.event)
 	if err != nil {
-		if ctx.Err() != nil {
-			s.tell("the deploy goes on without this command; `tide releases` shows how it ended")
-		}
 		return err
 	}
 	if s.json {

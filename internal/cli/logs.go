@@ -60,7 +60,7 @@ func (s *session) showLogs(ctx context.Context, query springtide.LogQuery) error
 		return err
 	}
 	query.Environment = id
-	printer := logPrinter{session: s}
+	printer := logPrinter{session: s, width: len("worker-1-aaaaa")}
 	for line, err := range c.Logs(ctx, query) {
 		if err != nil {
 			if query.Follow && ctx.Err() != nil {

@@ -90,6 +90,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("TIDE_DATA", filepath.Join(env.WorkDir, "data"))
 	env.Values[serverKey{}] = new(*apitest.Server)
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second more
 	env.Setenv("TZ", "UTC")
 	env.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 	env.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(env.WorkDir))

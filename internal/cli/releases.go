@@ -57,7 +57,7 @@ func (s *session) rollback() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.followDeploy(ctx, c, started)
+			return s.goesOn(ctx, s.followDeploy(ctx, c, started))
 		}),
 	}
 }
@@ -76,7 +76,7 @@ func (s *session) restart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.followDeploy(ctx, c, started)
+			return s.goesOn(ctx, s.followDeploy(ctx, c, started))
 		}),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,8 +72,14 @@ func (s *session) bringUp(ctx context.Context, folder string, options ServeOptio
 	}
 	if ctx.Err() != nil {
 		err = nil // Ctrl-C is how it ends
+	} else if platform.alive.Err() != nil {
+		err = springtide.Errorf(springtide.Internal, "the platform ended by itself").
+			WithHint("its log is %s", filepath.Join(options.Data, platformLogName))
 	}
-	return errors.Join(err, s.leave(ctx, c, id, platform, force))
+	if left := s.leave(ctx, c, id, platform, force); left != nil {
+		return left
+	}
+	return err
 }
 
 // platformRun is a platform that runs in this process, or that was joined.
@@ -120,14 +127,21 @@ func (s *session) joinOrStart(ctx context.Context, c *client.Client, options Ser
 	return run, nil
 }
 
+// platformLogName is the file of the platform's own log in the data folder.
+const platformLogName = "logs/platform.log"
+
 // platformLog is where the platform's own log goes, so that it does not break
 // the live view.
 func (s *session) platformLog(data string) (*os.File, error) {
-	folder := filepath.Join(data, "logs")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, springtide.Errorf(springtide.Failed, "the data folder cannot be used: %w", err).WithHint("choose another with --data")
+	path := filepath.Join(data, platformLogName)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		var file *os.File
+		if file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
+			return file, nil
+		}
 	}
-	return os.OpenFile(filepath.Join(folder, "platform.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return nil, springtide.Errorf(springtide.Failed, "the data folder cannot be used: %w", err).WithHint("choose another with --data")
 }
 
 // awaitAPI returns when the API answers, or ctx ends.
@@ -213,6 +227,15 @@ const drawEvery = 500 * time.Millisecond
 // watchScreen draws the live view: one goroutine for each thing that comes in,
 // this one owns the view.
 func (s *session) watchScreen(ctx context.Context, c *client.Client, id springtide.EnvironmentID, screen *os.File) error {
+	v := &view{environment: id}
+	decisions, err := c.Decisions(ctx, id, viewDecisions)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(decisions)
+	for _, d := range decisions {
+		v.happened(springtide.Event{Time: d.Time, Kind: "scale.decision", Message: d.Sentence})
+	}
 	changes := make(chan func(*view))
 	group, ctx := errgroup.WithContext(ctx)
 	change := func(apply func(*view)) error {
@@ -248,7 +271,7 @@ func (s *session) watchScreen(ctx context.Context, c *client.Client, id springti
 		}
 		return nil
 	})
-	group.Go(func() error { return s.drawScreen(ctx, &view{environment: id}, changes, screen) })
+	group.Go(func() error { return s.drawScreen(ctx, v, changes, screen) })
 	return group.Wait()
 }
 
@@ -266,7 +289,7 @@ func (s *session) drawScreen(ctx context.Context, v *view, changes <-chan func(*
 		case <-tick.C:
 		}
 		width, height, err := term.GetSize(int(screen.Fd()))
-		if err != nil {
+		if err != nil || width < 1 || height < 2 {
 			width, height = 80, 24
 		}
 		if _, err := fmt.Fprint(screen, f.replace(v.draw(s.now(), width, height-1, s.colours))); err != nil {
