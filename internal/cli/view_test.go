@@ -49,7 +49,7 @@ func sample() *view {
 func TestTheLiveViewShowsWhatGoesOn(t *testing.T) {
 	time.Local = time.UTC //nolint:reassign // the golden shows times of day
 	got := strings.Join(sample().draw(apitest.Epoch(), 100, 50, false), "\n") + "\n"
-	golden(t, "view.txt", got)
+	golden(t, "view.golden", got)
 }
 
 func TestTheLiveViewFitsItsTerminal(t *testing.T) {
