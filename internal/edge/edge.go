@@ -22,7 +22,7 @@ const (
 	headerLimit       = 64 << 10
 	headerTimeout     = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	firstTableTimeout = 500 * time.Millisecond
+	firstTableTimeout = 250 * time.Millisecond
 	finishLimit       = 4 * time.Second // of the 5 s that there are after SIGQUIT
 )
 

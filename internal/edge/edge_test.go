@@ -51,6 +51,7 @@ type testEdge struct {
 // testProcess is one run of the edge; a second one may share its listeners.
 type testProcess struct {
 	drain, finish chan struct{}
+	cancel        context.CancelFunc // ends it at once
 	ended         chan struct{}
 	err           error
 }
@@ -83,6 +84,7 @@ func (e *testEdge) start(t *testing.T, change ...func(*Options)) *testProcess {
 		f(&options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
 	go func() {
 		defer close(p.ended)
 		p.err = Run(ctx, options)
@@ -467,3 +469,5 @@ func eventually(t *testing.T, what string, met func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func testLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,0 +1,142 @@
+package edge
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func TestTheFirstReportNamesTheTableInForce(t *testing.T) {
+	e := startEdge(t)
+	e.control.await(t, "a report", func(reports []springtide.EdgeReport) bool { return len(reports) > 0 })
+	if first := e.control.seen()[0]; first.Acknowledged != 0 || !strings.HasPrefix(first.Edge, "edge-") || len(first.Edge) < 20 {
+		t.Errorf("the first report is %+v", first)
+	}
+}
+
+func TestAnIdleEdgeKeepsQuiet(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	get(t, e.client(t, true), "/")
+	eventually(t, "the demand", func() bool { return e.control.demand(groupOf(1)).Completed == 1 })
+	time.Sleep(3 * reportInterval) // for what is on its way
+	before := len(e.control.seen())
+	time.Sleep(time.Second)
+	if after := len(e.control.seen()); after > before {
+		t.Errorf("%d reports within a second in which nothing happened", after-before)
+	}
+	e.control.await(t, "a sign of life", func(reports []springtide.EdgeReport) bool { return len(reports) > before })
+}
+
+func TestReportsComeEveryTenthOfASecondUnderLoad(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	client := e.client(t, true)
+	began := time.Now()
+	for time.Since(began) < 2*time.Second {
+		get(t, client, "/")
+	}
+	e.control.mu.Lock()
+	times := slices.Clone(e.control.times)
+	e.control.mu.Unlock()
+	var gaps []time.Duration
+	for i := 1; i < len(times); i++ {
+		if times[i-1].After(began) {
+			gaps = append(gaps, times[i].Sub(times[i-1]))
+		}
+	}
+	slices.Sort(gaps)
+	if len(gaps) < 10 || len(gaps) > 30 || gaps[len(gaps)/2] > 130*time.Millisecond {
+		t.Errorf("the gaps between reports were %v", gaps)
+	}
+}
+
+func TestTheEdgeServesAndCountsWhileTheControlPlaneIsAway(t *testing.T) {
+	e := startEdge(t, func(o *Options) { o.Logger = testLogger() })
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	client := e.client(t, true)
+	e.control.stop()
+	for range 50 {
+		if response, _ := get(t, client, "/"); response.StatusCode != 200 {
+			t.Fatalf("got %d", response.StatusCode)
+		}
+	}
+	e.control.listen(t)
+	eventually(t, "what happened meanwhile to be reported", func() bool {
+		d := e.control.demand(groupOf(1))
+		return d.Completed >= 49 && d.Completed <= 50 // a report may have been lost with the connection
+	})
+	e.route(t, routeTo())
+}
+
+func TestAControlPlaneThatDoesNotReadBlocksNobody(t *testing.T) {
+	e := startEdge(t, func(o *Options) { o.Logger = testLogger() })
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	e.control.mu.Lock()
+	e.control.deaf = true
+	e.control.mu.Unlock()
+	client := e.client(t, true)
+	for range 300 {
+		began := time.Now()
+		if response, _ := get(t, client, "/"); response.StatusCode != 200 || time.Since(began) > 2*time.Second {
+			t.Fatalf("got %d after %v", response.StatusCode, time.Since(began))
+		}
+	}
+}
+
+func TestDemandThatCouldNotBeSentIsSentLater(t *testing.T) {
+	r := newRouter(newBell(), testLogger())
+	r.apply(springtide.Table{Version: 1, Routes: []springtide.Route{routeTo(readyBackend("a", "a:1"))}})
+	g := r.find(testHost)
+	serveOne := func() {
+		l, err := enterGate(t.Context(), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.answer(http.StatusInternalServerError, time.Millisecond, false)
+		l.done()
+	}
+	serveOne()
+	began := r.reported
+	now := began.Add(time.Second)
+	r.putBack(r.report(now).Demand)
+	serveOne()
+	report := r.report(now.Add(time.Second))
+	if d := report.Demand[0]; d.Arrived != 2 || d.Completed != 2 || d.Failed != 2 || d.Latencies.Count() != 2 || d.Interval != 2*time.Second {
+		t.Errorf("reported %+v", d)
+	}
+	if again := r.report(now.Add(2 * time.Second)); len(again.Demand) != 0 {
+		t.Errorf("reported twice: %+v", again.Demand)
+	}
+}
+
+func TestAGroupThatIsGoneIsForgotten(t *testing.T) {
+	r := newRouter(newBell(), testLogger())
+	for i := range 50 {
+		route := routeTo(readyBackend("web-"+strconv.Itoa(i), "a:1"))
+		route.Group = groupOf(i)
+		r.apply(springtide.Table{Version: int64(i + 1), Routes: []springtide.Route{route}})
+		l, err := enterGate(t.Context(), r.find(testHost))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.done()
+		r.report(time.Now())
+		r.report(time.Now())
+	}
+	g := r.find(testHost)
+	if len(g.meters) > 2 || len(g.instances) > 1 {
+		t.Errorf("%d meters and %d instances are kept", len(g.meters), len(g.instances))
+	}
+	r.apply(springtide.Table{Version: 100})
+	r.report(time.Now())
+	r.report(time.Now())
+	if len(r.gates) != 0 {
+		t.Errorf("%d gates are kept", len(r.gates))
+	}
+}
