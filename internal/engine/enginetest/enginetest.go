@@ -555,9 +555,6 @@ func logs(b *bench) {
 	b.apply(group)
 	instances := b.untilReady(group)
 	environment := springtide.LogQuery{Environment: group.ID.Environment}
-	for i := range 10 {
-		b.get(instances[i%2], "/say?text=line-"+strconv.Itoa(i))
-	}
 	said := func(query springtide.LogQuery) string {
 		var texts []string
 		for _, line := range b.lines(query) {
@@ -567,7 +564,13 @@ func logs(b *bench) {
 		}
 		return strings.Join(texts, " ")
 	}
-	b.poll("all lines, in order of time", func() bool { return said(environment) == "0 1 2 3 4 5 6 7 8 9" })
+	want := ""
+	for i := range 10 {
+		// Lines bear the time at which they were read: one after the other.
+		b.get(instances[i%2], "/say?text=line-"+strconv.Itoa(i))
+		want = strings.TrimSpace(want + " " + strconv.Itoa(i))
+		b.poll("all lines, in order of time", func() bool { return said(environment) == want })
+	}
 	one, tail, since, other := environment, environment, environment, environment
 	one.Instance = instances[1].ID
 	tail.Tail = 3

@@ -87,7 +87,10 @@ func (b *bench) group(mode string, replicas int) springtide.Group {
 		Replicas: replicas,
 		Template: springtide.Template{
 			Root: b.root,
-			Env:  map[string]string{modeVariable: mode, "GREETING": "hello world"},
+			Env: map[string]string{
+				modeVariable: mode, "GREETING": "hello world",
+				"GORACE": "atexit_sleep_ms=0", // The race detector's pause is not the app's.
+			},
 			Process: springtide.Process{
 				Command: "./app", HTTP: true,
 				Health: springtide.Health{

@@ -19,6 +19,9 @@ var initProgram []byte
 
 func TestMain(m *testing.M) {
 	enginetest.Main()
+	if data := os.Getenv(controlVariable); data != "" {
+		runControl(data)
+	}
 	if _, err := embedded.ReadFile("embedded/tide-init"); err != nil {
 		initProgram = buildInit()
 	}
