@@ -40,6 +40,7 @@ type source struct {
 	// What the follower has read so far.
 	file   *os.File
 	offset int64
+	over   bool // nothing more will come
 }
 
 // entry is one line of output before it becomes JSON.

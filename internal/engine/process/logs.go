@@ -87,19 +87,18 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		var lines []entry
 		for _, s := range f.find() {
-			if f.sources[s.path] == nil {
-				f.sources[s.path] = s
-			}
+			f.sources[s.path] = s
 		}
 		for path, s := range f.sources {
-			s.more(func(e entry) {
-				if e.nanoseconds >= f.query.Since.UnixNano() || f.query.Since.IsZero() {
-					lines = append(lines, e)
-				}
-			})
-			if _, err := os.Stat(path); err != nil {
+			if s.over {
+				continue
+			}
+			// Whether the instance is gone is asked before its last lines are read.
+			gone := f.engine.isGone(s.owner.Instance)
+			s.more(func(e entry) { lines = append(lines, e) })
+			if _, err := os.Stat(path); gone || err != nil {
+				s.over = true
 				s.close()
-				delete(f.sources, path)
 			}
 		}
 		slices.SortStableFunc(lines, func(a, b entry) int { return int(min(max(a.nanoseconds-b.nanoseconds, -1), 1)) })
@@ -123,12 +122,19 @@ func (f *follower) write(e entry) error {
 	return err
 }
 
-// find lists the logs that the query selects.
+// isGone reports whether nothing more will be written by an instance.
+func (e *Engine) isGone(id springtide.InstanceID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.instances[id] == nil && e.tasks[string(id)] == nil
+}
+
+// find lists the logs that the query selects and that are not known yet.
 func (f *follower) find() []*source {
 	q := f.query
 	if q.Task != "" {
 		path := filepath.Join(f.engine.options.Data, "tasks", q.Task, "output.log")
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(path); err != nil || f.sources[path] != nil {
 			return nil
 		}
 		return []*source{{path: path, owner: sidecar{Instance: springtide.InstanceID(q.Task)}}}
@@ -146,7 +152,7 @@ func (f *follower) find() []*source {
 	var found []*source
 	for _, path := range sidecars {
 		s := &source{path: strings.TrimSuffix(path, ".json") + ".log"}
-		if readJSON(path, &s.owner) == nil {
+		if f.sources[s.path] == nil && readJSON(path, &s.owner) == nil {
 			found = append(found, s)
 		}
 	}
