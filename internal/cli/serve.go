@@ -36,6 +36,8 @@ once. Apps come back at the next start.`,
 			force, stop := s.forceAfter()
 			defer stop()
 			options.Force = force
+			told := context.AfterFunc(ctx, s.tellLettingGo)
+			defer told()
 			return s.program.Serve(ctx, options)
 		}),
 	}
@@ -43,6 +45,8 @@ once. Apps come back at the next start.`,
 	command.Flags().StringVar(&level, "log", slog.LevelInfo.String(), "how much the platform logs: debug, info, warn or error")
 	return command
 }
+
+func (s *session) tellLettingGo() { s.tell("letting go; once more ends it at once") }
 
 func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags := command.Flags()
@@ -65,8 +69,7 @@ func (s *session) forceAfter() (<-chan os.Signal, func()) {
 				return
 			case received := <-signals:
 				if first {
-					first = false // the one that ends ctx
-					s.tell("letting go; once more ends it at once")
+					first = false // the one that ends the command's context
 					continue
 				}
 				select {

@@ -167,6 +167,9 @@ func (s *session) awaitAPI(ctx context.Context, c *client.Client) error {
 // leave ends what bringUp began: the platform with all that runs, or on a
 // platform that was joined the app.
 func (s *session) leave(ctx context.Context, c *client.Client, id springtide.EnvironmentID, platform *platformRun, force <-chan os.Signal) error {
+	if ctx.Err() != nil {
+		s.tellLettingGo()
+	}
 	if !platform.joined {
 		platform.stop()
 		err := <-platform.ended
