@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,3 +266,72 @@ func TestMuchOutputStaysWithinItsBounds(t *testing.T) {
 
 // pendingInit is how much output an init lets wait for the disk.
 const pendingInit = 256 << 10
+
+func TestAFullDiskLosesOutputButNeverBlocksTheApp(t *testing.T) {
+	needRoot(t)
+	e := runningEngine(t, nil)
+	logs := filepath.Join(e.options.Data, "logs")
+	if err := syscall.Mount("tmpfs", logs, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(logs, syscall.MNT_DETACH) })
+	group := crashGroup(1)
+	group.Template.Process.Command = `i=0; while [ $i -lt 5000 ]; do echo "line $i of many that fill the disk"; i=$((i+1)); done
+		touch "$HOME/through"; while test -e "$HOME/through"; do sleep 0.05; done; echo "room again"; exec sleep 86399`
+	if err := e.Apply(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	instance := awaitReady(t, e, group)[0]
+	through := filepath.Join(e.options.Data, "instances", string(instance.ID), homeFolder, "through")
+	poll(t, "the end of the output", func() bool { _, err := os.Stat(through); return err == nil })
+	place, name := e.logPlace(spec{Instance: instance.ID, Group: group})
+	if err := syscall.Mount("", logs, "", syscall.MS_REMOUNT, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(through); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "what was said once there was room", func() bool {
+		return slices.Equal(lastLines(place, name, time.Unix(1, 0), 1), []string{"room again"})
+	})
+	data, err := os.ReadFile(filepath.Join(place, name))
+	if err != nil || !strings.Contains(string(data), " lines of output were lost: no space left on device") {
+		t.Errorf("the loss is not told: %v", err)
+	}
+}
+
+func poll(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+// TestAnInitCostsLittle prints what an idle init costs.
+func TestAnInitCostsLittle(t *testing.T) {
+	e := runningEngine(t, nil)
+	group := crashGroup(3)
+	if err := e.Apply(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	instances := awaitReady(t, e, group)
+	var worst int
+	for _, instance := range instances {
+		data, err := os.ReadFile("/proc/" + strconv.Itoa(instance.PID) + "/smaps_rollup")
+		if err != nil {
+			t.Skip(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
+				kib, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+				worst = max(worst, kib)
+			}
+		}
+	}
+	t.Logf("PSS of one init, three running: %d KiB", worst)
+	if worst > 4096 {
+		t.Errorf("an init costs %d KiB", worst)
+	}
+}

@@ -104,6 +104,10 @@ func (p *running) waitFor(ctx context.Context, limit time.Duration) bool {
 // vanish removes all that is left of an instance that has ended for good.
 func (i *instance) vanish() {
 	e := i.engine
+	// A start that a killed control plane did not finish may have left these.
+	group := e.groups.existing(i.spec.key())
+	group.kill()
+	group.remove()
 	if i.spec.Slot != 0 {
 		e.network.detach(i.spec.Slot)
 	}
