@@ -48,6 +48,16 @@ type Platform struct {
 	err     error
 }
 
+// Folder makes a temporary folder for a platform and what it works on. Others
+// may pass through it: apps have users of their own.
+func Folder(pattern string) (string, error) {
+	folder, err := os.MkdirTemp("", pattern)
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chmod(folder, 0o755)
+}
+
 // Start runs `tide serve` and returns when it serves the API.
 func Start(ctx context.Context, options Options) (*Platform, error) {
 	var err error
