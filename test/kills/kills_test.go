@@ -18,7 +18,7 @@ import (
 func quiz(t *testing.T) (*platform.Platform, string, []springtide.Instance) {
 	t.Helper()
 	p := story.Platform(t)
-	url := story.Deploy(t, p, story.App(t, "quiz"))
+	url := story.Deploy(t, p, story.Prebuilt(t))
 	if _, err := p.CLI(t.Context(), "scale", "web=2", "--app", "quiz"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,26 +3,21 @@ package rollout
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/springtide/springtide/bench/platform"
 	"github.com/springtide/springtide/test/story"
 )
 
 func TestTwentyDeploysUnderLoadLoseNoRequest(t *testing.T) {
 	p := story.Platform(t)
-	app := story.App(t, "quiz")
+	app := story.Prebuilt(t)
 	url := story.Deploy(t, p, app)
 	stop := story.Load(t, p, url, 300)
 	began := time.Now()
 	for version := 2; version <= 21; version++ {
-		if err := platform.SetVersion(app, fmt.Sprint(version)); err != nil {
-			t.Fatal(err)
-		}
+		story.Stamp(t, app, fmt.Sprint(version))
 		story.Deploy(t, p, app)
 	}
 	time.Sleep(time.Until(began.Add(68 * time.Second))) // the load goes on until there were enough requests
@@ -46,29 +41,19 @@ func TestTwentyDeploysUnderLoadLoseNoRequest(t *testing.T) {
 
 func TestABrokenReleaseChangesNothingAndSaysWhy(t *testing.T) {
 	p := story.Platform(t)
-	app := story.App(t, "quiz")
+	app := story.Prebuilt(t)
 	url := story.Deploy(t, p, app)
 	stop := story.Load(t, p, url, 50)
-	manifest := filepath.Join(app, "tide.yaml")
-	whole, err := os.ReadFile(manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, broken := range []struct{ what, from, to, says string }{
-		{"exits at once", "command: ./bin/quiz", "command: 'echo no such table >&2; exit 3'", "exit status 3"},
-		{"no such command", "command: ./bin/quiz", "command: ./bin/quizz", "not found"},
-		{"never listens", "command: ./bin/quiz\n    health: { path: /healthz }", "command: sleep 600\n    health: { path: /healthz, start: 3s }", "listen"},
-		{"a build that fails", `"go build -o bin/quiz ."`, `"echo broken >&2; exit 2"`, "build failed"},
-		{"a build that hangs", `"go build -o bin/quiz ."`, `"sleep 600", timeout: 2s`, "timed out"},
+		{"exits at once", "command: ./prebuilt", "command: 'echo no such table >&2; exit 3'", "exit status 3"},
+		{"no such command", "command: ./prebuilt", "command: ./prebuiltz", "not found"},
+		{"never listens", "command: ./prebuilt\n    health: { path: /healthz }", "command: sleep 600\n    health: { path: /healthz, start: 3s }", "listen"},
+		{"a build that fails", `"test -x prebuilt"`, `"echo broken >&2; exit 2"`, "build failed"},
+		{"a build that hangs", `"test -x prebuilt"`, `"sleep 600", timeout: 2s`, "timed out"},
 	} {
 		t.Run(broken.what, func(t *testing.T) {
-			changed := strings.Replace(string(whole), broken.from, broken.to, 1)
-			if changed == string(whole) {
-				t.Fatalf("the manifest has no %q", broken.from)
-			}
-			if err := os.WriteFile(manifest, []byte(changed), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			story.Edit(t, app, broken.from, broken.to)
+			defer story.Edit(t, app, broken.to, broken.from)
 			_, err := p.CLI(t.Context(), "deploy", app)
 			if err == nil || !strings.Contains(err.Error(), broken.says) {
 				t.Fatalf("tide deploy said %v; want %q", err, broken.says)
@@ -95,20 +80,18 @@ func TestABrokenReleaseChangesNothingAndSaysWhy(t *testing.T) {
 
 func TestARollbackBringsTheReleaseBeforeBack(t *testing.T) {
 	p := story.Platform(t)
-	app := story.App(t, "quiz")
+	app := story.Prebuilt(t)
 	story.Deploy(t, p, app)
-	if err := platform.SetVersion(app, "two"); err != nil {
-		t.Fatal(err)
-	}
+	story.Edit(t, app, "env:", "env:\n  COLOUR: blue")
 	url := story.Deploy(t, p, app)
-	version := func() string { return story.Get(t, story.HTTP(t, p), url+"/version") }
-	if got := version(); !strings.Contains(got, `"two"`) {
+	client := story.HTTP(t, p)
+	if got := story.Get(t, client, url+"/version"); !strings.Contains(got, `"release":"2"`) {
 		t.Fatalf("after the deploy: %s", got)
 	}
 	if _, err := p.CLI(t.Context(), "rollback", "--app", "quiz"); err != nil {
 		t.Fatal(err)
 	}
-	if got := version(); strings.Contains(got, `"two"`) {
+	if got := story.Get(t, client, url+"/version"); !strings.Contains(got, `"release":"1"`) {
 		t.Fatalf("after the rollback: %s", got)
 	}
 }

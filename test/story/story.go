@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +93,46 @@ func App(t testing.TB, example string) string {
 	return folder
 }
 
+// Prebuilt gives a copy of the quiz that was built here, with this machine's
+// caches: its build command has nothing to do. [Stamp] makes it another version.
+func Prebuilt(t testing.TB) string {
+	t.Helper()
+	folder := App(t, "quiz")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "prebuilt", ".")
+	build.Dir = folder
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, output)
+	}
+	Edit(t, folder, `build: { command: "go build -o bin/quiz ." }`, `build: { command: "test -x prebuilt" }`)
+	Edit(t, folder, "command: ./bin/quiz", "command: ./prebuilt")
+	return folder
+}
+
+// Edit replaces a text in the manifest of an app.
+func Edit(t testing.TB, folder, from, to string) {
+	t.Helper()
+	path := filepath.Join(folder, "tide.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), from) {
+		t.Fatalf("%s has no %q", path, from)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Stamp makes an app differ from all that was deployed of it before.
+func Stamp(t testing.TB, folder, version string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, "STAMP"), []byte(version+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Deploy deploys a folder; the test ends if that fails.
 func Deploy(t testing.TB, p *platform.Platform, folder string, arguments ...string) string {
 	t.Helper()
@@ -142,7 +184,7 @@ func Load(t testing.TB, p *platform.Platform, target string, rate float64) (stop
 		result, err = load.Run(ctx, load.Options{
 			Target: target, Dial: p.HTTPS, CA: ca, RequestID: true, Mix: load.QuizMix(),
 			Schedule:     load.Schedule{load.Steady(rate, time.Hour)},
-			WebSockets:   load.Streams{Clients: 5, Path: "/live/tides"},
+			WebSockets:   load.Streams{Clients: 5, Path: "/live/story-{client}"},
 			EventStreams: load.Streams{Clients: 5, Path: "/scores"},
 		})
 		if err != nil && ctx.Err() == nil {
@@ -154,6 +196,11 @@ func Load(t testing.TB, p *platform.Platform, target string, rate float64) (stop
 		cancel()
 		running.Wait()
 		t.Log(result.Summary())
+		for _, end := range slices.Concat(result.WebSockets.Ends, result.EventStreams.Ends) {
+			if !end.Drained {
+				t.Logf("a stream ended after %s at %s: %s", end.At, end.Instance, end.Reason)
+			}
+		}
 		return result
 	}
 }
