@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/springtide/springtide"
@@ -116,7 +117,7 @@ func (s *session) joinOrStart(ctx context.Context, c *client.Client, options Ser
 	if err := s.awaitAPI(alive, c); err != nil {
 		stop()
 		served := <-run.ended
-		if ctx.Err() == nil && springtide.KindOf(served) == springtide.Conflict && s.awaitAPI(ctx, c) == nil {
+		if ctx.Err() == nil && isLocked(options.Data) && s.awaitAPI(ctx, c) == nil {
 			return &platformRun{joined: true, alive: ctx, stop: func() {}}, nil // another one came first
 		}
 		if served != nil {
@@ -125,6 +126,16 @@ func (s *session) joinOrStart(ctx context.Context, c *client.Client, options Ser
 		return nil, err
 	}
 	return run, nil
+}
+
+// isLocked tells whether a supervisor holds the data folder.
+func isLocked(data string) bool {
+	lock, err := os.Open(filepath.Join(data, "lock"))
+	if err != nil {
+		return false
+	}
+	defer lock.Close()
+	return errors.Is(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // platformLogName is the file of the platform's own log in the data folder.
