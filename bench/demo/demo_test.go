@@ -72,7 +72,7 @@ func TestTheDemoShowsADeployAndTwoKillsUnderLoad(t *testing.T) {
 	if r.Needed == 0 || r.ReadyAfter < 0 || r.Adopted == 0 || r.Killed == "" {
 		t.Errorf("needed %d, ready after %v, adopted %d, killed %q", r.Needed, r.ReadyAfter, r.Adopted, r.Killed)
 	}
-	for _, want := range []string{"https://quiz.localhost:", "kill -9 of the control plane", "requests", "step to capacity", "nothing is left running", "█"} {
+	for _, want := range []string{"https://quiz.localhost:", "kill -9 of the control plane", "requests", "step to capacity", "nothing is left running", "█", "starting instances", "build 1.5 s"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)
 		}
@@ -139,6 +139,40 @@ func TestTheVersionOfTheCopyIsChangedAndNotOfTheSource(t *testing.T) {
 		if text, err := os.ReadFile(filepath.Join(folder, "version.go")); err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("%s: %s, %v", folder, text, err)
 		}
+	}
+}
+
+func TestTheBuildCacheOutlivesTheDemo(t *testing.T) {
+	kept, data := filepath.Join(t.TempDir(), "kept"), filepath.Join(t.TempDir(), "data")
+	if err := takeCache(kept, data); err != nil {
+		t.Fatalf("without one: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(data, "cache", "quiz"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	keepCache(data, kept)
+	next := filepath.Join(t.TempDir(), "data")
+	if err := takeCache(kept, next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(next, "cache", "quiz")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABuildCacheThatOthersMayWriteIsNotTaken(t *testing.T) {
+	kept, data := filepath.Join(t.TempDir(), "kept"), filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(kept, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(kept, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := takeCache(kept, data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("it was taken")
 	}
 }
 

@@ -72,7 +72,12 @@ func fakeTide(args []string) error {
 		if err != nil {
 			return err
 		}
-		return fakeCall(data, "POST", "/fake/deploy", io.Discard)
+		fmt.Println(`{"kind":"rollout.step","message":"starting instances"}`)
+		if err := fakeCall(data, "POST", "/fake/deploy", io.Discard); err != nil {
+			return err
+		}
+		fmt.Println(`{"id":"d","timings":{"build_seconds":1.5,"start_seconds":0.1,"switch_seconds":0.01}}`)
+		return nil
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }

@@ -107,12 +107,6 @@ func (p *platform) run(ctx context.Context, args ...string) ([]byte, error) {
 	return stdout.Bytes(), nil
 }
 
-// deploy brings the source to its traffic.
-func (p *platform) deploy(ctx context.Context, folder string) error {
-	_, err := p.run(ctx, "deploy", folder)
-	return err
-}
-
 // processes are the IDs of the platform's own processes.
 type processes struct {
 	Supervisor int `json:"supervisor"`

@@ -24,8 +24,9 @@ type result struct {
 	ReadyAfter time.Duration `json:"ready_after"`
 	// FastAfter is when new requests had a p95 under 250 ms again; negative: never.
 	FastAfter time.Duration `json:"fast_after"`
-	// Deploy is how long the second deploy took, its build included.
-	Deploy time.Duration `json:"deploy"`
+	// Deploy is how long the second deploy took, and DeployParts on what.
+	Deploy      time.Duration `json:"deploy"`
+	DeployParts timings       `json:"deploy_parts"`
 	// Killed is the instance that was killed.
 	Killed springtide.InstanceID `json:"killed"`
 	// ControlAway is how long there was no control plane, and Adopted how many of
@@ -104,7 +105,7 @@ func (r *result) table() string {
 	row("instances", "%s  %d to %d", line, least, most)
 	row("step to capacity", "%s until the %d needed instances were ready, %s until p95 was under %s",
 		seconds(r.ReadyAfter), r.Needed, seconds(r.FastAfter), recovered)
-	row("deploy under load", "%s, build included", seconds(r.Deploy))
+	row("deploy under load", "%s: build %.1f s, start %.2f s, switch %.3f s", seconds(r.Deploy), r.DeployParts.Build, r.DeployParts.Start, r.DeployParts.Switch)
 	row("instance killed", "%s", r.Killed)
 	row("control plane killed", "away for %s, %d of %d instances ran on", seconds(r.ControlAway), r.Adopted, r.Running)
 	row("streams ended", "%s", r.streams())

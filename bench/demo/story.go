@@ -54,6 +54,12 @@ func tell(ctx context.Context, o options, out io.Writer) (_ result, err error) {
 	if err := copySource(o.app, s.source); err != nil {
 		return result{}, err
 	}
+	if s.temporary {
+		if err := takeCache(buildCache(), s.data); err != nil {
+			return result{}, err
+		}
+		defer keepCache(s.data, buildCache())
+	}
 	s.say("https://%s.localhost%s", quiz, portOf(o.https))
 	if s.platform, err = startPlatform(ctx, s.options, s.data); s.platform != nil {
 		defer func() {
@@ -88,13 +94,16 @@ func (s *story) say(format string, args ...any) {
 	fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// step prints what a deploy tells of itself.
+func (s *story) step(message string) { s.say("    %s", message) }
+
 // bringUp deploys the first version and waits until it can be reached.
 func (s *story) bringUp(ctx context.Context) error {
 	s.say("building version 1 of the quiz and bringing it up (the first build takes longest)")
 	if err := setVersion(s.source, "1"); err != nil {
 		return err
 	}
-	if err := s.platform.deploy(ctx, s.source); err != nil {
+	if _, _, err := s.platform.deploy(ctx, s.source, s.step); err != nil {
 		return err
 	}
 	err := s.platform.await(ctx, 30*time.Second, "the quiz to answer", func() error { return s.try(ctx) })
@@ -207,11 +216,10 @@ func (s *story) deployAgain(ctx context.Context) error {
 	if err := setVersion(s.source, "2"); err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := s.platform.deploy(ctx, s.source); err != nil {
+	var err error
+	if s.result.Deploy, s.result.DeployParts, err = s.platform.deploy(ctx, s.source, s.step); err != nil {
 		return err
 	}
-	s.result.Deploy = time.Since(began)
 	s.say("→ version 2 has all the traffic, %.1f s after its deploy began, build included", s.result.Deploy.Seconds())
 	return nil
 }

@@ -147,7 +147,8 @@ func (s *scratch) read(body io.Reader) (length int64, err error) {
 // check says what is wrong with a complete answer; no reason if nothing is.
 func (s *sender) check(kind *Kind, answer *http.Response, work *scratch, length int64, expected []string, instance string) (Reason, string) {
 	if answer.StatusCode != kind.Status {
-		return statusReason(answer.StatusCode), strings.TrimSpace(answer.Status + ": " + string(work.kept[:min(len(work.kept), 120)]))
+		// The edge says in the body why it answers in an instance's stead.
+		return statusReason(answer.StatusCode), strings.Join(strings.Fields(answer.Status+": "+string(work.kept[:min(len(work.kept), 200)])), " ")
 	}
 	if (answer.ProtoMajor == 2) != (kind.Connection == Multiplexed) {
 		return WrongVersion, answer.Proto
