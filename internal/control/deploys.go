@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
@@ -21,12 +22,13 @@ type deploys struct {
 
 // Deploy implements api.Deploys.
 func (d deploys) Deploy(ctx context.Context, request api.DeployRequest) (api.DeployID, error) {
-	source, err := os.MkdirTemp(d.uploads, "source-")
+	upload, err := os.MkdirTemp(d.uploads, "source-")
 	if err != nil {
 		return "", err
 	}
-	discard := func() { os.RemoveAll(source) }
-	if err := build.Unpack(ctx, request.Source, source); err != nil {
+	discard := func() { os.RemoveAll(upload) }
+	source := filepath.Join(upload, string(request.Environment.App)) // without a name in it, a manifest is of the app its folder is named for
+	if err := errors.Join(os.Mkdir(source, 0o700), build.Unpack(ctx, request.Source, source)); err != nil {
 		discard()
 		return "", err
 	}
