@@ -226,10 +226,10 @@ func (f *Fleet) unknown(id springtide.EnvironmentID) error {
 	err := springtide.Errorf(springtide.NotFound, "there is no %s here", id)
 	for other := range f.environments {
 		if other.App == id.App {
-			return err.WithHint("see its environments with `tide status`")
+			return err.WithHint("see its environments with `tide ps --all`")
 		}
 	}
-	return err.WithHint("see all apps with `tide status`, or deploy it with `tide deploy`")
+	return err.WithHint("see all apps with `tide ps --all`, or deploy it with `tide deploy`")
 }
 
 // Hosts gives the names that an environment is served by, its own first.

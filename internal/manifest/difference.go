@@ -117,7 +117,7 @@ func (d *difference) value(path, effect, from, to string) {
 
 func (d *difference) build(from, to springtide.Build) {
 	d.value("build.command", effectBuild, from.Command, to.Command)
-	d.value("build.timeout", effectBuild, formatDuration(from.Timeout), formatDuration(to.Timeout))
+	d.value("build.timeout", effectBuild, orNothing(from.Timeout), orNothing(to.Timeout))
 	d.limits("build.limits", effectBuild, from.Limits, to.Limits)
 	d.env("build.env", effectBuild, from.Env, to.Env)
 }
