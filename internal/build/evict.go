@@ -29,21 +29,51 @@ func evict(folder string) {
 // other users cannot be looked into; they are not of our builds. The dead that
 // nobody has waited for have no environment.
 func marked(mark []byte) []int {
-	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
+	folder, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer folder.Close()
+	names, _ := folder.Readdirnames(-1)
+	own := os.Getpid()
+	buffer := make([]byte, 64<<10)
 	var pids []int
-	for _, path := range environments {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		for variable := range bytes.SplitSeq(data, []byte{0}) {
-			if !bytes.Equal(variable, mark) {
-				continue
-			}
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && pid != os.Getpid() {
-				pids = append(pids, pid)
-			}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err == nil && pid != own && carries(filepath.Join("/proc", name, "environ"), mark, buffer) {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// carries reports whether the variable is in an environment. It is called for
+// every process of the machine, hence without what os.File does besides.
+func carries(environment string, variable, buffer []byte) bool {
+	file, err := syscall.Open(environment, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(file)
+	kept := 0 // What may be the beginning of a variable, from the read before.
+	for {
+		n, err := syscall.Read(file, buffer[kept:])
+		if err != nil || n <= 0 {
+			return bytes.Equal(buffer[:kept], variable)
+		}
+		variables := buffer[:kept+n]
+		for {
+			one, rest, whole := bytes.Cut(variables, []byte{0})
+			if !whole {
+				break
+			}
+			if bytes.Equal(one, variable) {
+				return true
+			}
+			variables = rest
+		}
+		if kept = copy(buffer, variables); kept == len(buffer) {
+			return false // One variable that fills the buffer; not ours.
+		}
+	}
 }

@@ -99,14 +99,32 @@ func (s store) has(digest v1.Hash) (bool, error) {
 // put moves the synced blobs of an image into the layout, from files by digest,
 // and then names it in the index; the lock is held.
 func (s store) put(made image, files map[v1.Hash]string) error {
+	var fresh []string
 	for digest, file := range files {
+		if _, err := os.Lstat(s.blob(digest)); err != nil {
+			fresh = append(fresh, s.blob(digest))
+		}
 		if err := os.Rename(file, s.blob(digest)); err != nil {
 			return err
 		}
 	}
-	if err := durable.SyncFolder(s.blobs()); err != nil {
-		return err
+	err := durable.SyncFolder(s.blobs())
+	if err == nil {
+		err = s.name(made)
 	}
+	if err == nil {
+		return nil
+	}
+	if named, indexErr := s.has(made.identity); indexErr == nil && !named {
+		for _, blob := range fresh { // The disk may be full; not to fill it further.
+			os.Remove(blob)
+		}
+	}
+	return err
+}
+
+// name puts the image into the index; the lock is held.
+func (s store) name(made image) error {
 	index, err := s.index()
 	if err != nil {
 		return err
@@ -124,7 +142,11 @@ func (s store) touch(digest v1.Hash) (bool, error) {
 		return false, err
 	}
 	now := time.Now()
-	return true, os.Chtimes(s.blob(digest), now, now)
+	err = os.Chtimes(s.blob(digest), now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // Somebody has removed it by hand.
+	}
+	return true, err
 }
 
 // manifest reads the manifest of an image.
