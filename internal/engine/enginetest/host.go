@@ -182,8 +182,12 @@ func (b *bench) poll(what string, condition func() bool) {
 	}
 }
 
-// alive reports whether a process is there and no zombie.
+// alive reports whether a process is there and no zombie. Its first thread may
+// be one while others still hold what it holds.
 func alive(pid int) bool {
+	if threads, err := os.ReadDir("/proc/" + itoa(pid) + "/task"); err == nil && len(threads) > 1 {
+		return true
+	}
 	data, err := os.ReadFile("/proc/" + itoa(pid) + "/stat")
 	if err != nil {
 		return false

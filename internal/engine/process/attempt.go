@@ -121,7 +121,7 @@ func (i *instance) start() error {
 	if err := i.prepare(); err != nil {
 		return err
 	}
-	if err := i.renewPort(); err != nil {
+	if err := i.renewAddress(); err != nil {
 		return err
 	}
 	user, err := e.user(i.spec)
@@ -150,19 +150,29 @@ func (i *instance) start() error {
 	return nil
 }
 
-// renewPort gives an instance that starts again another port if somebody else
-// has taken its own.
-func (i *instance) renewPort() error {
-	if i.spec.Slot != 0 || i.spec.Port == 0 || i.record.Attempt == 1 || portIsFree(i.spec.Port) {
+// renewAddress gives an instance that starts again another address if its own
+// is of no use any more: somebody else has taken its port, or the platform has
+// gained or lost the right to make networks since.
+func (i *instance) renewAddress() error {
+	e := i.engine
+	own := e.isolation.Network == networkNamespace
+	if own == (i.spec.Slot != 0) && (own || i.spec.Port == 0 || i.record.Attempt == 1 || portIsFree(i.spec.Port)) {
 		return nil
 	}
-	port, err := i.engine.ports.take(portIsFree)
-	if err != nil {
+	e.giveBackAddress(i.spec)
+	i.spec.Slot, i.spec.Port = 0, 0
+	if err := e.takeAddress(&i.spec); err != nil {
 		return err
 	}
-	i.engine.ports.giveBack(i.spec.Port)
-	i.spec.Port = port
 	return i.folder.writeSpec(i.spec)
+}
+
+func (e *Engine) giveBackAddress(s spec) {
+	if s.Slot != 0 {
+		e.network.slots.giveBack(s.Slot)
+	} else if s.Port != 0 {
+		e.ports.giveBack(s.Port)
+	}
 }
 
 // variables is the environment of a process. The app's own wins where nothing

@@ -75,7 +75,7 @@ func (e *Engine) launch(l launch, r record) (started *running, err error) {
 	if err := started.open(); err != nil {
 		return nil, err
 	}
-	if l.spec.Slot != 0 {
+	if l.isolation.Network == networkNamespace {
 		if err := e.network.attach(pid, l.spec.Slot); err != nil {
 			return nil, err
 		}

@@ -27,6 +27,11 @@ func (i *instance) letGo(ctx context.Context) {
 		i.engine.log.Error("an instance could not be marked as retiring", "instance", i.spec.Instance, "error", err)
 	}
 	i.show(func(view *springtide.Instance) { view.State = springtide.InstanceRetiring })
+	// After a restart of the control plane: not before somebody knows the group,
+	// for until then nobody knows what the edges do with it.
+	if !i.engine.awaitApplied(ctx, i.view.Group, nil) {
+		return
+	}
 	if !i.record.Ready.IsZero() && i.spec.Port != 0 {
 		i.awaitLetGo(ctx)
 		if ctx.Err() != nil {
@@ -114,11 +119,7 @@ func (i *instance) vanish() {
 	if err := i.folder.remove(); err != nil {
 		e.log.Error("the folder of an instance could not be removed", "instance", i.spec.Instance, "error", err)
 	}
-	if i.spec.Slot != 0 {
-		e.network.slots.giveBack(i.spec.Slot)
-	} else if i.spec.Port != 0 {
-		e.ports.giveBack(i.spec.Port)
-	}
+	e.giveBackAddress(i.spec)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.instances, i.spec.Instance)
