@@ -25,7 +25,7 @@ once. Apps come back at the next start.`,
 		Args: cobra.NoArgs,
 		RunE: runs(func(ctx context.Context, _ []string) error {
 			if err := options.LogLevel.UnmarshalText([]byte(level)); err != nil {
-				return springtide.Errorf(springtide.Invalid, "--log %q is no level", level).WithHint("one of debug, info, warn, error")
+				return springtide.Errorf(springtide.Invalid, "--log-level %q is no level", level).WithHint("one of debug, info, warn, error")
 			}
 			data, err := s.dataFolder()
 			if err != nil {
@@ -42,7 +42,7 @@ once. Apps come back at the next start.`,
 		}),
 	}
 	s.addServeFlags(command, &options)
-	command.Flags().StringVar(&level, "log", slog.LevelInfo.String(), "how much the platform logs: debug, info, warn or error")
+	command.Flags().StringVar(&level, "log-level", slog.LevelInfo.String(), "how much the platform logs: debug, info, warn or error")
 	return command
 }
 
