@@ -48,8 +48,8 @@ func (d deploys) Restart(_ context.Context, environment springtide.EnvironmentID
 }
 
 // DeployStatus implements api.Deploys.
-func (d deploys) DeployStatus(_ context.Context, id api.DeployID) (api.Deploy, error) {
-	work, err := d.deployer.Work(string(id))
+func (d deploys) DeployStatus(ctx context.Context, id api.DeployID) (api.Deploy, error) {
+	work, err := d.deployer.Work(ctx, string(id))
 	if err != nil {
 		return api.Deploy{}, err
 	}

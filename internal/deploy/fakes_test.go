@@ -225,7 +225,7 @@ func (r *rig) wait(id string) Work {
 	var work Work
 	eventually(r.t, "the deploy to end", func() bool {
 		var err error
-		if work, err = r.deployer.Work(id); err != nil {
+		if work, err = r.deployer.Work(r.t.Context(), id); err != nil {
 			r.t.Fatal(err)
 		}
 		return work.Done

@@ -58,6 +58,7 @@ type Rollouts interface {
 	FinishRollout(ctx context.Context, rollout springtide.Rollout) error
 	FailRollout(ctx context.Context, rollout springtide.Rollout) error
 	OpenRollouts(ctx context.Context) ([]springtide.Rollout, error)
+	RolloutOf(ctx context.Context, deploy string) (springtide.Rollout, error)
 }
 
 // Store is what a fleet and its deploys need to remember.

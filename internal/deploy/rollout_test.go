@@ -242,3 +242,16 @@ func TestDestroyLeavesNothing(t *testing.T) {
 		t.Fatal(work.Err)
 	}
 }
+
+func TestAFinishedDeployIsStillKnownToTheNextControlPlane(t *testing.T) {
+	r := newRig(t)
+	good, bad := r.deploy("one"), r.deploy("broken")
+	r.stop()
+	r.start()
+	for _, before := range []Work{good, bad} {
+		after, err := r.deployer.Work(t.Context(), before.ID)
+		if err != nil || !after.Done || after.Release != before.Release || (after.Err == nil) != (before.Err == nil) {
+			t.Errorf("%+v became %+v, %v", before, after, err)
+		}
+	}
+}

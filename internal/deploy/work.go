@@ -32,15 +32,32 @@ type Work struct {
 // work is a Work under way. It is changed under the deployer's mu only.
 type work struct{ Work }
 
-// Work tells how far a deploy has come.
-func (d *Deployer) Work(id string) (Work, error) {
+// Work tells how far a deploy has come. What an earlier control plane finished
+// is told from its rollout.
+func (d *Deployer) Work(ctx context.Context, id string) (Work, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if w := d.work[id]; w != nil {
+	w := d.work[id]
+	if w != nil {
+		defer d.mu.Unlock()
 		return w.Work, nil
 	}
-	return Work{}, springtide.Errorf(springtide.NotFound, "deploy %q is not known", id).
-		WithHint("if the control plane was restarted while it was being built, deploy again; `tide releases` shows what there is")
+	d.mu.Unlock()
+	rollout, err := d.Store.RolloutOf(ctx, id)
+	if springtide.KindOf(err) == springtide.NotFound {
+		return Work{}, springtide.Errorf(springtide.NotFound, "deploy %q is not known", id).
+			WithHint("if the control plane was restarted while it was being built, deploy again; `tide releases` shows what there is")
+	}
+	if err != nil {
+		return Work{}, err
+	}
+	past := Work{
+		ID: id, Environment: rollout.Release.Environment, Release: rollout.Release.Number, Step: string(rollout.Step),
+		Done: rollout.Step.Over(), Started: rollout.Started, Total: rollout.Updated.Sub(rollout.Started),
+	}
+	if rollout.Step == springtide.RolloutFailed {
+		past.Err = springtide.Errorf(springtide.Failed, "%s", rollout.Reason)
+	}
+	return past, nil
 }
 
 // workID gives a rollout's ID for those who ask for its progress.

@@ -116,6 +116,8 @@ type Rollouts interface {
 	OpenRollouts(ctx context.Context) ([]springtide.Rollout, error)
 	// LastRollout is the newest of an environment, over or not.
 	LastRollout(ctx context.Context, id springtide.EnvironmentID) (springtide.Rollout, error)
+	// RolloutOf is the one that carries out a request: its Deploy.
+	RolloutOf(ctx context.Context, deploy string) (springtide.Rollout, error)
 }
 
 // Groups remembers the groups that an engine is to run.

@@ -222,3 +222,9 @@ func (s *Store) LastRollout(ctx context.Context, id springtide.EnvironmentID) (s
 		`WHERE app = ? AND environment = ? ORDER BY generation DESC LIMIT 1`, id.App, id.Name))
 	return r, s.problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there has been no rollout of %s", id)))
 }
+
+// RolloutOf implements store.Rollouts.
+func (s *Store) RolloutOf(ctx context.Context, deploy string) (springtide.Rollout, error) {
+	r, err := scanRollout(s.readers.QueryRowContext(ctx, selectRollouts+`WHERE deploy = ? AND deploy <> '' LIMIT 1`, deploy))
+	return r, s.problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there is no rollout of deploy %q", deploy)))
+}

@@ -38,6 +38,22 @@ var rolloutTests = []test{
 			f.Errorf("saved and last differ:\n%s", diff)
 		}
 	}},
+	{"A rollout is found by the request it carries out", func(f *fixture) {
+		ctx := f.Context()
+		f.environment(production)
+		f.roll(f.release(production)) // that of no request
+		r := f.release(production)
+		rollout, err := f.BeginRollout(ctx, springtide.Rollout{Release: r.ID(), Deploy: "asked"})
+		f.check(err)
+		found, err := f.RolloutOf(ctx, "asked")
+		f.check(err)
+		if diff := cmp.Diff(rollout, found); diff != "" {
+			f.Errorf("begun and found differ:\n%s", diff)
+		}
+		for _, unknown := range []string{"", "another"} {
+			f.wantKind(second(f.RolloutOf(ctx, unknown)), springtide.NotFound)
+		}
+	}},
 	{"One rollout of an environment at a time", func(f *fixture) {
 		ctx := f.Context()
 		f.environment(production)

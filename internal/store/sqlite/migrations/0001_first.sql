@@ -68,6 +68,8 @@ CREATE TABLE rollouts (
     FOREIGN KEY (app, environment, release) REFERENCES releases (app, environment, number) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX rollouts_of_deploy ON rollouts (deploy);
+
 CREATE INDEX rollouts_of_release ON rollouts (app, environment, release);
 
 -- At most one rollout of an environment is not over.
