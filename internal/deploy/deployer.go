@@ -86,7 +86,7 @@ func NewDeployer(ctx context.Context, options Options) *Deployer {
 // all that was begun has stopped.
 func (d *Deployer) Run(ctx context.Context) error {
 	open, err := d.Store.OpenRollouts(ctx)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	for _, rollout := range open {
