@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,8 +78,9 @@ func (s *session) bringUp(ctx context.Context, folder string, options ServeOptio
 		err = springtide.Errorf(springtide.Internal, "the platform ended by itself").
 			WithHint("its log is %s", filepath.Join(options.Data, platformLogName))
 	}
-	if left := s.leave(ctx, c, id, platform, force); left != nil {
-		return left
+	left := s.leave(ctx, c, id, platform, force)
+	if err == nil {
+		err = left
 	}
 	return err
 }
@@ -109,12 +111,14 @@ func (s *session) joinOrStart(ctx context.Context, c *client.Client, options Ser
 	alive, died := context.WithCancel(ctx)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	run := &platformRun{alive: alive, stop: stop, ended: make(chan error, 1)}
+	ready := make(chan struct{})
+	options.Ready = sync.OnceFunc(func() { close(ready) })
 	go func() {
 		defer output.Close()
 		run.ended <- s.program.Serve(serving, options)
 		died()
 	}()
-	if err := s.awaitAPI(alive, c); err != nil {
+	if err := s.awaitUp(alive, ready, c); err != nil {
 		stop()
 		served := <-run.ended
 		if ctx.Err() == nil && isLocked(options.Data) && s.awaitAPI(ctx, c) == nil {
@@ -153,6 +157,16 @@ func (s *session) platformLog(data string) (*os.File, error) {
 		}
 	}
 	return nil, springtide.Errorf(springtide.Failed, "the data folder cannot be used: %w", err).WithHint("choose another with --data")
+}
+
+// awaitUp returns when the edge accepts and the API answers, or ctx ends.
+func (s *session) awaitUp(ctx context.Context, ready <-chan struct{}, c *client.Client) error {
+	select {
+	case <-ready:
+		return s.awaitAPI(ctx, c)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // awaitAPI returns when the API answers, or ctx ends.
