@@ -70,8 +70,10 @@ func New(options Options) *Builder {
 // Request asks for an artifact.
 type Request struct {
 	App springtide.App
-	// Source is a folder with the source. It is left as it is.
+	// Source is a folder with the source. It is left as it is, unless Take is set:
+	// then it may be moved into the build, which saves making each file again.
 	Source string
+	Take   bool
 	// Output gets what the build says, a line at a time. It may be nil.
 	Output io.Writer
 }
@@ -126,7 +128,11 @@ func (b *Builder) build(ctx context.Context, request Request) (Artifact, error) 
 	if err != nil {
 		return Artifact{}, err
 	}
-	if err := copyTree(ctx, request.Source, place.source(), who); err != nil {
+	bring := copyTree
+	if request.Take {
+		bring = moveTree
+	}
+	if err := bring(ctx, request.Source, place.source(), who); err != nil {
 		return Artifact{}, err
 	}
 	if request.App.Build.Command != "" {

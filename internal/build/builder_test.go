@@ -64,6 +64,37 @@ func TestTheSameTreeGivesTheSameArtifact(t *testing.T) {
 	checkClean(t, b)
 }
 
+func TestASourceThatMayBeTakenGivesTheSameArtifact(t *testing.T) {
+	b := newBuilder(t)
+	content := files{"a": "1", "run": "#!x", "d/link": "-> ../a"}
+	copied := mustBuild(t, b, app("cp a b; [ -x run ]"), sourceOf(t, content))
+	for name, source := range map[string]string{
+		"on the same file system": content.write(t, filepath.Join(b.options.Data, "upload")),
+		"on another file system":  content.write(t, otherFileSystem(t)),
+	} {
+		if err := os.Chmod(source, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		taken, err := b.Build(t.Context(), Request{App: app("cp a b; [ -x run ]"), Source: source, Take: true})
+		if err != nil || taken.Digest != copied.Digest {
+			t.Errorf("%s: %+v, %v", name, taken, err)
+		}
+	}
+	checkClean(t, b)
+}
+
+// otherFileSystem gives a folder that is not where temporary folders are, if
+// the machine has one.
+func otherFileSystem(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "tide-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	return folder
+}
+
 // state is all that can be told of a tree from outside.
 func state(t *testing.T, root string) map[string]string {
 	t.Helper()

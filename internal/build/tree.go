@@ -65,6 +65,31 @@ func copyTree(ctx context.Context, from, to string, who owner) error {
 	})
 }
 
+// moveTree is as copyTree, but uses the tree up if it is on the same file system.
+func moveTree(ctx context.Context, from, to string, who owner) error {
+	err := os.Rename(from, to)
+	if errors.Is(err, syscall.EXDEV) {
+		return copyTree(ctx, from, to, who)
+	}
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	return filepath.WalkDir(to, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+		case entry.IsDir():
+			err = os.Chmod(path, 0o755)
+		case entry.Type().IsRegular():
+			err = os.Chtimes(path, now, now)
+		}
+		if err == nil && who.other {
+			err = os.Lchown(path, who.uid, who.gid)
+		}
+		return errors.Join(err, ctx.Err())
+	})
+}
+
 // copyFile copies content and whether it can be executed.
 func copyFile(from, to string, at time.Time) error {
 	source, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
