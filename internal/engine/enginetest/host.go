@@ -5,6 +5,7 @@ package enginetest
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -153,7 +154,8 @@ func all(instances []springtide.Instance, state springtide.InstanceState) bool {
 func get(address, path string) (string, error) { return getWithin(5*time.Second, address, path) }
 
 func getWithin(limit time.Duration, address, path string) (string, error) {
-	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
+	dialer := net.Dialer{Timeout: limit} // Without it a dial outlives its request.
+	client := http.Client{Timeout: limit, Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
 	response, err := client.Get("http://" + address + path)
 	if err != nil {
 		return "", err
