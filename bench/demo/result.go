@@ -103,8 +103,8 @@ func (r *result) table() string {
 	row("work of 100 ms", "p50 %s, p99 %s", round(r.Load.Kinds["work"].Latency.P50), round(r.Load.Kinds["work"].Latency.P99))
 	line, least, most := r.instances()
 	row("instances", "%s  %d to %d", line, least, most)
-	row("step to capacity", "%s until the %d needed instances were ready, %s until p95 was under %s",
-		seconds(r.ReadyAfter), r.Needed, seconds(r.FastAfter), recovered)
+	row("step to capacity", "%s until p95 was under %s, %s until as many were ready as at the plateau's end (%d)",
+		seconds(r.FastAfter), recovered, seconds(r.ReadyAfter), r.Needed)
 	row("deploy under load", "%s: build %.1f s, start %.2f s, switch %.3f s", seconds(r.Deploy), r.DeployParts.Build, r.DeployParts.Start, r.DeployParts.Switch)
 	row("instance killed", "%s", r.Killed)
 	row("control plane killed", "away for %s, %d of %d instances ran on", seconds(r.ControlAway), r.Adopted, r.Running)

@@ -129,9 +129,23 @@ func report(o options, b *bench) error {
 			instances.Rounds, instances.Median, instances.Min, instances.Max)
 	}
 	if deploys.Failed > 0 || deploys.Streams > 0 {
-		return fmt.Errorf("%d requests failed, %d streams ended by error\n%s", deploys.Failed, deploys.Streams, strings.TrimSpace(b.load.Summary()))
+		return fmt.Errorf("%d requests failed, %d streams ended by error\n%s%s",
+			deploys.Failed, deploys.Streams, b.load.Summary(), strings.Join(badEnds(b.load), "\n"))
 	}
 	return nil
+}
+
+// badEnds tells how streams ended that did not end well.
+func badEnds(result load.Result) []string {
+	var lines []string
+	for _, streams := range []load.StreamResult{result.WebSockets, result.EventStreams} {
+		for _, end := range streams.Ends {
+			if !end.Drained {
+				lines = append(lines, fmt.Sprintf("a stream of %q ended after %s: %s", end.Instance, end.At.Round(time.Millisecond), end.Reason))
+			}
+		}
+	}
+	return lines
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
