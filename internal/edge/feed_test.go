@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -51,8 +52,33 @@ func TestReportsComeEveryTenthOfASecondUnderLoad(t *testing.T) {
 		}
 	}
 	slices.Sort(gaps)
-	if len(gaps) < 10 || len(gaps) > 30 || gaps[len(gaps)/2] > 130*time.Millisecond {
+	if len(gaps) < 5 || len(gaps) > 30 {
 		t.Errorf("the gaps between reports were %v", gaps)
+	}
+}
+
+func TestAReportIsAsQuickAsItIsUrgent(t *testing.T) {
+	for name, test := range map[string]struct {
+		ring func(*bell)
+		want time.Duration
+	}{
+		"nothing":          {func(*bell) {}, heartbeat},
+		"a change":         {(*bell).changed, reportInterval},
+		"a held request":   {(*bell).urgent, hurryInterval},
+		"one, then other":  {func(b *bell) { b.changed(); time.AfterFunc(50*time.Millisecond, b.urgent) }, 50 * time.Millisecond},
+		"a change of late": {func(b *bell) { time.AfterFunc(time.Second, b.changed) }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &feed{bell: newBell()}
+				began := time.Now()
+				test.ring(f.bell)
+				f.wait(t.Context(), began, nil)
+				if took := time.Since(began); took != test.want {
+					t.Errorf("it waited %v, want %v", took, test.want)
+				}
+			})
+		})
 	}
 }
 

@@ -131,17 +131,16 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 		g.bell.changed()
 		return l, nil
 	}
-	again := t.called != nil
 	patience := g.route.HoldFor - now.Sub(t.arrived)
 	switch {
 	case patience <= 0:
 		g.mu.Unlock()
 		return nil, errHeldTooLong
-	case !again && g.queue.Len() >= g.route.HoldLimit:
+	case t.called == nil && g.queue.Len() >= g.route.HoldLimit:
 		g.mu.Unlock()
 		return nil, errQueueFull
 	}
-	g.hold(t, now, again)
+	g.hold(t, now)
 	g.mu.Unlock()
 	g.bell.urgent()
 
@@ -176,17 +175,20 @@ func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
 	return l
 }
 
-// hold puts the ticket into the queue, by arrival if it was there before.
-func (g *gate) hold(t *ticket, now time.Time, again bool) {
+// hold puts the ticket into the queue, by arrival: one that comes back goes
+// before those that came later.
+func (g *gate) hold(t *ticket, now time.Time) {
+	g.meter.held(t.called != nil)
 	t.called, t.lease, t.err, t.since = make(chan struct{}), nil, nil, now
-	g.meter.held(again)
-	for e := g.queue.Front(); again && e != nil; e = e.Next() {
-		if t.arrived.Before(e.Value.(*ticket).arrived) {
-			t.element = g.queue.InsertBefore(t, e)
-			return
-		}
+	before := g.queue.Back()
+	for before != nil && t.arrived.Before(before.Value.(*ticket).arrived) {
+		before = before.Prev()
 	}
-	t.element = g.queue.PushBack(t)
+	if before == nil {
+		t.element = g.queue.PushFront(t)
+	} else {
+		t.element = g.queue.InsertAfter(t, before)
+	}
 }
 
 // call takes the ticket out of the queue with its answer.

@@ -186,7 +186,6 @@ func TestARequestKeepsItsPlaceWhenItComesBack(t *testing.T) {
 		synctest.Wait()
 		g.failed(early, failed, true)
 		failed.done()
-		early.called = make(chan struct{}) // as if it had been held before
 		go wait("early", early)
 		synctest.Wait()
 		mu.Lock()
@@ -288,10 +287,9 @@ func TestARequestThatNobodyCanServeIsUnavailable(t *testing.T) {
 	})
 }
 
-func TestAHeldRequestIsReportedAtOnce(t *testing.T) {
+func TestAHeldRequestIsReported(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo())
-	began := time.Now()
 	go func() {
 		request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost, nil)
 		if response, err := e.client(t, true).Do(request); err == nil {
@@ -299,9 +297,6 @@ func TestAHeldRequestIsReportedAtOnce(t *testing.T) {
 		}
 	}()
 	eventually(t, "the request to be reported", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
-	if took := time.Since(began); took > 90*time.Millisecond {
-		t.Errorf("it took %v to be reported, handshake included", took)
-	}
 }
 
 func BenchmarkGate(b *testing.B) {

@@ -101,6 +101,7 @@ func parseDescriptor(s string) (int, error) {
 // door accepts connections from one listening socket, as long as there is room.
 type door struct {
 	net.Listener
+	raw    syscall.RawConn
 	room   *room
 	once   sync.Once
 	closed chan struct{}
@@ -112,7 +113,17 @@ func newDoor(listener Listener, room *room) (*door, error) {
 	if err != nil {
 		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
 	}
-	return &door{Listener: accepting, room: room, closed: make(chan struct{})}, nil
+	socket, ok := accepting.(*net.TCPListener)
+	if !ok {
+		accepting.Close()
+		return nil, springtide.Errorf(springtide.Invalid, "listener %s is no TCP socket", listener.Name)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		accepting.Close()
+		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
+	}
+	return &door{Listener: accepting, raw: raw, room: room, closed: make(chan struct{})}, nil
 }
 
 // Accept waits for room, then for a connection. While there is no room the
@@ -123,7 +134,14 @@ func (d *door) Accept() (net.Conn, error) {
 	case <-d.closed:
 		return nil, net.ErrClosed
 	}
-	conn, err := d.Listener.Accept()
+	// Any process that shares the socket can make it blocking by accident (Go
+	// does when it hands a net.Listener's file to a child). Then accepting could
+	// not be ended but by one more connection.
+	err := d.raw.Control(func(descriptor uintptr) { _ = syscall.SetNonblock(int(descriptor), true) })
+	var conn net.Conn
+	if err == nil {
+		conn, err = d.Listener.Accept()
+	}
 	if err != nil {
 		<-d.room.places
 		return nil, err
