@@ -155,7 +155,8 @@ func (c *cgroups) unique() map[string]string {
 func (c *cgroups) create(name string, limits springtide.Limits) (*cgroup, error) {
 	group := &cgroup{parent: c, name: name}
 	for _, folder := range c.unique() {
-		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		// The platform's own folder may have been tidied away while it was empty.
+		if err := os.MkdirAll(filepath.Join(folder, name), 0o755); err != nil {
 			return nil, err
 		}
 	}
