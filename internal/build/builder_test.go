@@ -225,7 +225,7 @@ func TestABuildGivesWayToWhatServes(t *testing.T) {
 
 func TestAFailingBuildTellsItsLastLines(t *testing.T) {
 	b := newBuilder(t)
-	failure := failedBuild(t, b, t.Context(), app("seq 1 30; echo broken >&2; exit 2"), sourceOf(t, files{"x": "y"}))
+	failure := failedBuild(t.Context(), t, b, app("seq 1 30; echo broken >&2; exit 2"), sourceOf(t, files{"x": "y"}))
 	if failure.Kind != springtide.Failed || failure.Message != "build failed: exit status 2" {
 		t.Errorf("got %s: %s", failure.Kind, failure.Message)
 	}
@@ -241,11 +241,11 @@ func TestAFailingBuildTellsItsLastLines(t *testing.T) {
 func TestACommandThatDoesNotExistIsToldSo(t *testing.T) {
 	b := newBuilder(t)
 	source := sourceOf(t, files{"plain": "no script"})
-	failure := failedBuild(t, b, t.Context(), app("no-such-compiler main.c"), source)
+	failure := failedBuild(t.Context(), t, b, app("no-such-compiler main.c"), source)
 	if !strings.Contains(failure.Message, "a command was not found") || !strings.Contains(failure.Message, "no-such-compiler") || failure.Hint == "" {
 		t.Errorf("got %s", failure)
 	}
-	failure = failedBuild(t, b, t.Context(), app("./plain"), source)
+	failure = failedBuild(t.Context(), t, b, app("./plain"), source)
 	if !strings.Contains(failure.Message, "cannot be executed") {
 		t.Errorf("got %s", failure)
 	}
@@ -317,7 +317,7 @@ func TestABuildThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
 	asked, out := stubbornApp(t, "sleep 1000")
 	asked.Build.Timeout = 700 * time.Millisecond
 	began := time.Now()
-	failure := failedBuild(t, b, t.Context(), asked, sourceOf(t, files{"x": "y"}))
+	failure := failedBuild(t.Context(), t, b, asked, sourceOf(t, files{"x": "y"}))
 	if failure.Kind != springtide.Failed || failure.Message != "build timed out after 700ms" || !slices.Equal(failure.Lines, []string{"started"}) {
 		t.Errorf("got %s %v", failure, failure.Lines)
 	}
@@ -482,7 +482,7 @@ func TestABuildOfRootRunsAsAnotherUser(t *testing.T) {
 	if got := read(t, again.Root)["from-cache"]; got != "c\n" {
 		t.Errorf("the cache has %q", got)
 	}
-	failure := failedBuild(t, b, t.Context(), app("touch "+artifact.Root+"/x"), source)
+	failure := failedBuild(t.Context(), t, b, app("touch "+artifact.Root+"/x"), source)
 	if !strings.Contains(strings.Join(failure.Lines, ""), "ermission denied") {
 		t.Errorf("a build could write to an artifact: %v", failure.Lines)
 	}
@@ -499,7 +499,7 @@ func TestTheLimiterIsToldOfEachBuild(t *testing.T) {
 	}
 	asked.Build.Command = "exit 9"
 	limiter.outOfMemory = true
-	failure := failedBuild(t, b, t.Context(), asked, sourceOf(t, files{"x": "y"}))
+	failure := failedBuild(t.Context(), t, b, asked, sourceOf(t, files{"x": "y"}))
 	if !strings.Contains(failure.Message, "more memory than its limit of 64 MiB") {
 		t.Errorf("got %s", failure)
 	}

@@ -34,26 +34,15 @@ func PassedOn() []string {
 
 // run runs the build command until it and all that it started have ended.
 func (b *Builder) run(ctx context.Context, request Request, place *place, who owner) error {
-	build := request.App.Build
-	timeout := build.Timeout
+	timeout := request.App.Build.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	home, err := b.home(request.App.Name, who)
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, errTooSlow)
+	defer cancel()
+	cmd, err := b.command(limited, request.App, place, who)
 	if err != nil {
 		return err
-	}
-	if err := makeFolder(place.temporary(), who); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	cmd := exec.CommandContext(limited, "sh", "-c", build.Command)
-	cmd.Dir = place.source()
-	cmd.Env = b.environment(request.App, place, home)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if who.other {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid)}
 	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -62,7 +51,7 @@ func (b *Builder) run(ctx context.Context, request Request, place *place, who ow
 	defer reader.Close()
 	// Files, not writers of our own: Wait must not wait for who inherited them.
 	cmd.Stdout, cmd.Stderr = writer, writer
-	stop, err := b.options.Limiter.Start(cmd, "build-"+filepath.Base(place.folder), build.Limits)
+	stop, err := b.options.Limiter.Start(cmd, "build-"+filepath.Base(place.folder), request.App.Build.Limits)
 	writer.Close()
 	if err != nil {
 		return fmt.Errorf("start the build: %w", err)
@@ -85,22 +74,44 @@ func (b *Builder) run(ctx context.Context, request Request, place *place, who ow
 		return cancelled(ctx)
 	case err == nil:
 		return nil
-	case limited.Err() != nil:
+	case errors.Is(context.Cause(limited), errTooSlow):
 		return failed(lines, "build timed out after %s", timeout).WithHint("make it faster, or raise build.timeout")
 	case outOfMemory:
-		return failed(lines, "build failed: it needed more memory than its limit of %d MiB", build.Limits.Memory>>20).
+		return failed(lines, "build failed: it needed more memory than its limit of %d MiB", request.App.Build.Limits.Memory>>20).
 			WithHint("raise build.limits.memory")
 	}
+	return b.explain(err, lines)
+}
+
+// errTooSlow is why a command is ended that takes longer than it may.
+var errTooSlow = errors.New("build timed out")
+
+// command prepares the build command, in a session of its own.
+func (b *Builder) command(ctx context.Context, app springtide.App, place *place, who owner) (*exec.Cmd, error) {
+	home, err := b.home(app.Name, who)
+	if err == nil {
+		err = makeFolder(place.temporary(), who)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", app.Build.Command)
+	cmd.Dir = place.source()
+	cmd.Env = b.environment(app, place, home)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if who.other {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid)}
+	}
+	return cmd, nil
+}
+
+// explain says how a command ended.
+func (b *Builder) explain(err error, lines *lineLog) error {
 	if left, statErr := free(b.options.Data); statErr == nil && left < fullBelow {
 		full := failed(lines, "no space left in %s: build failed: %w", b.options.Data, err).WithHint(spaceHint)
 		full.Kind = springtide.Unavailable
 		return full
 	}
-	return explain(err, lines)
-}
-
-// explain says how a command ended.
-func explain(err error, lines *lineLog) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		return fmt.Errorf("wait for the build: %w", err)

@@ -121,7 +121,7 @@ func mustBuild(t testing.TB, b *Builder, app springtide.App, source string) Arti
 	return artifact
 }
 
-func failedBuild(t *testing.T, b *Builder, ctx context.Context, app springtide.App, source string) *springtide.Error {
+func failedBuild(ctx context.Context, t *testing.T, b *Builder, app springtide.App, source string) *springtide.Error {
 	t.Helper()
 	_, err := b.Build(ctx, Request{App: app, Source: source})
 	failure, ok := err.(*springtide.Error)

@@ -38,24 +38,24 @@ func checkFull(t *testing.T, b *Builder, failure *springtide.Error) {
 
 func TestABuildIsNotBegunWithoutSpaceForIt(t *testing.T) {
 	b := smallDisk(t, "60")
-	checkFull(t, b, failedBuild(t, b, t.Context(), app("true"), sourceOf(t, files{"x": "y"})))
+	checkFull(t, b, failedBuild(t.Context(), t, b, app("true"), sourceOf(t, files{"x": "y"})))
 	large := smallDisk(t, "100")
 	source := sourceOf(t, files{"x": strings.Repeat("x", 20<<20)})
-	checkFull(t, large, failedBuild(t, large, t.Context(), app("true"), source))
+	checkFull(t, large, failedBuild(t.Context(), t, large, app("true"), source))
 }
 
 func TestAFullDiskIsToldSoAndLeavesNothing(t *testing.T) {
 	b := smallDisk(t, "80")
 	first := mustBuild(t, b, app(""), sourceOf(t, files{"x": "y"}))
 	t.Run("when the command fills it", func(t *testing.T) {
-		failure := failedBuild(t, b, t.Context(), app("head -c 200000000 /dev/zero > large"), sourceOf(t, files{"x": "y"}))
+		failure := failedBuild(t.Context(), t, b, app("head -c 200000000 /dev/zero > large"), sourceOf(t, files{"x": "y"}))
 		checkFull(t, b, failure)
 		if len(failure.Lines) == 0 {
 			t.Error("the command's own message is missing")
 		}
 	})
 	t.Run("when the artifact does not fit", func(t *testing.T) {
-		checkFull(t, b, failedBuild(t, b, t.Context(), app("head -c 50000000 /dev/zero > large"), sourceOf(t, files{"x": "y"})))
+		checkFull(t, b, failedBuild(t.Context(), t, b, app("head -c 50000000 /dev/zero > large"), sourceOf(t, files{"x": "y"})))
 	})
 	t.Run("when a source arrives", func(t *testing.T) {
 		folder := b.options.Data + "/upload"
