@@ -71,7 +71,7 @@ func (b *bench) deploys(ctx context.Context, target string) error {
 		b.load, err = load.Run(loading, load.Options{
 			Target: target, Dial: b.platform.HTTPS, CA: ca, RequestID: true, Mix: load.QuizMix(),
 			Schedule:   load.Schedule{load.Steady(b.rate, time.Hour)},
-			WebSockets: load.Streams{Clients: 5, Path: "/live/tides"}, EventStreams: load.Streams{Clients: 5, Path: "/scores"},
+			WebSockets: load.Streams{Clients: 5, Path: "/live/deploys-{client}"}, EventStreams: load.Streams{Clients: 5, Path: "/scores"},
 		})
 		loaded <- err
 	}()
