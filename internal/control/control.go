@@ -129,6 +129,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := fleet.Load(ctx, builds.Root); err != nil {
 		return errors.Join(err, all.Wait())
 	}
+	fleet.Disown(ctx, engine.Groups())
 	all.Go(func() error {
 		var seen changes
 		for snapshot, err := range engine.Watch(ctx) {

@@ -140,6 +140,24 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 	return nil
 }
 
+// Disown removes, in the background, groups that the engine still runs although
+// nothing is known of them: their environment was destroyed as this machine
+// went down.
+func (f *Fleet) Disown(ctx context.Context, running []springtide.GroupID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range running {
+		if _, known := f.groups[id]; known {
+			continue
+		}
+		f.removals.Go(func() {
+			if err := f.engine.Remove(ctx, id); err != nil && ctx.Err() == nil {
+				f.logger.Error("a group that nobody knows could not be removed", "group", id, "error", err)
+			}
+		})
+	}
+}
+
 // reload copies environments and their active releases from the store.
 func (f *Fleet) reload(ctx context.Context) error {
 	f.mu.Lock()

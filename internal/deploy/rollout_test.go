@@ -255,3 +255,17 @@ func TestAFinishedDeployIsStillKnownToTheNextControlPlane(t *testing.T) {
 		}
 	}
 }
+
+func TestAGroupThatNobodyKnowsIsRemoved(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	stray := springtide.Group{ID: web(7, 7), Replicas: 1}
+	if err := r.engine.Apply(t.Context(), stray); err != nil {
+		t.Fatal(err)
+	}
+	r.fleet.Disown(t.Context(), []springtide.GroupID{web(1, 1), stray.ID})
+	eventually(t, "the stray group to be removed", func() bool { return !r.engine.has(stray.ID) })
+	if !r.engine.has(web(1, 1)) {
+		t.Fatal("a group that is wanted was removed")
+	}
+}
