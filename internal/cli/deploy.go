@@ -179,7 +179,7 @@ func (s *session) goesOn(ctx context.Context, err error) error {
 
 // followDeploy shows a deploy, a rollback or a restart to its end.
 func (s *session) followDeploy(ctx context.Context, c *client.Client, started api.Deploy) error {
-	progress := newProgress(s)
+	progress := newProgress(s, started.Started)
 	deploy, err := c.FollowDeploy(ctx, started.ID, progress.event)
 	if err != nil {
 		return err

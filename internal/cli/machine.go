@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,9 @@ func (s *session) printStatus(status api.Status) error {
 		rows,
 		[]string{"edges", dash(strings.Join(edges, ", "))},
 		[]string{"processes", processes},
-		[]string{"apps", fmt.Sprintf("%d, with %d environments and %d instances", status.Apps, status.Environments, status.Instances)},
+		[]string{"apps", strconv.Itoa(status.Apps)},
+		[]string{"environments", strconv.Itoa(status.Environments)},
+		[]string{"instances", strconv.Itoa(status.Instances)},
 	)
 	return table(s.stdout, rows)
 }

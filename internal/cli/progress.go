@@ -9,13 +9,15 @@ import (
 )
 
 // progress shows the events of a deploy as they come: lines of the build as they
-// are, steps with the seconds since the first event.
+// are, steps with the seconds since it was asked for.
 type progress struct {
 	session *session
-	first   time.Time
+	started time.Time
 }
 
-func newProgress(s *session) *progress { return &progress{session: s} }
+func newProgress(s *session, started time.Time) *progress {
+	return &progress{session: s, started: started}
+}
 
 func (p *progress) event(e springtide.Event) {
 	s := p.session
@@ -26,16 +28,13 @@ func (p *progress) event(e springtide.Event) {
 	if s.quiet {
 		return
 	}
-	if p.first.IsZero() {
-		p.first = e.Time
-	}
 	switch e.Kind {
 	case "build.line", "release.line":
 		name, _, _ := strings.Cut(e.Kind, ".")
 		fmt.Fprintf(s.stdout, "%s %s\n", s.colours.dim(fmt.Sprintf("%9s |", name)), printable(e.Message))
 	case "deploy.done", "deploy.failed": // the last line says it
 	default:
-		at := fmt.Sprintf("%9s  ", seconds(e.Time.Sub(p.first).Seconds()))
+		at := fmt.Sprintf("%9s  ", seconds(max(0, e.Time.Sub(p.started).Seconds())))
 		fmt.Fprintf(s.stdout, "%s%s\n", s.colours.dim(at), printable(e.Message))
 	}
 }

@@ -149,7 +149,10 @@ const platformLogName = "logs/platform.log"
 // the live view.
 func (s *session) platformLog(data string) (*os.File, error) {
 	path := filepath.Join(data, platformLogName)
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	err := os.MkdirAll(data, 0o755) // instances, which are other users, pass through it
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
+	}
 	if err == nil {
 		var file *os.File
 		if file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
