@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/edge"
 )
@@ -26,19 +28,28 @@ func address(l edge.Listener) (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// open opens a listening socket.
+// open opens a listening socket. It stays non-blocking, as the edges that share
+// it need it: an edge that blocks in accept(2) cannot let go of it. That is why
+// it is not made by TCPListener.File, whose Fd makes it blocking for all.
 func open(ctx context.Context, name, address string) (edge.Listener, error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // such a socket ignores timeouts of accept(2)
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return edge.Listener{}, listenError(name, address, err)
 	}
-	defer listener.Close() // the file is a duplicate
-	file, err := listener.(*net.TCPListener).File()
+	defer listener.Close() // what is kept is a duplicate
+	raw, err := listener.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		return edge.Listener{}, err
 	}
-	return edge.Listener{Name: name, File: file}, nil
+	descriptor := -1
+	var duplicateErr error
+	err = raw.Control(func(fd uintptr) { descriptor, duplicateErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, duplicateErr); err != nil {
+		return edge.Listener{}, err
+	}
+	return edge.Listener{Name: name, File: os.NewFile(uintptr(descriptor), name)}, nil
 }
 
 func listenError(name, address string, err error) error {
