@@ -173,17 +173,20 @@ func await(ctx context.Context, o cli.ServeOptions, ended <-chan error) error {
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	limited, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
-		if status, err := c.Status(ctx); err == nil && len(status.Edges) > 0 {
+		if status, err := c.Status(limited); err == nil && len(status.Edges) > 0 {
 			return nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ended:
 			return startFailure(o.Output.Name())
-		case <-ctx.Done():
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return springtide.Errorf(springtide.Unavailable, "the platform did not come up within %s", startLimit).WithHint("see %s", o.Output.Name())
 		}
 	}

@@ -25,7 +25,7 @@ func newBuilder(o Options, engine *process.Engine, metrics *observe.Metrics) bui
 // Build implements deploy.Builder.
 func (b builder) Build(ctx context.Context, app springtide.App, source string, output io.Writer) (springtide.Digest, error) {
 	began := time.Now()
-	artifact, err := b.Builder.Build(ctx, build.Request{App: app, Source: source, Output: output})
+	artifact, err := b.Builder.Build(ctx, build.Request{App: app, Source: source, Take: true, Output: output})
 	b.metrics.BuildOver(time.Since(began), err)
 	return artifact.Digest, err
 }

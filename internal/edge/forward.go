@@ -16,7 +16,7 @@ import (
 
 // The measures of forwarding.
 const (
-	connectTimeout = 2 * time.Second
+	connectTimeout = time.Second
 	// idleInstanceConnection is shorter than what servers are known to keep an
 	// idle connection for (gunicorn 2 s, Node and uvicorn 5 s), so that none is
 	// closed by its server just when a request that must not be repeated is sent.
