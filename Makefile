@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 INIT    := internal/engine/process/embedded/tide-init
+# The end-to-end stories run one after the other: each measures a whole platform.
+STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
 .PHONY: help build init setup demo test check fuzz bench-deploy bench-idle clean
@@ -30,8 +32,11 @@ demo: setup build ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 st
 
 test: setup build ## all tests: unit, conformance, end to end
 	go vet ./...
-	go test -race -shuffle=on -timeout 30m ./...
+	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
+	go test -race -p 1 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
 	cd examples/quiz && go vet ./... && go test -race ./...
+	cd examples/node && node --test
+	cd examples/python && python3 -m unittest -q
 
 check: test ## the tests, and the linters
 	go mod tidy -diff

@@ -140,24 +140,30 @@ func serveApart(ctx context.Context, o cli.ServeOptions, executable string) erro
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
+	var result error
+	ended := make(chan struct{})
+	go func() {
+		result = command.Wait()
+		close(ended)
+	}()
 	if err := await(ctx, o, ended); err != nil {
+		ours.Close()
+		<-ended
 		return err
 	}
 	if o.Ready != nil {
 		o.Ready()
 	}
 	select {
-	case err := <-ended:
-		return err
+	case <-ended:
+		return result
 	case <-ctx.Done():
 	}
 	ours.Close()
 	for {
 		select {
-		case err := <-ended:
-			return err
+		case <-ended:
+			return result
 		case <-o.Force:
 			if err := command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				return err
@@ -167,7 +173,7 @@ func serveApart(ctx context.Context, o cli.ServeOptions, executable string) erro
 }
 
 // await returns when the platform serves, or says why it does not.
-func await(ctx context.Context, o cli.ServeOptions, ended <-chan error) error {
+func await(ctx context.Context, o cli.ServeOptions, ended <-chan struct{}) error {
 	c, err := client.New(client.Options{Data: o.Data})
 	if err != nil {
 		return err
