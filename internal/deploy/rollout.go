@@ -27,7 +27,9 @@ func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout
 	var failure *springtide.Error
 	for !rollout.Step.Over() {
 		d.note(w, func(w *work) { w.Step = string(rollout.Step) })
-		d.tell(w, "rollout.step", describe(rollout))
+		if rollout.Step != springtide.RolloutReleasing || commanded(release) {
+			d.tell(w, "rollout.step", describe(rollout))
+		}
 		var stepErr error
 		switch rollout.Step {
 		case springtide.RolloutRecorded:
@@ -115,11 +117,17 @@ func describe(rollout springtide.Rollout) string {
 	}
 }
 
+// commanded reports whether a release has a command that is still to be run: a
+// release that had the traffic before ran it when it was new.
+func commanded(release springtide.Release) bool {
+	return release.App.ReleaseCommand != "" && release.State != springtide.ReleaseActive && release.State != springtide.ReleaseSuperseded
+}
+
 // runReleaseCommand runs the release's command, or learns how it ended: the
 // task's ID makes the engine attach to it after a crash, and never run it twice.
 func (d *Deployer) runReleaseCommand(ctx context.Context, w *work, release springtide.Release, rollout springtide.Rollout) error {
-	if release.App.ReleaseCommand == "" || release.State == springtide.ReleaseActive || release.State == springtide.ReleaseSuperseded {
-		return nil // none, or it ran when the release was new
+	if !commanded(release) {
+		return nil
 	}
 	template, err := d.template(ctx, release, springtide.Process{Limits: release.App.Build.Limits})
 	if err != nil {
