@@ -21,6 +21,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestMain makes the test binary the tide command of the scripts: with a
 // platform in memory behind `tide serve` and `tide up`.
 func TestMain(m *testing.M) {
+	if err := os.Setenv("TZ", "UTC"); err != nil { // goldens show times of day
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"tide": func() {
 		command := New(Program{
 			Version:   "v0.1.0",

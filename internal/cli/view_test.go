@@ -47,7 +47,6 @@ func sample() *view {
 }
 
 func TestTheLiveViewShowsWhatGoesOn(t *testing.T) {
-	time.Local = time.UTC //nolint:reassign // the golden shows times of day
 	got := strings.Join(sample().draw(apitest.Epoch(), 100, 50, false), "\n") + "\n"
 	golden(t, "view.golden", got)
 }
@@ -277,8 +276,7 @@ func FuzzASingleWordStaysOneForSh(f *testing.F) {
 			return
 		}
 		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf '%s' "+commandLine([]string{"x", word})[2:]).Output()
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			t.Fatalf("%q: %s", word, exit.Stderr)
 		}
 		if string(out) != word {
