@@ -59,7 +59,7 @@ func (s *session) openShell(ctx context.Context, instance springtide.InstanceID,
 	if err != nil {
 		return err
 	}
-	defer term.Restore(int(keyboard.Fd()), before)
+	defer func() { _ = term.Restore(int(keyboard.Fd()), before) }()
 	return s.talk(ctx, c, request, func(shell *client.Shell) { followSize(ctx, keyboard, shell) })
 }
 
@@ -95,7 +95,7 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 	}
 	defer shell.Close()
 	opened(shell)
-	go io.Copy(shell, s.stdin) // ends with the process, or with the shell at the next key
+	go func() { _, _ = io.Copy(shell, s.stdin) }() // ends with the process, or with the shell at the next key
 	if _, err := io.Copy(s.stdout, shell); err != nil {
 		return err
 	}
@@ -103,6 +103,18 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 		return exitError{code}
 	}
 	return nil
+}
+
+// endOfTransmission is Ctrl-D. The first one ends a line that has no end, the
+// next the input.
+const endOfTransmission = "\x04\x04"
+
+// typeInto passes on what comes in. The other end is a terminal: that nothing
+// more comes has to be typed.
+func (s *session) typeInto(shell io.Writer) {
+	if _, err := io.Copy(shell, s.stdin); err == nil {
+		io.WriteString(shell, endOfTransmission) // the shell may have ended
+	}
 }
 
 func terminalSize(keyboard *os.File) api.TerminalSize {
