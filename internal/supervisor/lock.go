@@ -21,7 +21,8 @@ func Lock(path string) (*os.File, error) {
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
-		return nil, springtide.Errorf(springtide.Conflict, "another tide (PID %d) runs on %s", Holder(path), filepath.Dir(path))
+		return nil, springtide.Errorf(springtide.Conflict, "another tide (PID %d) runs on %s", Holder(path), filepath.Dir(path)).
+			WithHint("use it as it is, or choose another folder with --data")
 	}
 	if err := file.Truncate(0); err != nil {
 		file.Close()
