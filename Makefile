@@ -9,7 +9,7 @@ INIT    := internal/engine/process/embedded/tide-init
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check fuzz bench-deploy bench-idle clean
+.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -38,19 +38,26 @@ test: setup build ## all tests: unit, conformance, end to end
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
 
-check: test ## the tests, and the linters
+check: test lint ## the tests, and the linters
 	go mod tidy -diff
-	go -C tools tool golangci-lint run --path-prefix= ../...
+
+# The linter is pinned by a module of its own, so that its dependencies are not
+# ours. Building it takes minutes, the first time.
+lint: ## the linters; see .golangci.yml
+	nice go tool -modfile=tools/go.mod golangci-lint run ./...
+
+format: ## gofumpt and gci
+	nice go tool -modfile=tools/go.mod golangci-lint fmt
 
 fuzz: ## every fuzz target for 20 seconds
 	@for package in $$(grep -rl --include=*_test.go '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' $$package | awk '{print $$2}'); do \
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s ./$$package; done; done
 
-bench-deploy: build ## failed requests per deploy, and milliseconds beyond build and app start
+bench-deploy: build ## failed requests per deploy, ms beyond build and app start; BENCH=-quick
 	go run ./bench/deploy -tide bin/tide -app examples/quiz $(BENCH)
 
-bench-idle: build ## memory and CPU of the idle platform with 1, 10 and 100 apps
+bench-idle: build ## memory and CPU of the idle platform, 0 to 100 apps; BENCH="-quick -json"
 	go run ./bench/idle -tide bin/tide $(BENCH)
 
 clean: ## removes what was built
