@@ -34,8 +34,6 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quiz = springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
-
 const quizPath = "/v1/apps/quiz/environments/production"
 
 // serve serves a platform and gives a client of its Unix socket.

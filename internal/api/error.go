@@ -57,7 +57,7 @@ func writeError(w http.ResponseWriter, err error) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tide"`)
 	}
 	w.WriteHeader(problem.GetStatus())
-	json.NewEncoder(w).Encode(problem) // the client may be gone: nothing to be done
+	_ = json.NewEncoder(w).Encode(problem) // the client may be gone: nothing to be done
 }
 
 // describeRefusals turns what huma says of a malformed request into a Problem.

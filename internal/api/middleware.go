@@ -2,9 +2,11 @@ package api
 
 import (
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -19,8 +21,8 @@ const RequestIDHeader = "X-Request-ID"
 
 // chain puts middleware around a handler, the first outermost.
 func chain(handler http.Handler, around ...func(http.Handler) http.Handler) http.Handler {
-	for i := len(around) - 1; i >= 0; i-- {
-		handler = around[i](handler)
+	for _, wrap := range slices.Backward(around) {
+		handler = wrap(handler)
 	}
 	return handler
 }
@@ -72,7 +74,7 @@ func recoverPanics(logger *slog.Logger) func(http.Handler) http.Handler {
 				if fault == nil {
 					return
 				}
-				if fault == http.ErrAbortHandler {
+				if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(fault)
 				}
 				logger.ErrorContext(r.Context(), "api handler panicked", "request", r.Header.Get(RequestIDHeader),

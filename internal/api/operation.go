@@ -176,7 +176,7 @@ func document(r huma.API) http.Handler {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		encoder.Encode(r.OpenAPI()) // the client may be gone: nothing to be done
+		_ = encoder.Encode(r.OpenAPI()) // the client may be gone: nothing to be done
 	})
 }
 

@@ -108,7 +108,7 @@ func withPath(path string, handler, others http.Handler) http.Handler {
 func withHealth(others http.Handler) http.Handler {
 	return withPath("/healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("ok\n"))
+		_, _ = w.Write([]byte("ok\n"))
 	}), others)
 }
 

@@ -68,8 +68,7 @@ var hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 // hostName gives a host name in lower case, or an error that says what it should be.
 func hostName(s string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
-	labels := strings.Split(strings.TrimPrefix(name, "*."), ".")
-	for _, label := range labels {
+	for label := range strings.SplitSeq(strings.TrimPrefix(name, "*."), ".") {
 		if !hostLabel.MatchString(label) || len(name) > 253 {
 			return "", springtide.Errorf(springtide.Invalid, "%q is not a host name", s).
 				WithHint("for example shop.example.com or *.example.com, without https:// and path")

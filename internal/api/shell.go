@@ -97,7 +97,7 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 	if err != nil {
 		return // Accept has answered
 	}
-	defer socket.CloseNow()
+	defer func() { _ = socket.CloseNow() }()
 	if command.Env == nil {
 		command.Env = os.Environ()
 	}
@@ -129,12 +129,12 @@ func readShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, r
 			return
 		}
 		if kind == websocket.MessageBinary {
-			terminal.Write(data) // an error is that of the command's end, which waitShell sees
+			_, _ = terminal.Write(data) // an error is that of the command's end, which waitShell sees
 			continue
 		}
 		var message ShellMessage
 		if json.Unmarshal(data, &message) == nil && message.Resize != nil {
-			pty.Setsize(terminal, &pty.Winsize{Rows: message.Resize.Rows, Cols: message.Resize.Columns})
+			_ = pty.Setsize(terminal, &pty.Winsize{Rows: message.Resize.Rows, Cols: message.Resize.Columns})
 			recording.Resized(*message.Resize)
 		}
 	}
@@ -172,11 +172,11 @@ func waitShell(ctx context.Context, command *exec.Cmd, terminal *os.File, shown 
 		terminal.Close()
 	case <-ctx.Done():
 		terminal.Close()
-		syscall.Kill(-command.Process.Pid, syscall.SIGHUP) // a reader may keep the terminal open: say it
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGHUP) // a reader may keep the terminal open: say it
 		select {
 		case err = <-ended:
 		case <-time.After(hangUpWithin):
-			syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
+			_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 			err = <-ended
 		}
 	}

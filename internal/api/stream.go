@@ -27,11 +27,11 @@ func writeEvents[T any](ctx context.Context, w http.ResponseWriter, name string,
 	w.WriteHeader(http.StatusOK)
 	control := http.NewResponseController(w)
 	send := func(text string) bool {
-		control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, err := w.Write([]byte(text))
 		return err == nil && control.Flush() == nil
 	}
-	defer control.SetWriteDeadline(time.Time{}) // the connection may carry further requests
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // the connection may carry further requests
 	type item struct {
 		value T
 		err   error
