@@ -96,7 +96,7 @@ func oneLine(text string) string {
 // printError writes an error with its hint and its last lines.
 func (s *session) printError(e *springtide.Error) {
 	if s.json {
-		json.NewEncoder(s.stderr).Encode(map[string]*springtide.Error{"error": e}) // stderr may be closed: nothing to be done
+		_ = json.NewEncoder(s.stderr).Encode(map[string]*springtide.Error{"error": e}) // stderr may be closed: nothing to be done
 		return
 	}
 	fmt.Fprintf(s.stderr, "error: %s\n", e.Message)

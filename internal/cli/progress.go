@@ -22,7 +22,7 @@ func newProgress(s *session, started time.Time) *progress {
 func (p *progress) event(e springtide.Event) {
 	s := p.session
 	if s.json {
-		s.printJSONLine(e) // stdout may be closed: the last line tells
+		_ = s.printJSONLine(e) // stdout may be closed: the last line tells
 		return
 	}
 	if s.quiet {

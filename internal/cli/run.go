@@ -72,11 +72,14 @@ func (s *session) runCommand(ctx context.Context, c *client.Client, request api.
 	output := runOutput{session: s, client: c, query: springtide.LogQuery{Environment: request.Environment, Task: run.ID}}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	followed := make(chan error, 1)
-	go func() { followed <- output.follow(following) }()
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		_ = output.follow(following) // what it missed is read at the end
+	}()
 	run, err = c.WaitRun(ctx, request.Environment, run.ID)
 	stop()
-	<-followed // its error does not matter: the rest is read now
+	<-followed
 	if err != nil {
 		if ctx.Err() != nil {
 			s.tell("the command goes on; `tide logs --run %s` shows its output", run.ID)

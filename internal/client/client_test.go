@@ -413,8 +413,10 @@ func TestAServerThatIsNotTideIsSaidSo(t *testing.T) {
 
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, options := range []client.Options{
-		{URL: "tide.example.com", Token: "x"}, {URL: "http://tide.example.com", Token: "x"},
-		{URL: "https://tide.example.com"}, {URL: "https://tide.example.com", Token: "x", CA: "none"},
+		{URL: "tide.example.com", Token: "x"},
+		{URL: "http://tide.example.com", Token: "x"},
+		{URL: "https://tide.example.com"},
+		{URL: "https://tide.example.com", Token: "x", CA: "none"},
 	} {
 		if _, err := client.New(options); err == nil {
 			t.Errorf("%+v was taken", options)

@@ -127,7 +127,7 @@ func follow[T any](ctx context.Context, c *Client, known bool, ask func() reques
 		for {
 			var response *http.Response
 			try := func() (err error) {
-				response, err = c.send(ctx, ask())
+				response, err = c.send(ctx, ask()) //nolint:bodyclose // Closed once it was read.
 				return err
 			}
 			err := try()
@@ -171,7 +171,7 @@ func eachLine[T any](body io.Reader, yield func(T) bool) error {
 		}
 		var value T
 		if err := json.Unmarshal(scanner.Bytes(), &value); err != nil {
-			return nil // cut in the middle: as good as a broken connection
+			return nil //nolint:nilerr // Cut in the middle: as good as a broken connection.
 		}
 		if !yield(value) {
 			return errStop

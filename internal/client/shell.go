@@ -55,7 +55,7 @@ func (c *Client) OpenShell(ctx context.Context, r ShellRequest) (*Shell, error) 
 		return nil, c.unreachable(ctx, err)
 	}
 	socket.SetReadLimit(1 << 20)
-	stop := context.AfterFunc(ctx, func() { socket.CloseNow() }) // also when nobody reads or writes
+	stop := context.AfterFunc(ctx, func() { _ = socket.CloseNow() }) // also when nobody reads or writes
 	return &Shell{ctx: ctx, socket: socket, stop: stop}, nil
 }
 
