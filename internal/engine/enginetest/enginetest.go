@@ -291,7 +291,7 @@ func unhealthyIsReplaced(b *bench) {
 		})
 	})
 	b.until("a replacement", func(s springtide.Snapshot) bool {
-		return len(s.Instances) == 2 && all(s.Instances, springtide.InstanceReady) &&
+		return len(s.Instances) == 2 && allReady(s.Instances) &&
 			!slices.ContainsFunc(s.Instances, func(i springtide.Instance) bool { return i.ID == sick.ID })
 	})
 }
@@ -302,7 +302,7 @@ func adoption(b *bench) {
 	before := b.untilReady(group)
 	b.Engine = b.Restart(nil)
 	for snapshot := range b.Engine.Watch(b.Context()) {
-		if own := snapshot.Of(group.ID); ids(own) != ids(before) || !all(own, springtide.InstanceReady) {
+		if own := snapshot.Of(group.ID); ids(own) != ids(before) || !allReady(own) {
 			b.Fatalf("the first snapshot after a restart: %+v", own)
 		}
 		break
@@ -646,7 +646,7 @@ func watchCoalesces(b *bench) {
 			b.apply(group)
 			b.untilReady(group)
 		case 2:
-			if len(snapshot.Instances) != 2 || !all(snapshot.Instances, springtide.InstanceReady) {
+			if len(snapshot.Instances) != 2 || !allReady(snapshot.Instances) {
 				b.Fatalf("not the newest: %+v", snapshot)
 			}
 			cancel()

@@ -142,12 +142,12 @@ func (b *bench) untilReady(group springtide.Group) []springtide.Instance {
 	b.Helper()
 	return b.until("readiness", func(s springtide.Snapshot) bool {
 		own := s.Of(group.ID)
-		return len(own) == group.Replicas && all(own, springtide.InstanceReady)
+		return len(own) == group.Replicas && allReady(own)
 	}).Of(group.ID)
 }
 
-func all(instances []springtide.Instance, state springtide.InstanceState) bool {
-	return !slices.ContainsFunc(instances, func(i springtide.Instance) bool { return i.State != state })
+func allReady(instances []springtide.Instance) bool {
+	return !slices.ContainsFunc(instances, func(i springtide.Instance) bool { return i.State != springtide.InstanceReady })
 }
 
 // get asks an instance for a path.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -196,9 +197,7 @@ func (e *Engine) variables(s spec) []string {
 		template, release = s.Task.Template, s.Task.Release
 		all["TIDE_TASK"] = s.Task.ID
 	}
-	for key, value := range template.Env {
-		all[key] = value
-	}
+	maps.Copy(all, template.Env)
 	if s.Port != 0 {
 		all["PORT"] = strconv.Itoa(s.Port)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -161,12 +162,7 @@ func (n *network) choose() error {
 }
 
 func overlapsAny(subnet netip.Prefix, taken []netip.Prefix) bool {
-	for _, other := range taken {
-		if subnet.Overlaps(other) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(taken, subnet.Overlaps)
 }
 
 // takenPrefixes lists the machine's IPv4 addresses and routes, but for the
@@ -231,14 +227,6 @@ func (n *network) attach(pid, slot int) error {
 	}
 	// The machine's end last: a port that has a carrier when it comes up forwards
 	// at once.
-	host := veth.Attrs()
-	if host.Index == 0 {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		host = link.Attrs()
-	}
 	if err := netlink.NeighSet(n.neighbour(n.bridge, slot)); err != nil {
 		return fmt.Errorf("tell the machine about %s: %w", name, err)
 	}

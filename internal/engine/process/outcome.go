@@ -96,7 +96,7 @@ func size(bytes int64) string {
 // program gives the word of a command line that names the program, as far as
 // that can be told without being a shell.
 func program(command string) string {
-	for _, word := range strings.Fields(command) {
+	for word := range strings.FieldsSeq(command) {
 		if name, _, assigned := strings.Cut(word, "="); word != "exec" && !(assigned && !strings.ContainsAny(name, "/.")) {
 			return word
 		}

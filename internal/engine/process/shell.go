@@ -96,9 +96,9 @@ func (e *Engine) runInside(ctx context.Context, s spec, pid int, command string)
 			last = last[cut+1:]
 		}
 		if last == "" {
-			return fmt.Errorf("the health command ended with %s", failed)
+			return fmt.Errorf("the health command ended with %w", failed)
 		}
-		return fmt.Errorf("the health command ended with %s: %s", failed, last[:min(len(last), 200)])
+		return fmt.Errorf("the health command ended with %w: %s", failed, last[:min(len(last), 200)])
 	}
 	return err
 }

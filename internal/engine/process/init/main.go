@@ -43,7 +43,6 @@ func main() {
 		writeStatus(order.Status{Failure: err.Error()})
 		os.Exit(1)
 	}
-	data = nil
 
 	status := run(asked, signals, children)
 	writeStatus(status)
