@@ -53,11 +53,11 @@ func fieldsOf(section reflect.Value) []field {
 // decode reads a node into a value of a document. The path names the value in
 // messages: "processes.web.scale".
 func (d *decoder) decode(n *node, at position, into reflect.Value, path string, tag reflect.StructTag) {
-	if target, ok := into.Addr().Interface().(scalarField); ok {
+	if target, ok := reflect.TypeAssert[scalarField](into.Addr()); ok {
 		d.decodeScalar(n, target, path, tag)
 		return
 	}
-	if _, ok := into.Interface().(later); ok {
+	if _, ok := reflect.TypeAssert[later](into); ok {
 		d.notices = append(d.notices, notice(at, "%s: not carried out by this version", path))
 		return
 	}
@@ -103,7 +103,7 @@ func (d *decoder) decodeScalar(n *node, target scalarField, path string, tag ref
 
 // bound gives a limit from a field's tag, as the same kind of scalar as like.
 func bound(tag reflect.StructTag, keyword string, like measured) (measured, bool) {
-	for _, word := range strings.Split(tag.Get("jsonschema"), ",") {
+	for word := range strings.SplitSeq(tag.Get("jsonschema"), ",") {
 		if written, ok := strings.CutPrefix(word, keyword+"="); ok {
 			limit := reflect.New(reflect.TypeOf(like).Elem()).Interface().(measured)
 			for _, kind := range []kind{number, text} {
@@ -120,7 +120,7 @@ func (d *decoder) decodeSection(n *node, at position, into reflect.Value, path s
 	section := into.Elem()
 	section.FieldByName("At").Set(reflect.ValueOf(at))
 	fields := fieldsOf(section)
-	if short, ok := into.Interface().(shorthander); ok && n.kind != mapping && n.kind != list {
+	if short, ok := reflect.TypeAssert[shorthander](into); ok && n.kind != mapping && n.kind != list {
 		for _, f := range fields {
 			if f.value.Addr().Interface() == any(short.shorthand()) {
 				d.decode(n, n.at, f.value, path, f.tag)
@@ -189,7 +189,7 @@ func join(path, key string) string {
 // overlay sets what is set in the other document too, where sections are
 // merged, lists are replaced, and nothing is shared between the two.
 func overlay(onto, other reflect.Value) {
-	if field, ok := other.Addr().Interface().(scalarField); ok {
+	if field, ok := reflect.TypeAssert[scalarField](other.Addr()); ok {
 		if field.isSet() || field.attempted() {
 			onto.Set(other)
 		}

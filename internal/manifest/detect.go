@@ -130,7 +130,7 @@ func (s source) code(extensions ...string) sourceCode {
 	_ = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // See above.
 		case d.IsDir():
 			if path != s.dir && (strings.HasPrefix(d.Name(), ".") || slices.Contains(skippedFolders(), d.Name())) {
 				return filepath.SkipDir
@@ -141,7 +141,7 @@ func (s source) code(extensions ...string) sourceCode {
 		}
 		info, err := d.Info()
 		if err != nil || info.Size() > codeFileLimit {
-			return nil
+			return nil //nolint:nilerr // See above.
 		}
 		if files++; files > codeFiles || code.Len() > codeLimit {
 			return filepath.SkipAll

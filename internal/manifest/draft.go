@@ -97,7 +97,7 @@ func (w *yamlWriter) section(section reflect.Value, path string, depth int) {
 
 // value writes a key with its value; nothing if it is not set.
 func (w *yamlWriter) value(value reflect.Value, path, key string, depth int) {
-	if scalar, ok := value.Addr().Interface().(scalarField); ok {
+	if scalar, ok := reflect.TypeAssert[scalarField](value.Addr()); ok {
 		if scalar.isSet() {
 			w.key(depth, path, key)
 			w.out.WriteString(" " + written(scalar.scalar()) + "\n")

@@ -133,11 +133,11 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 	field, _ := t.FieldByName("Value")
 	switch reflect.Zero(field.Type).Interface().(type) {
 	case name:
-		return &jsonschema.Schema{Type: "string", Pattern: namePattern.String(), MaxLength: limit(nameLimit)}
+		return &jsonschema.Schema{Type: "string", Pattern: namePattern.String(), MaxLength: new(uint64(nameLimit))}
 	case content:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
 	case command:
-		return &jsonschema.Schema{Type: "string", MinLength: limit(1)}
+		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
 	case urlPath:
 		return &jsonschema.Schema{Type: "string", Pattern: "^/[!-\"$-~]*$"}
 	case host:
@@ -189,8 +189,6 @@ func constrainKeys(s *jsonschema.Schema) {
 		pair.Value.PropertyNames = &jsonschema.Schema{Pattern: pattern}
 	}
 }
-
-func limit(n uint64) *uint64 { return &n }
 
 func parseSchema(t *testing.T) map[string]any {
 	t.Helper()

@@ -30,7 +30,7 @@ func (c *child) signal(s syscall.Signal) {
 	select {
 	case <-c.done: // its PID may be another's by now
 	default:
-		syscall.Kill(c.pid, s)
+		_ = syscall.Kill(c.pid, s)
 	}
 }
 
@@ -164,7 +164,7 @@ func (f *family) killOrphans() error {
 			return err
 		}
 		for _, pid := range children {
-			syscall.Kill(pid, syscall.SIGKILL)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -53,7 +53,7 @@ func (s *Supervisor) upgrade() error {
 // inherited reads what the image before handed over; nothing at a first start.
 func inherited(getenv func(string) string) (handover, error) {
 	var h handover
-	for _, pair := range strings.Fields(getenv(stateVariable)) {
+	for pair := range strings.FieldsSeq(getenv(stateVariable)) {
 		name, text, _ := strings.Cut(pair, "=")
 		number, err := strconv.Atoi(text)
 		if err != nil {

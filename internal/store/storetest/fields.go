@@ -94,8 +94,8 @@ func fill(value reflect.Value) {
 	case reflect.Float64:
 		value.SetFloat(1.25)
 	case reflect.Struct:
-		for i := range value.NumField() {
-			fill(value.Field(i))
+		for _, field := range value.Fields() {
+			fill(field)
 		}
 	case reflect.Slice:
 		value.Set(reflect.MakeSlice(value.Type(), 2, 2))
