@@ -28,7 +28,7 @@ func (c *socketClient) stream(ctx context.Context, path string, client int) Stre
 	if err != nil {
 		return endedByError("", "not connected: %v", err)
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	c.record.opened(c.result)
 	instance := header(answer, c.sender.options.InstanceHeader)
 

@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -124,7 +125,7 @@ func mustBuild(t testing.TB, b *Builder, app springtide.App, source string) Arti
 func failedBuild(ctx context.Context, t *testing.T, b *Builder, app springtide.App, source string) *springtide.Error {
 	t.Helper()
 	_, err := b.Build(ctx, Request{App: app, Source: source})
-	failure, ok := err.(*springtide.Error)
+	failure, ok := errors.AsType[*springtide.Error](err)
 	if !ok {
 		t.Fatalf("the build ended with %v, want an error of the platform", err)
 	}

@@ -181,8 +181,10 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: store, platform: &fakePlatform{min: 1},
-		engine: &fakeEngine{groups: make(map[springtide.GroupID]springtide.Group), tasks: make(map[string]springtide.Exit)}}
+	r := &rig{
+		t: t, store: store, platform: &fakePlatform{min: 1},
+		engine: &fakeEngine{groups: make(map[springtide.GroupID]springtide.Group), tasks: make(map[string]springtide.Exit)},
+	}
 	t.Cleanup(func() { r.stop(); store.Close() })
 	r.start()
 	return r

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestTheReleaseCommandRunsOncePerReleaseAndItsFailureChangesNothing(t *testi
 	}
 	r.platform.release = "fail"
 	work := r.deploy("three")
-	failure, ok := work.Err.(*springtide.Error)
+	failure, ok := errors.AsType[*springtide.Error](work.Err)
 	if !ok || !strings.Contains(failure.Message, "release command of v3 failed: exit status 3") || !slices.Contains(failure.Lines, "migrating") {
 		t.Fatalf("got %#v", work.Err)
 	}

@@ -4,8 +4,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/springtide/springtide"
 	"pgregory.net/rapid"
+
+	"github.com/springtide/springtide"
 )
 
 func TestOfFewInstancesTheLeastBusyIsChosen(t *testing.T) {

@@ -55,8 +55,8 @@ func TestReclaimingFromNobodyFails(t *testing.T) {
 		t.Error("somebody silent handed something back")
 	}
 	go func() {
-		if conn, err := listener.Accept(); err == nil {
-			if conn, err = listener.Accept(); err == nil {
+		if _, err := listener.Accept(); err == nil {
+			if conn, err := listener.Accept(); err == nil {
 				conn.Write([]byte(`{"listeners":["https"]}` + "\n"))
 				conn.Close()
 			}

@@ -1,12 +1,11 @@
 package health
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"context"
 
 	"github.com/springtide/springtide"
 )

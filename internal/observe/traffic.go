@@ -56,30 +56,52 @@ func newTraffic() *traffic {
 	}
 	return &traffic{
 		counters: []trafficCounter{
-			{describe("tide_edge_requests_total", "Requests that arrived at the edges."),
-				func(t totals) float64 { return float64(t.arrived) }},
-			{describe("tide_edge_held_requests_total", "Requests that were held until an instance could take them."),
-				func(t totals) float64 { return float64(t.waited) }},
-			{describe("tide_edge_hold_seconds_total", "Time that requests were held, in sum."),
-				func(t totals) float64 { return t.heldTime.Seconds() }},
-			{describe("tide_edge_busy_seconds_total", "Time that instances had requests in hand, each request counted by itself."),
-				func(t totals) float64 { return t.busyTime.Seconds() }},
-			{describe("tide_edge_refused_requests_total", "Requests that the edges answered with 502, 503 or 504 themselves."),
-				func(t totals) float64 { return float64(t.refused) }},
-			{describe("tide_edge_failed_requests_total", "Requests that instances answered with a 5xx status."),
-				func(t totals) float64 { return float64(t.failed) }},
-			{describe("tide_edge_retried_requests_total", "Requests that were given to a second instance."),
-				func(t totals) float64 { return float64(t.retried) }},
-			{describe("tide_edge_response_body_bytes_total", "Bytes of response bodies that the edges sent."),
-				func(t totals) float64 { return float64(t.bytesOut) }},
+			{
+				describe("tide_edge_requests_total", "Requests that arrived at the edges."),
+				func(t totals) float64 { return float64(t.arrived) },
+			},
+			{
+				describe("tide_edge_held_requests_total", "Requests that were held until an instance could take them."),
+				func(t totals) float64 { return float64(t.waited) },
+			},
+			{
+				describe("tide_edge_hold_seconds_total", "Time that requests were held, in sum."),
+				func(t totals) float64 { return t.heldTime.Seconds() },
+			},
+			{
+				describe("tide_edge_busy_seconds_total", "Time that instances had requests in hand, each request counted by itself."),
+				func(t totals) float64 { return t.busyTime.Seconds() },
+			},
+			{
+				describe("tide_edge_refused_requests_total", "Requests that the edges answered with 502, 503 or 504 themselves."),
+				func(t totals) float64 { return float64(t.refused) },
+			},
+			{
+				describe("tide_edge_failed_requests_total", "Requests that instances answered with a 5xx status."),
+				func(t totals) float64 { return float64(t.failed) },
+			},
+			{
+				describe("tide_edge_retried_requests_total", "Requests that were given to a second instance."),
+				func(t totals) float64 { return float64(t.retried) },
+			},
+			{
+				describe("tide_edge_response_body_bytes_total", "Bytes of response bodies that the edges sent."),
+				func(t totals) float64 { return float64(t.bytesOut) },
+			},
 		},
 		gauges: []trafficGauge{
-			{describe("tide_edge_requests_held", "Requests that wait for an instance now."),
-				func(d springtide.Demand) int { return d.Held }},
-			{describe("tide_edge_requests_in_flight", "Requests that instances have in hand now."),
-				func(d springtide.Demand) int { return d.Busy }},
-			{describe("tide_edge_streams_open", "WebSockets and event streams that are open now."),
-				func(d springtide.Demand) int { return d.Streams }},
+			{
+				describe("tide_edge_requests_held", "Requests that wait for an instance now."),
+				func(d springtide.Demand) int { return d.Held },
+			},
+			{
+				describe("tide_edge_requests_in_flight", "Requests that instances have in hand now."),
+				func(d springtide.Demand) int { return d.Busy },
+			},
+			{
+				describe("tide_edge_streams_open", "WebSockets and event streams that are open now."),
+				func(d springtide.Demand) int { return d.Streams },
+			},
 		},
 		durations: describe("tide_edge_request_duration_seconds",
 			"Time from the last byte of a request's head to the first byte of its answer; the sum is estimated from finer buckets."),

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/springtide/springtide"
 	"pgregory.net/rapid"
+
+	"github.com/springtide/springtide"
 )
 
 var noon = time.Date(2026, 5, 3, 12, 0, 0, 0, time.UTC)
@@ -131,7 +132,8 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 		},
 		{
 			"a control plane that has just begun", web(1, 40, 10), running(12),
-			History{Since: noon.Add(-20 * time.Second), ColdStart: time.Second}, 12, ReasonWaiting,
+			History{Since: noon.Add(-20 * time.Second), ColdStart: time.Second},
+			12, ReasonWaiting,
 			"stays at 12: needs 1, but the demand has been watched for less than 1m30s",
 		},
 		{
@@ -160,17 +162,21 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 			"stays at 1: 2 streams are open",
 		},
 		{
-			"at zero", web(0, 4, 10), running(0), History{ColdStart: time.Second}, 0, ReasonIdle,
+			"at zero", web(0, 4, 10), running(0),
+			History{ColdStart: time.Second},
+			0, ReasonIdle,
 			"stays at 0: no request waits",
 		},
 		{
 			"a request waits at zero", web(0, 4, 10), with(running(0), func(o *Observation) { o.Held = 1 }),
-			History{ColdStart: time.Second}, 1, ReasonDemand,
+			History{ColdStart: time.Second},
+			1, ReasonDemand,
 			"0 to 1: 0 being served and 1 held, none answered yet, 10 slots each",
 		},
 		{
 			"a first burst", web(0, 9, 10), with(running(1), func(o *Observation) { o.Held, o.Busy = 55, 10 }),
-			History{ColdStart: time.Second}, 7, ReasonDemand,
+			History{ColdStart: time.Second},
+			7, ReasonDemand,
 			"1 to 7: 10 being served and 55 held, none answered yet, 10 slots each",
 		},
 		{
@@ -180,12 +186,14 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 		},
 		{
 			"no concurrency, and a request waits at zero", web(0, 9, 0), with(running(0), func(o *Observation) { o.Held = 2 }),
-			History{}, 1, ReasonDemand,
+			History{},
+			1, ReasonDemand,
 			"0 to 1: 2 held",
 		},
 		{
 			"no requests", with(web(0, 9, 10), func(s *Spec) { s.Requests = false }), running(3),
-			History{}, 3, ReasonFixed,
+			History{},
+			3, ReasonFixed,
 			"stays at 3: it is given no requests to scale by",
 		},
 		{
@@ -208,7 +216,8 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 					o.Instances[i].State, o.Instances[i].CrashLoop = springtide.InstanceCrashed, true
 				}
 			}),
-			History{ColdStart: time.Second}, 2, ReasonFailing,
+			History{ColdStart: time.Second},
+			2, ReasonFailing,
 			"stays at 2: not ready in time: 2 of 2; needs 50: 0 being served and 500 held, none answered yet, 10 slots each",
 		},
 		{

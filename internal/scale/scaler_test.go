@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -63,7 +62,7 @@ func newPlatform(t *testing.T, replicas int, scale springtide.Scale) *platform {
 // start starts a scaler that knows nothing; stop ends it.
 func (p *platform) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	scaler := New(Options{Targets: p, Applier: p, Recorder: p, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	scaler := New(Options{Targets: p, Applier: p, Recorder: p, Logger: slog.New(slog.DiscardHandler)})
 	p.mu.Lock()
 	p.scaler = scaler
 	p.mu.Unlock()
