@@ -1,0 +1,71 @@
+// Package surge tells of traffic that rises and falls.
+package surge
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/load"
+	"github.com/springtide/springtide/bench/platform"
+	"github.com/springtide/springtide/test/story"
+)
+
+func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
+	p := story.Platform(t)
+	url := story.Deploy(t, p, story.Prebuilt(t)) // from 1 instance, 8 requests each, stable for 5 s
+	calm := story.Load(t, p, url, 20)
+	time.Sleep(2 * time.Second) // the rate before is known by then
+	if n := ready(t, p); n > 2 {
+		t.Errorf("%d instances serve 20 requests/s", n)
+	}
+	calm()
+
+	surge := story.Load(t, p, url, 300) // 30 busy slots
+	began := time.Now()
+	story.Eventually(t, "four ready instances", 15*time.Second, func() bool { return ready(t, p) >= 4 })
+	t.Logf("four instances after %s", time.Since(began).Round(time.Millisecond))
+	time.Sleep(4 * time.Second) // at full capacity
+	result := surge()
+	if result.Failed != 0 || result.UnsafeFailed != 0 {
+		t.Errorf("%d requests failed, and %d that must not be repeated", result.Failed, result.UnsafeFailed)
+	}
+	if late := lastSecond(result); late > 500*time.Millisecond {
+		t.Errorf("p95 was still %s at the end", late)
+	}
+
+	story.Eventually(t, "one instance to be left", time.Minute, func() bool { return ready(t, p) == 1 })
+	explained, err := p.CLI(t.Context(), "explain", "--app", "quiz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sentence := range []string{"1 to 2: ", "2 to 1: ", "busy slots", "8 slots each"} {
+		if !strings.Contains(explained, sentence) {
+			t.Errorf("tide explain does not say %q:\n%s", sentence, explained)
+		}
+	}
+}
+
+func ready(t *testing.T, p *platform.Platform) int {
+	t.Helper()
+	instances, err := p.Client.Instances(t.Context(), story.Quiz)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, instance := range instances {
+		if instance.State == springtide.InstanceReady {
+			n++
+		}
+	}
+	return n
+}
+
+// lastSecond gives the p95 of the last whole second.
+func lastSecond(result load.Result) time.Duration {
+	if len(result.Intervals) < 2 {
+		return 0
+	}
+	return result.Intervals[len(result.Intervals)-2].Latency.P95
+}
