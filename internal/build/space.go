@@ -34,7 +34,7 @@ func noSpace(folder string, err error) error {
 	return springtide.Errorf(springtide.Unavailable, "no space left in %s: %w", folder, err).WithHint(spaceHint)
 }
 
-const spaceHint = "make room, or keep fewer releases (keep_releases)"
+const spaceHint = "make room, or keep fewer releases (keep: in tide.yaml)"
 
 // room checks that a build of so many bytes of source has a chance.
 func (b *Builder) room(source int64) error {
