@@ -57,8 +57,8 @@ type processSection struct {
 	Health  *healthSection            `json:"health,omitempty" jsonschema_description:"How an instance is found to be ready and well. Default: whether it accepts connections on $PORT, if it is given requests."`
 	Scale   *scaleSection             `json:"scale,omitempty" jsonschema_description:"How many instances there are."`
 	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of this process."`
-	Drain   set[duration]             `json:"drain,omitempty" jsonschema:"minimum=0s,maximum=7d" jsonschema_description:"How long requests may go on after an instance got its last new one. Default: 30s."`
-	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=0s,maximum=1h" jsonschema_description:"How long the process may go on after SIGTERM before it is killed. Default: 10s."`
+	Drain   set[duration]             `json:"drain,omitempty" jsonschema:"minimum=1ms,maximum=7d" jsonschema_description:"How long requests may go on after an instance got its last new one. Default: 30s."`
+	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=1ms,maximum=1h" jsonschema_description:"How long the process may go on after SIGTERM before it is killed. Default: 10s."`
 	Streams set[streams]              `json:"streams,omitempty" jsonschema_description:"What drain does with WebSockets and event streams: close them, or let them finish like requests. Default: close."`
 	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What one instance may use. Default: no limits."`
 
