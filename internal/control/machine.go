@@ -59,6 +59,9 @@ func (m machine) Status(context.Context) (api.Status, error) {
 	for _, address := range m.options.HTTP {
 		status.Listeners = append(status.Listeners, "http://"+address)
 	}
+	if m.options.API != "" {
+		status.Listeners = append(status.Listeners, "https://"+m.options.API)
+	}
 	apps := make(map[springtide.AppName]bool)
 	for _, environment := range m.fleet.Environments() {
 		apps[environment.ID.App] = true
