@@ -14,8 +14,12 @@ import (
 const (
 	// queueLimit is how many published events may wait for Run.
 	queueLimit = 4096
-	// flushInterval is the shortest time between two writes to the store.
-	flushInterval = 200 * time.Millisecond
+	// Between two writes to the store there are as many times as long as the first
+	// of them took, within bounds: somebody waits for the news of a deploy, and
+	// yet a slow disk is not kept busy with news.
+	flushPause    = 4
+	shortestPause = 10 * time.Millisecond
+	longestPause  = 200 * time.Millisecond
 	// flushTimeout is how long a write may take, also after the end.
 	flushTimeout = 5 * time.Second
 	// recentLimit is how many of the events that are not in the store are remembered
@@ -112,11 +116,13 @@ func (e *Events) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-e.published:
-			e.flush(ctx)
 		case <-ctx.Done():
+			continue
 		}
+		began := time.Now()
+		e.flush(ctx)
 		select {
-		case <-time.After(flushInterval):
+		case <-time.After(min(max(flushPause*time.Since(began), shortestPause), longestPause)):
 		case <-ctx.Done():
 		}
 	}
