@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&o.app, "app", "examples/quiz", "the quiz's folder")
 	flag.IntVar(&o.deploys, "deploys", 20, "how many releases follow one another")
 	flag.IntVar(&o.instances, "instances", 20, "how many times one more instance is started")
-	flag.Float64Var(&o.rate, "rate", 100, "requests per second meanwhile")
+	flag.Float64Var(&o.rate, "rate", 200, "requests per second meanwhile")
 	flag.BoolVar(&o.quick, "quick", false, "5 deploys and 5 instances; not to be quoted")
 	flag.BoolVar(&o.json, "json", false, "lines of JSON")
 	flag.StringVar(&o.log, "log", "", "a file for what the platform logs")
