@@ -10,6 +10,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/bench/load"
+	"github.com/springtide/springtide/internal/api"
 )
 
 // recovered is the p95 below which requests are served as they should be.
@@ -26,7 +27,7 @@ type result struct {
 	FastAfter time.Duration `json:"fast_after"`
 	// Deploy is how long the second deploy took, and DeployParts on what.
 	Deploy      time.Duration `json:"deploy"`
-	DeployParts timings       `json:"deploy_parts"`
+	DeployParts api.Timings   `json:"deploy_parts"`
 	// Killed is the instance that was killed.
 	Killed springtide.InstanceID `json:"killed"`
 	// ControlAway is how long there was no control plane, and Adopted how many of
@@ -105,7 +106,7 @@ func (r *result) table() string {
 	row("instances", "%s  %d to %d", line, least, most)
 	row("step to capacity", "%s until p95 was under %s, %s until as many were ready as at the plateau's end (%d)",
 		seconds(r.FastAfter), recovered, seconds(r.ReadyAfter), r.Needed)
-	row("deploy under load", "%s: build %.1f s, start %.2f s, switch %.3f s", seconds(r.Deploy), r.DeployParts.Build, r.DeployParts.Start, r.DeployParts.Switch)
+	row("deploy under load", "%s: build %.1f s, start %.2f s, switch %.3f s", seconds(r.Deploy), r.DeployParts.BuildSeconds, r.DeployParts.StartSeconds, r.DeployParts.SwitchSeconds)
 	row("instance killed", "%s", r.Killed)
 	row("control plane killed", "away for %s, %d of %d instances ran on", seconds(r.ControlAway), r.Adopted, r.Running)
 	row("streams ended", "%s", r.streams())

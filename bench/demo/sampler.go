@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/platform"
 )
 
 // sample is how many instances there were at one moment, since the start of the load.
@@ -21,11 +22,11 @@ const pace = 250 * time.Millisecond
 
 // follow counts instances until ctx ends. A moment at which the control plane
 // is away is left out.
-func (p *platform) follow(ctx context.Context, started time.Time, each func(sample)) {
+func follow(ctx context.Context, p *platform.Platform, started time.Time, each func(sample)) {
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
 	for {
-		if instances, err := p.instances(ctx); err == nil {
+		if instances, err := p.Client.Instances(ctx, quiz); err == nil {
 			each(countReady(instances, time.Since(started)))
 		}
 		select {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,12 +14,13 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/bench/load"
+	"github.com/springtide/springtide/bench/platform"
 )
 
 // story is one demo.
 type story struct {
 	options
-	platform *platform
+	platform *platform.Platform
 	source   string
 	began    time.Time
 	// temporary says that the data folder is of this demo only.
@@ -32,15 +34,11 @@ type story struct {
 
 // tell runs the demo and prints its table. What it started it also ends.
 func tell(ctx context.Context, o options, out io.Writer) (_ result, err error) {
-	folder, err := os.MkdirTemp("", "tide-demo-")
+	folder, err := platform.Folder("tide-demo-")
 	if err != nil {
 		return result{}, err
 	}
 	defer os.RemoveAll(folder)
-	// Instances may run under users of their own, who have to get through.
-	if err := os.Chmod(folder, 0o755); err != nil {
-		return result{}, err
-	}
 	s := &story{options: o, source: filepath.Join(folder, "quiz"), began: time.Now(), out: out}
 	if s.data == "" {
 		s.data, s.temporary = filepath.Join(folder, "data"), true
@@ -48,10 +46,7 @@ func tell(ctx context.Context, o options, out io.Writer) (_ result, err error) {
 	if s.data, err = filepath.Abs(s.data); err != nil {
 		return result{}, err
 	}
-	if s.tide, err = filepath.Abs(o.tide); err != nil {
-		return result{}, err
-	}
-	if err := copySource(o.app, s.source); err != nil {
+	if err := platform.CopyApp(o.app, s.source); err != nil {
 		return result{}, err
 	}
 	if s.temporary {
@@ -60,18 +55,17 @@ func tell(ctx context.Context, o options, out io.Writer) (_ result, err error) {
 		}
 		defer keepCache(s.data, buildCache())
 	}
-	s.say("https://%s.localhost%s", quiz, portOf(o.https))
-	if s.platform, err = startPlatform(ctx, s.options, s.data); s.platform != nil {
-		defer func() {
-			if ctx.Err() != nil && !s.result.told {
-				err = errors.New("interrupted")
-			}
-			err = errors.Join(err, s.end())
-		}()
-	}
-	if err != nil {
+	s.say("https://%s.localhost%s", quiz.App, portOf(o.https))
+	var log bytes.Buffer
+	if s.platform, err = startPlatform(ctx, s.options, &log); err != nil {
 		return result{}, err
 	}
+	defer func() {
+		if ctx.Err() != nil && !s.result.told {
+			err = errors.New("interrupted")
+		}
+		err = errors.Join(err, s.end())
+	}()
 	if err := s.bringUp(ctx); err != nil {
 		return result{}, err
 	}
@@ -100,13 +94,13 @@ func (s *story) step(message string) { s.say("    %s", message) }
 // bringUp deploys the first version and waits until it can be reached.
 func (s *story) bringUp(ctx context.Context) error {
 	s.say("building version 1 of the quiz and bringing it up (the first build takes longest)")
-	if err := setVersion(s.source, "1"); err != nil {
+	if err := platform.SetVersion(s.source, "1"); err != nil {
 		return err
 	}
-	if _, _, err := s.platform.deploy(ctx, s.source, s.step); err != nil {
+	if _, _, err := deploy(ctx, s.platform, s.source, s.step); err != nil {
 		return err
 	}
-	err := s.platform.await(ctx, 30*time.Second, "the quiz to answer", func() error { return s.try(ctx) })
+	err := await(ctx, 30*time.Second, "the quiz to answer", func() error { return s.try(ctx) })
 	if err == nil {
 		s.say("version 1 is served over TLS")
 	}
@@ -115,7 +109,7 @@ func (s *story) bringUp(ctx context.Context) error {
 
 // try makes one request.
 func (s *story) try(ctx context.Context) error {
-	o, err := s.load()
+	o, err := s.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,17 +122,17 @@ func (s *story) try(ctx context.Context) error {
 }
 
 // load is what every run of load has in common.
-func (s *story) load() (load.Options, error) {
-	authority, err := s.platform.authority()
+func (s *story) load(ctx context.Context) (load.Options, error) {
+	authority, err := s.platform.CA(ctx)
 	return load.Options{
-		Target: "https://" + string(quiz) + ".localhost" + portOf(s.https), Dial: s.https, CA: authority,
+		Target: "https://" + string(quiz.App) + ".localhost" + portOf(s.https), Dial: s.https, CA: authority,
 		Mix: load.QuizMix(), Poisson: true, Seed: 1, RequestID: true, Interval: pace,
 	}, err
 }
 
 // drive puts the load on, and does what is to happen meanwhile.
 func (s *story) drive(ctx context.Context) error {
-	o, err := s.load()
+	o, err := s.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,7 +146,7 @@ func (s *story) drive(ctx context.Context) error {
 
 	following, stopFollowing := context.WithCancel(ctx)
 	var beside sync.WaitGroup
-	beside.Go(func() { s.platform.follow(following, s.started, s.sampled) })
+	beside.Go(func() { follow(following, s.platform, s.started, s.sampled) })
 	var upset error
 	loading, breakOff := context.WithCancel(ctx)
 	defer breakOff()
@@ -213,11 +207,11 @@ func (s *story) upset(ctx context.Context) error {
 
 func (s *story) deployAgain(ctx context.Context) error {
 	s.say("→ deploying version 2")
-	if err := setVersion(s.source, "2"); err != nil {
+	if err := platform.SetVersion(s.source, "2"); err != nil {
 		return err
 	}
 	var err error
-	if s.result.Deploy, s.result.DeployParts, err = s.platform.deploy(ctx, s.source, s.step); err != nil {
+	if s.result.Deploy, s.result.DeployParts, err = deploy(ctx, s.platform, s.source, s.step); err != nil {
 		return err
 	}
 	s.say("→ version 2 has all the traffic, %.1f s after its deploy began, build included", s.result.Deploy.Seconds())
@@ -225,7 +219,7 @@ func (s *story) deployAgain(ctx context.Context) error {
 }
 
 func (s *story) killInstance(ctx context.Context) error {
-	instances, err := s.platform.instances(ctx)
+	instances, err := s.platform.Client.Instances(ctx, quiz)
 	if err != nil {
 		return err
 	}
@@ -240,27 +234,27 @@ func (s *story) killInstance(ctx context.Context) error {
 }
 
 func (s *story) killControl(ctx context.Context) error {
-	before, err := s.platform.status(ctx)
+	before, err := s.platform.Status(ctx)
 	if err != nil {
 		return err
 	}
-	running, err := s.platform.instances(ctx)
+	running, err := s.platform.Client.Instances(ctx, quiz)
 	if err != nil {
 		return err
 	}
-	s.say("→ kill -9 of the control plane, process %d", before.Control)
-	if err := syscall.Kill(before.Control, syscall.SIGKILL); err != nil {
+	s.say("→ kill -9 of the control plane, process %d", before.Processes.Control)
+	if err := syscall.Kill(before.Processes.Control, syscall.SIGKILL); err != nil {
 		return err
 	}
 	killed := time.Now()
 	var now []springtide.Instance
-	err = s.platform.await(ctx, 30*time.Second, "the control plane to come back", func() error {
-		status, err := s.platform.status(ctx)
-		if err == nil && status.Control == before.Control {
+	err = await(ctx, 30*time.Second, "the control plane to come back", func() error {
+		status, err := s.platform.Status(ctx)
+		if err == nil && status.Processes.Control == before.Processes.Control {
 			err = errors.New("it still has its old process")
 		}
 		if err == nil {
-			now, err = s.platform.instances(ctx)
+			now, err = s.platform.Client.Instances(ctx, quiz)
 		}
 		return err
 	})
@@ -295,7 +289,7 @@ func adopted(before, after []springtide.Instance) (ready, same int) {
 // end stops the platform; what is left of it is an error.
 func (s *story) end() error {
 	s.say("letting go of everything")
-	err := s.platform.stop()
+	err := s.platform.Stop()
 	if left := leftovers(s.data); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d processes were left running: %v", len(left), left))
 		if s.temporary {

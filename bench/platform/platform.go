@@ -74,7 +74,11 @@ func Start(ctx context.Context, options Options) (*Platform, error) {
 	if p.Client, err = client.New(client.Options{Data: options.Data}); err != nil {
 		return nil, err
 	}
-	return p, p.Serve(ctx)
+	if err := p.Serve(ctx); err != nil {
+		_ = p.Stop() // why it did not come up says more than how it ended
+		return nil, err
+	}
+	return p, nil
 }
 
 // Serve runs `tide serve`, again after it ended or was killed, and returns when
@@ -179,6 +183,9 @@ func (p *Platform) Status(ctx context.Context) (api.Status, error) { return p.Cl
 
 // Stop ends the platform as a service manager does and waits until it has ended.
 func (p *Platform) Stop() error {
+	if p.ended == nil {
+		return nil // it never began
+	}
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
