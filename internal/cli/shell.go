@@ -95,7 +95,7 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 	}
 	defer shell.Close()
 	opened(shell)
-	go func() { _, _ = io.Copy(shell, s.stdin) }() // ends with the process, or with the shell at the next key
+	go s.typeInto(shell) // ends with the process, or with the shell at the next key
 	if _, err := io.Copy(s.stdout, shell); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ const endOfTransmission = "\x04\x04"
 // more comes has to be typed.
 func (s *session) typeInto(shell io.Writer) {
 	if _, err := io.Copy(shell, s.stdin); err == nil {
-		io.WriteString(shell, endOfTransmission) // the shell may have ended
+		_, _ = io.WriteString(shell, endOfTransmission) // the shell may have ended
 	}
 }
 
