@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -95,7 +96,7 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 	}
 	defer shell.Close()
 	opened(shell)
-	go s.typeInto(shell) // ends with the process, or with the shell at the next key
+	go s.typeInto(ctx, shell) // ends with the process, or with the shell at the next key
 	if _, err := io.Copy(s.stdout, shell); err != nil {
 		return err
 	}
@@ -105,15 +106,21 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 	return nil
 }
 
-// endOfTransmission is Ctrl-D. The first one ends a line that has no end, the
-// next the input.
-const endOfTransmission = "\x04\x04"
+// endOfTransmission is Ctrl-D.
+const endOfTransmission = "\x04"
 
-// typeInto passes on what comes in. The other end is a terminal: that nothing
-// more comes has to be typed.
-func (s *session) typeInto(shell io.Writer) {
-	if _, err := io.Copy(shell, s.stdin); err == nil {
-		_, _ = io.WriteString(shell, endOfTransmission) // the shell may have ended
+// typeInto passes on what comes in, until ctx ends. The other end is a terminal:
+// that nothing more comes has to be typed, and again if a program that was just
+// setting the terminal up lost it.
+func (s *session) typeInto(ctx context.Context, shell io.Writer) {
+	_, err := io.Copy(shell, s.stdin)
+	for err == nil {
+		_, err = io.WriteString(shell, endOfTransmission)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -36,7 +36,9 @@ func (e *Engine) ShellCommand(id springtide.InstanceID, command string) (*exec.C
 		return nil, err
 	}
 	if command == "" {
-		command = "exec sh -i"
+		// The foreground group it finds is outside of its PID namespace. bash copes
+		// with that; dash fails to give it back and ends with a code of its own.
+		command = `exec "$(command -v bash || command -v sh)" -i`
 	}
 	return e.inside(context.Background(), s, pid, command)
 }
