@@ -217,6 +217,38 @@ func TestABuildIsLimitedAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestABuildGivesWayToAnInstanceThatWantsTheProcessor(t *testing.T) {
+	needRoot(t)
+	groups := findCgroups("tidetestgiveway")
+	if !groups.has("cpu") {
+		t.Skip("the machine has no processor shares for us")
+	}
+	defer groups.removeAll()
+	const busy = "while :; do :; done" // both on one processor
+	instance, err := groups.create("instance", springtide.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving := exec.Command("taskset", "-c", "0", "sh", "-c", busy)
+	serving.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := instance.start(serving); err != nil {
+		t.Fatal(err)
+	}
+	building := exec.Command("taskset", "-c", "0", "sh", "-c", busy)
+	stop, err := (&Limiter{groups: groups}).Start(building, "build", springtide.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second) // the time over which the processor is shared
+	_ = syscall.Kill(serving.Process.Pid, syscall.SIGKILL)
+	stop()
+	_, _ = serving.Wait(), building.Wait() // both were killed
+	instance.kill()
+	if served, built := serving.ProcessState.UserTime(), building.ProcessState.UserTime(); served < 4*built {
+		t.Errorf("the instance had %s of the processor, the build %s", served, built)
+	}
+}
+
 func TestAShellRunsWhereTheInstanceRuns(t *testing.T) {
 	e := runningEngine(t, nil)
 	group := crashGroup(1)

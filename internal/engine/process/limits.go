@@ -1,6 +1,7 @@
 package process
 
 import (
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -31,7 +32,11 @@ func (l *Limiter) Start(cmd *exec.Cmd, name string, limits springtide.Limits) (s
 	if err != nil {
 		return nil, springtide.Errorf(springtide.Failed, "limit %s: %w", name, err)
 	}
-	if err := group.start(cmd); err != nil {
+	err = group.giveWay()
+	if err == nil {
+		err = group.start(cmd)
+	}
+	if err != nil {
 		group.remove()
 		return nil, err
 	}
@@ -43,6 +48,19 @@ func (l *Limiter) Start(cmd *exec.Cmd, name string, limits springtide.Limits) (s
 		group.remove()
 		return killed
 	}), nil
+}
+
+// giveWay lets the group have a tenth of what an instance gets while both want
+// the processor. A nice value alone would not do: it weighs only within a group.
+func (g *cgroup) giveWay() error {
+	switch {
+	case !g.parent.has("cpu"):
+		return nil
+	case g.parent.version == 2:
+		return os.WriteFile(g.file("cpu", "cpu.weight"), []byte("10"), 0)
+	default:
+		return os.WriteFile(g.file("cpu", "cpu.shares"), []byte("102"), 0)
+	}
 }
 
 // start starts the command inside the group. With control groups v1 it is
