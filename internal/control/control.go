@@ -165,7 +165,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	url := urls(o.HTTPS)
-	environments := environments{Fleet: fleet, deployer: deployer, metrics: metrics, url: url}
+	environments := environments{
+		Fleet: fleet, deployer: deployer, metrics: metrics, url: url,
+		logs: filepath.Join(o.DataFolder, "logs"),
+	}
 	server := api.New(api.Options{
 		Platform: api.Platform{
 			Deploys:      deploys{deployer: deployer, fleet: fleet, uploads: uploads, url: url},

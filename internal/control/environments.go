@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/springtide/springtide"
@@ -18,6 +20,7 @@ type environments struct {
 	deployer *deploy.Deployer
 	metrics  *observe.Metrics
 	url      func(host string) string
+	logs     string // the folder with a folder for each app
 }
 
 // Environments implements api.Environments.
@@ -72,6 +75,10 @@ func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) 
 		return err
 	}
 	e.metrics.Forget(id)
+	if err := os.RemoveAll(filepath.Join(e.logs, string(id.App), string(id.Name))); err != nil {
+		return springtide.Errorf(springtide.Failed, "%s is destroyed, but not its logs: %w", id, err)
+	}
+	_ = os.Remove(filepath.Join(e.logs, string(id.App))) // not while there is another environment
 	return nil
 }
 
