@@ -54,6 +54,7 @@ func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout
 			return err
 		}
 	}
+	d.note(w, func(w *work) { w.Step = string(rollout.Step) })
 	d.Fleet.finish(d.ctx, rollout)
 	d.Finished(rollout, time.Since(rollout.Started))
 	if rollout.Step == springtide.RolloutFailed {
