@@ -135,7 +135,7 @@ func measure(ctx context.Context, o options, p *platform.Platform) (row, error) 
 		return row{}, err
 	}
 	r := row{
-		Case: fmt.Sprintf("%d apps, %d instances", status.Apps, status.Instances), Subject: "tide",
+		Case: count(status.Apps, "app") + ", " + count(status.Instances, "instance"), Subject: "tide",
 		Apps: status.Apps, Instances: status.Instances, Memory: map[string]int64{},
 	}
 	var used time.Duration
@@ -149,6 +149,13 @@ func measure(ctx context.Context, o options, p *platform.Platform) (row, error) 
 	}
 	r.CPU = 100 * used.Seconds() / took.Seconds()
 	return r, nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
