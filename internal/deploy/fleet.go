@@ -85,6 +85,7 @@ type Fleet struct {
 	groups       map[springtide.GroupID]springtide.Group
 	rolling      map[springtide.EnvironmentID]int // generation of an open rollout
 	removing     map[springtide.GroupID]bool
+	draining     bool // nothing is started any more
 
 	removals sync.WaitGroup
 
@@ -319,6 +320,9 @@ func (f *Fleet) setReplicas(ctx context.Context, id springtide.GroupID, replicas
 func (f *Fleet) put(ctx context.Context, group springtide.Group) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.draining {
+		return nil // whoever waits for it goes on after the next start
+	}
 	if known, have := f.groups[group.ID]; have && known.Replicas >= group.Replicas {
 		return f.engine.Apply(ctx, known)
 	}

@@ -134,10 +134,12 @@ func (f *Fleet) removeAll(ctx context.Context, chosen func(springtide.GroupID) b
 }
 
 // Drain lets go of every instance of every environment; it returns when nothing
-// runs. What is wanted stays as it is in the store: it comes back when the
-// fleet is loaded again.
+// runs. Nothing is started any more, and a rollout waits where it is. What is
+// wanted stays as it is in the store: it comes back when the fleet is loaded
+// again.
 func (f *Fleet) Drain(ctx context.Context) error {
 	f.mu.Lock()
+	f.draining = true
 	list := make([]springtide.GroupID, 0, len(f.groups))
 	for id := range f.groups {
 		f.removing[id] = true // nothing scales it any more
