@@ -45,11 +45,10 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := followOwner(cancel); err != nil {
+	owner, err := followOwner(cancel)
+	if err != nil {
 		return err
 	}
-	hangup, stop := upgrades()
-	defer stop()
 	var addresses []supervisor.Address
 	for _, address := range o.HTTPS {
 		addresses = append(addresses, supervisor.Address{Name: edge.HTTPS, Address: address})
@@ -71,9 +70,10 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 				o.Ready()
 			}
 		},
+		Keep:   owner,
 		Output: os.Stderr,
 		Logger: logger,
-	}, hangup, o.Force)
+	}, o.Force)
 }
 
 // arguments are the platform's settings as flags of `tide serve` and `tide control`.
@@ -94,15 +94,16 @@ func arguments(o cli.ServeOptions) []string {
 	return list
 }
 
-// followOwner calls end when the process that wanted the platform is gone.
-func followOwner(end func()) error {
+// followOwner calls end when the process that wanted the platform is gone. It
+// gives the pipe that tells so, if there is one.
+func followOwner(end func()) ([]*os.File, error) {
 	text := os.Getenv(ownerVariable)
 	if text == "" {
-		return nil
+		return nil, nil
 	}
 	descriptor, err := strconv.Atoi(text)
 	if err != nil {
-		return springtide.Errorf(springtide.Invalid, "%s=%s is not a file descriptor", ownerVariable, text)
+		return nil, springtide.Errorf(springtide.Invalid, "%s=%s is not a file descriptor", ownerVariable, text)
 	}
 	syscall.CloseOnExec(descriptor)
 	owner := os.NewFile(uintptr(descriptor), "owner")
@@ -110,7 +111,7 @@ func followOwner(end func()) error {
 		_, _ = io.Copy(io.Discard, owner) // nothing is written; it ends with its writer
 		end()
 	}()
-	return nil
+	return []*os.File{owner}, nil
 }
 
 // drain asks the control plane to let go of every instance.
@@ -119,6 +120,7 @@ func drain(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	return c.Drain(ctx)
 }
 

@@ -20,16 +20,23 @@ type child struct {
 	name string
 	pid  int
 	done chan struct{} // closed when it has ended
-	// status is its wait status once done; zero for an adopted one, which is not
-	// ours to wait for.
-	status  syscall.WaitStatus
+	// status is how it ended, once done; nil if an adopted one did, which is not
+	// waited for.
+	status  *syscall.WaitStatus
 	started time.Time
 }
 
-func (c *child) signal(s syscall.Signal) {
+func (c *child) over() bool {
 	select {
-	case <-c.done: // its PID may be another's by now
+	case <-c.done:
+		return true
 	default:
+		return false
+	}
+}
+
+func (c *child) signal(s syscall.Signal) {
+	if !c.over() { // else its PID may be another's by now
 		_ = syscall.Kill(c.pid, s)
 	}
 }
@@ -83,7 +90,7 @@ func (f *family) reap() {
 			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
 			if err == nil && pid > 0 {
 				if c := f.children[pid]; c != nil {
-					c.status = status
+					c.status = &status
 					close(c.done)
 					delete(f.children, pid)
 				}
@@ -122,26 +129,15 @@ func (f *family) start(name string, argv, env []string, output *os.File, files [
 	return c, nil
 }
 
-// inherit takes on a child that an earlier image of this process started.
-func (f *family) inherit(name string, pid int) *child {
+// adopt watches a process that runs already: a child that an earlier image of
+// this process started, or nobody's child here. One that is gone is over.
+func adopt(name string, pid int) *child {
 	c := &child{name: name, pid: pid, done: make(chan struct{}), started: time.Now()}
-	f.mu.Lock()
-	f.children[pid] = c
-	f.mu.Unlock()
-	select { // it may have ended while there was no reaper
-	case f.signals <- syscall.SIGCHLD:
-	default:
-	}
-	return c
-}
-
-// adopt watches a process that is nobody's child here.
-func (f *family) adopt(name string, pid int) (*child, error) {
 	handle, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return nil, fmt.Errorf("adopt %s (PID %d): %w", name, pid, err)
+		close(c.done)
+		return c
 	}
-	c := &child{name: name, pid: pid, done: make(chan struct{}), started: time.Now()}
 	go func() {
 		defer unix.Close(handle)
 		poll := []unix.PollFd{{Fd: int32(handle), Events: unix.POLLIN}}
@@ -152,7 +148,7 @@ func (f *family) adopt(name string, pid int) (*child, error) {
 		}
 		close(c.done)
 	}()
-	return c, nil
+	return c
 }
 
 // killOrphans ends every remaining child, whoever started it. Each that dies

@@ -14,7 +14,7 @@
 //     milliseconds.
 //   - SIGHUP replaces this process by the binary on disk in place: same PID,
 //     same children, same sockets. Then the control plane is restarted, a new
-//     edge accepts before the old one stops.
+//     edge accepts before the old one stops. If it does not, the old one stays.
 //   - Killed with SIGKILL, the edge and the instances serve on. The next
 //     supervisor takes the listening sockets back from the edge and adopts it.
 //   - SIGTERM ends it all: no new connections, what is open ends, then the

@@ -28,7 +28,7 @@ func (s *Supervisor) end(force <-chan os.Signal) error {
 		}
 	}
 	s.control.stop(unix.SIGTERM, controlStopLimit)
-	for _, edge := range append(s.leaving, s.edge) {
+	for _, edge := range append(s.leaving, s.edge.child) {
 		edge.stop(unix.SIGQUIT, edgeStopLimit)
 	}
 	return s.family.killOrphans()

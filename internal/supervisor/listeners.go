@@ -3,10 +3,10 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,16 +17,6 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/edge"
 )
-
-// address gives the address a listening socket is bound to.
-func address(l edge.Listener) (string, error) {
-	listener, err := net.FileListener(l.File)
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
-}
 
 // open opens a listening socket. It stays non-blocking, as the edges that share
 // it need it: an edge that blocks in accept(2) cannot let go of it. That is why
@@ -68,69 +58,86 @@ func listenError(name, address string, err error) error {
 }
 
 // reclaim takes listening sockets back from an edge that outlived its
-// supervisor, and gives its PID; 0 if there is none.
-func reclaim(ctx context.Context, runFolder string) (pid int, listeners []edge.Listener, err error) {
+// supervisor. Other edges that are found were to drain, or would have been told
+// so had the supervisor lived.
+func reclaim(ctx context.Context, runFolder string) (found handover, err error) {
 	paths, err := filepath.Glob(filepath.Join(runFolder, "edge-*.sock"))
 	if err != nil {
-		return 0, nil, err
+		return found, err
 	}
 	for _, path := range paths {
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "edge-"), ".sock")
-		owner, err := strconv.Atoi(name)
+		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
 		asked, cancel := context.WithTimeout(ctx, 2*time.Second)
-		files, err := edge.Reclaim(asked, path)
+		listeners, err := edge.Reclaim(asked, path)
 		cancel()
-		if err != nil || len(files) == 0 || pid != 0 {
-			if !running(owner) {
+		switch {
+		case err != nil:
+			if !running(pid) {
 				os.Remove(path)
 			}
-			closeAll(files)
-			continue
+		case found.edge == 0 && len(listeners) > 0:
+			found.edge, found.listeners = pid, listeners
+		default:
+			found.leaving = append(found.leaving, pid)
+			closeAll(listeners)
 		}
-		pid = owner
-		listeners = files
 	}
-	return pid, listeners, nil
+	return found, nil
 }
 
 // listen opens what is wanted, using what was reclaimed where the address is
-// the same and closing the rest of it.
-func listen(ctx context.Context, wanted []Address, reclaimed []edge.Listener) (listeners []edge.Listener, err error) {
+// the same and closing the rest of it. It tells whether all of it, and nothing
+// else, was reclaimed.
+func listen(ctx context.Context, wanted []Address, reclaimed []edge.Listener) (listeners []edge.Listener, same bool, err error) {
+	reclaimed = slices.Clone(reclaimed)
 	defer func() {
+		closeAll(reclaimed)
 		if err != nil {
 			closeAll(listeners)
 		}
 	}()
-	held := make(map[string]edge.Listener)
-	for _, listener := range reclaimed {
-		bound, err := address(listener)
-		if err != nil {
-			return nil, fmt.Errorf("reclaimed listener: %w", err)
-		}
-		held[listener.Name+" "+bound] = listener
-	}
+	same = true
 	for _, want := range wanted {
-		resolved, err := net.ResolveTCPAddr("tcp", want.Address)
+		address, err := net.ResolveTCPAddr("tcp", want.Address)
 		if err != nil {
-			return nil, listenError(want.Name, want.Address, err)
+			return listeners, false, listenError(want.Name, want.Address, err)
 		}
-		key := want.Name + " " + resolved.String()
-		listener, have := held[key]
-		delete(held, key)
-		if !have {
-			if listener, err = open(ctx, want.Name, want.Address); err != nil {
-				return nil, err
-			}
+		at := slices.IndexFunc(reclaimed, func(held edge.Listener) bool { return held.Name == want.Name && boundTo(held.File, address) })
+		if at >= 0 {
+			listeners = append(listeners, reclaimed[at])
+			reclaimed = slices.Delete(reclaimed, at, at+1)
+			continue
 		}
-		listeners = append(listeners, listener)
+		same = false
+		opened, err := open(ctx, want.Name, want.Address)
+		if err != nil {
+			return listeners, false, err
+		}
+		listeners = append(listeners, opened)
 	}
-	for _, listener := range held {
-		listener.File.Close()
+	return listeners, same && len(reclaimed) == 0, nil
+}
+
+// boundTo reports whether a listening socket is what an address asks for. All
+// ways to write "every address" are the same, and port 0 is any port.
+func boundTo(socket *os.File, wanted *net.TCPAddr) bool {
+	listener, err := net.FileListener(socket)
+	if err != nil {
+		return false
 	}
-	return listeners, nil
+	defer listener.Close()
+	bound, ok := listener.Addr().(*net.TCPAddr)
+	if !ok || wanted.Port != 0 && wanted.Port != bound.Port {
+		return false
+	}
+	if wanted.IP == nil || wanted.IP.IsUnspecified() {
+		return bound.IP.IsUnspecified()
+	}
+	return bound.IP.Equal(wanted.IP) && bound.Zone == wanted.Zone
 }
 
 func closeAll(listeners []edge.Listener) {

@@ -2,10 +2,14 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,6 +40,8 @@ type Options struct {
 	Drain func(ctx context.Context) error
 	// Ready is called once the edge accepts and the control plane was started.
 	Ready func()
+	// Keep are files that the image after an upgrade finds at the same descriptors.
+	Keep []*os.File
 	// Output takes what the children write to stdout and stderr.
 	Output *os.File
 	Logger *slog.Logger
@@ -48,23 +54,35 @@ const (
 	edgeStopLimit    = 8 * time.Second
 )
 
+// The longest pauses before a part that keeps ending is started again. Without
+// an edge there is no traffic; without a control plane there is.
+const (
+	edgePause    = time.Second
+	controlPause = 10 * time.Second
+)
+
 // Supervisor is the parent of the platform's processes.
 type Supervisor struct {
 	options   Options
+	hangup    chan os.Signal
 	lock      *os.File
 	family    *family
 	listeners []edge.Listener
-	edge      *child
+	edge      part
 	leaving   []*child // edges that only drain
-	control   *child
+	control   part
 }
 
 // Run supervises until ctx ends; then it ends everything and returns when
-// nothing of the platform runs any more. A value on upgrade replaces the
-// process by the binary on disk; Run returns only if that fails. A second
-// request to end, by force, skips what is left of the drain.
-func Run(ctx context.Context, options Options, upgrade, force <-chan os.Signal) error {
-	s := &Supervisor{options: options}
+// nothing of the platform runs any more. SIGHUP replaces the process by the
+// binary on disk; Run goes on if that fails. A second request to end, by force,
+// skips what is left of the drain.
+func Run(ctx context.Context, options Options, force <-chan os.Signal) error {
+	s := &Supervisor{options: options, hangup: make(chan os.Signal, 1)}
+	s.edge = part{name: "edge", start: s.startEdge, longest: edgePause, logger: options.Logger}
+	s.control = part{name: "control", start: s.startControl, longest: controlPause, logger: options.Logger}
+	signal.Notify(s.hangup, syscall.SIGHUP)
+	defer signal.Stop(s.hangup)
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -79,24 +97,31 @@ func Run(ctx context.Context, options Options, upgrade, force <-chan os.Signal) 
 		case <-ctx.Done():
 			notify("STOPPING=1")
 			return s.end(force)
-		case <-upgrade:
-			notify("RELOADING=1")
-			if err := s.upgrade(); err != nil {
-				s.options.Logger.Error("the upgrade failed; the old version goes on", "error", err)
+		case <-s.hangup:
+			if ctx.Err() != nil {
+				continue // the next image would not know that it is to end
 			}
-		case <-s.edge.done:
-			s.restart(ctx, s.edge, s.startEdge)
-		case <-s.control.done:
-			s.restart(ctx, s.control, s.startControl)
+			notify("RELOADING=1")
+			err := s.upgrade()
+			notify("READY=1")
+			options.Logger.Error("the upgrade failed; the old version goes on", "error", err)
+		case <-s.edge.ended():
+			s.edge.schedule()
+		case <-s.edge.due:
+			s.edge.again()
+		case <-s.control.ended():
+			s.control.schedule()
+		case <-s.control.due:
+			s.control.again()
 		}
 	}
 }
 
 // begin takes the lock and brings the platform up, on top of what an earlier
-// supervisor left running.
+// supervisor left running. If it fails it leaves nothing that it started.
 func (s *Supervisor) begin(ctx context.Context) (err error) {
 	run := filepath.Join(s.options.DataFolder, "run")
-	if err := os.MkdirAll(run, 0o755); err != nil {
+	if err := makeFolders(s.options.DataFolder, run); err != nil {
 		return springtide.Errorf(springtide.Denied, "cannot use the data folder: %w", err).
 			WithHint("choose another with --data, or make it yours")
 	}
@@ -109,141 +134,141 @@ func (s *Supervisor) begin(ctx context.Context) (err error) {
 	} else if s.lock, err = Lock(filepath.Join(s.options.DataFolder, "lock")); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			s.lock.Close()
-		}
-	}()
 	if s.family, err = newFamily(); err != nil {
+		s.lock.Close()
 		return err
 	}
-	edgePID := before.edge
-	reclaimed := before.listeners
-	if edgePID == 0 {
-		if edgePID, reclaimed, err = reclaim(ctx, run); err != nil {
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	upgraded := before.edge != 0
+	if !upgraded {
+		if before, err = reclaim(ctx, run); err != nil {
 			return err
 		}
 	}
-	if s.listeners, err = listen(ctx, s.options.Addresses, reclaimed); err != nil {
+	var same bool
+	if s.listeners, same, err = listen(ctx, s.options.Addresses, before.listeners); err != nil {
 		return err
+	}
+	for _, pid := range before.leaving {
+		s.dismiss(adopt("edge", pid))
 	}
 	if err := s.replaceControl(before.control); err != nil {
 		return err
 	}
-	return s.replaceEdge(before.edge, edgePID)
+	return s.replaceEdge(before.edge, same && !upgraded)
 }
 
-// replaceControl ends a control plane of an earlier supervisor and starts one.
-func (s *Supervisor) replaceControl(inherited int) error {
-	if inherited != 0 {
-		s.family.inherit("control", inherited).stop(unix.SIGTERM, controlStopLimit)
-	} else if pid := Holder(s.controlLock()); pid != 0 {
-		old, err := s.family.adopt("control", pid)
-		if err == nil {
-			old.stop(unix.SIGTERM, controlStopLimit)
-		}
+// makeFolders makes the data folder and one in it. The users that apps run as
+// must be able to pass through; where there are none, nobody must.
+func makeFolders(data, run string) error {
+	mode := os.FileMode(0o755)
+	if os.Geteuid() != 0 {
+		mode = 0o700
 	}
-	return s.startControl()
+	return errors.Join(os.MkdirAll(data, mode), os.MkdirAll(run, mode))
 }
 
-// replaceEdge keeps an edge that was found, or starts a new one that accepts
-// before the inherited one of an upgrade stops.
-func (s *Supervisor) replaceEdge(inherited, found int) error {
-	var old *child
-	if inherited != 0 {
-		old = s.family.inherit("edge", inherited)
-	} else if found != 0 {
-		adopted, err := s.family.adopt("edge", found)
-		if err == nil {
-			s.options.Logger.Info("adopted the edge that was running", "pid", found)
-			s.edge = adopted
-			return nil
+// abandon undoes what begin did before it failed.
+func (s *Supervisor) abandon() {
+	if s.control.child != nil {
+		s.control.stop(unix.SIGTERM, controlStopLimit)
+		if err := s.family.killOrphans(); err != nil {
+			s.options.Logger.Error("not everything that was started has ended", "error", err)
 		}
 	}
-	if err := s.startEdge(); err != nil {
+	closeAll(s.listeners)
+	s.family.close()
+	s.lock.Close()
+}
+
+// replaceControl ends the control plane of an earlier supervisor and starts one.
+func (s *Supervisor) replaceControl(pid int) (err error) {
+	if pid == 0 {
+		pid = Holder(filepath.Join(s.options.DataFolder, "run", "control.lock"))
+	}
+	if pid != 0 {
+		adopt("control", pid).stop(unix.SIGTERM, controlStopLimit)
+	}
+	s.control.child, err = s.startControl()
+	return err
+}
+
+// replaceEdge keeps the edge that was found (0: none), or starts one that
+// accepts before the one that was found stops. Should it not start, the one
+// that was found goes on.
+func (s *Supervisor) replaceEdge(found int, keep bool) error {
+	if found == 0 {
+		started, err := s.startEdge()
+		s.edge.child = started
 		return err
 	}
-	if old != nil {
-		old.signal(unix.SIGTERM)
-		s.leaving = append(s.leaving, old)
+	old := adopt("edge", found)
+	if keep && !old.over() {
+		s.options.Logger.Info("adopted the edge that was running", "pid", found)
+		s.edge.child = old
+		return nil
 	}
+	started, err := s.startEdge()
+	if err != nil {
+		s.options.Logger.Error("a new edge could not be started; the one before goes on", "error", err)
+		s.edge.child = old
+		return nil
+	}
+	s.edge.child = started
+	s.dismiss(old)
 	return nil
 }
 
-func (s *Supervisor) controlLock() string {
-	return filepath.Join(s.options.DataFolder, "run", "control.lock")
+// dismiss lets an edge drain.
+func (s *Supervisor) dismiss(old *child) {
+	old.signal(unix.SIGTERM)
+	s.leaving = append(s.leaving, old)
 }
 
-func (s *Supervisor) startControl() (err error) {
+func (s *Supervisor) startControl() (*child, error) {
 	argv := append([]string{s.options.Executable, "control", "--data", s.options.DataFolder}, s.options.ControlArguments...)
-	s.control, err = s.family.start("control", argv, childEnvironment(), s.options.Output, nil)
-	return err
+	return s.family.start("control", argv, childEnvironment(), s.options.Output, nil)
 }
 
 // startEdge starts an edge on duplicates of the listening sockets and returns
 // when it accepts.
-func (s *Supervisor) startEdge() error {
+func (s *Supervisor) startEdge() (*child, error) {
 	ready, theirs, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer ready.Close()
 	var files []*os.File
-	list := ""
+	var names []string
 	for i, listener := range s.listeners {
 		files = append(files, listener.File)
-		list += fmt.Sprintf(",%s=%d", listener.Name, 3+i)
+		names = append(names, fmt.Sprintf("%s=%d", listener.Name, 3+i))
 	}
-	env := append(childEnvironment(), "TIDE_LISTENERS="+list[1:], fmt.Sprintf("TIDE_READY=%d", 3+len(files)))
+	env := append(childEnvironment(), "TIDE_LISTENERS="+strings.Join(names, ","), fmt.Sprintf("TIDE_READY=%d", 3+len(files)))
 	argv := append([]string{s.options.Executable, "edge", "--data", s.options.DataFolder}, s.options.EdgeArguments...)
 	started, err := s.family.start("edge", argv, env, s.options.Output, append(files, theirs))
 	theirs.Close()
 	if err != nil {
-		return err
-	}
-	s.edge = started
-	if err := ready.SetReadDeadline(time.Now().Add(edgeReadyLimit)); err != nil {
-		return err
+		return nil, err
 	}
 	word := make([]byte, 16)
-	if n, err := ready.Read(word); n == 0 {
+	err = ready.SetReadDeadline(time.Now().Add(edgeReadyLimit))
+	if err == nil {
+		_, err = ready.Read(word)
+	}
+	if err != nil {
 		started.stop(unix.SIGKILL, 0)
-		return fmt.Errorf("the edge did not become ready: %w", err)
+		return nil, fmt.Errorf("the edge did not become ready (%s): %w", started.describe(), err)
 	}
-	return nil
-}
-
-// restart starts a child that died anew: at once, but no more than once a
-// second if it does not live longer than that.
-func (s *Supervisor) restart(ctx context.Context, died *child, start func() error) {
-	s.options.Logger.Error("a process of the platform ended and is started again", "process", died.name, "pid", died.pid, "status", describe(died.status))
-	if time.Since(died.started) < time.Second {
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return
-		}
-	}
-	if err := start(); err != nil {
-		s.options.Logger.Error("it could not be started", "process", died.name, "error", err)
-	}
-}
-
-func describe(status syscall.WaitStatus) string {
-	if status.Signaled() {
-		return "killed by " + status.Signal().String()
-	}
-	return fmt.Sprintf("exit status %d", status.ExitStatus())
+	return started, nil
 }
 
 // childEnvironment is this process's environment without what was meant for it
 // alone.
 func childEnvironment() []string {
-	var kept []string
-	for _, pair := range os.Environ() {
-		if !ours(pair) {
-			kept = append(kept, pair)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(os.Environ(), ours)
 }

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,19 +15,22 @@ import (
 )
 
 // stateVariable hands the children and sockets from one image of the
-// supervisor to the next: "lock=3 control=120 edge=121 https=4 http=5".
+// supervisor to the next: "lock=3 control=120
+// edge=121 leaving=119 https=4 http=5".
 const stateVariable = "TIDE_SUPERVISOR"
 
-// ours reports whether a variable is meant for the supervisor alone.
+// ours reports whether a variable is meant for the supervisor, or for one of its
+// children alone.
 func ours(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
-	return name == stateVariable || name == "NOTIFY_SOCKET" || name == "TIDE_OWNER"
+	return slices.Contains([]string{stateVariable, "NOTIFY_SOCKET", "TIDE_OWNER", "TIDE_LISTENERS", "TIDE_READY"}, name)
 }
 
-// handover is what an image of the supervisor finds of the one before.
+// handover is what a supervisor finds of the one before.
 type handover struct {
 	lock          *os.File
 	control, edge int
+	leaving       []int
 	listeners     []edge.Listener
 }
 
@@ -33,20 +38,30 @@ type handover struct {
 // sockets and the lock go over. It returns only if that was not possible.
 func (s *Supervisor) upgrade() error {
 	state := fmt.Sprintf("lock=%d control=%d edge=%d", s.lock.Fd(), s.control.pid, s.edge.pid)
-	files := []*os.File{s.lock}
+	for _, old := range s.leaving {
+		if !old.over() {
+			state += fmt.Sprintf(" leaving=%d", old.pid)
+		}
+	}
+	files := append([]*os.File{s.lock}, s.options.Keep...)
 	for _, listener := range s.listeners {
 		state += fmt.Sprintf(" %s=%d", listener.Name, listener.File.Fd())
 		files = append(files, listener.File)
 	}
+	defer func() {
+		for _, file := range files {
+			unix.CloseOnExec(int(file.Fd()))
+		}
+	}()
 	for _, file := range files {
 		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
 			return err
 		}
 	}
+	// One more SIGHUP would end the new image while it has no handler yet.
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Notify(s.hangup, syscall.SIGHUP)
 	err := syscall.Exec(s.options.Executable, os.Args, append(os.Environ(), stateVariable+"="+state))
-	for _, file := range files {
-		unix.CloseOnExec(int(file.Fd()))
-	}
 	return fmt.Errorf("execute %s: %w", s.options.Executable, err)
 }
 
@@ -66,6 +81,8 @@ func inherited(getenv func(string) string) (handover, error) {
 			h.control = number
 		case "edge":
 			h.edge = number
+		case "leaving":
+			h.leaving = append(h.leaving, number)
 		default:
 			h.listeners = append(h.listeners, edge.Listener{Name: name, File: inheritedFile(number, name)})
 		}

@@ -1,0 +1,378 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide/internal/edge"
+)
+
+// The test's own binary is the platform's: run as "supervise", "control" or
+// "edge" it is that process. The edge is the real one.
+func TestMain(m *testing.M) {
+	var err error
+	switch {
+	case len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-"):
+		os.Exit(m.Run())
+	case os.Args[1] == "supervise":
+		err = supervise(os.Args[2], os.Args[3])
+	case os.Args[1] == "control":
+		err = control(os.Args[3])
+	case os.Args[1] == "edge":
+		err = serveEdge(os.Args[3])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// supervise runs a supervisor until SIGTERM, or until the pipe that TIDE_OWNER
+// names ends.
+func supervise(data, address string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var keep []*os.File
+	if text := os.Getenv("TIDE_OWNER"); text != "" {
+		descriptor, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		owner := inheritedFile(descriptor, "owner")
+		keep = append(keep, owner)
+		go func() {
+			_, _ = io.Copy(io.Discard, owner)
+			stop()
+		}()
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return Run(ctx, Options{
+		DataFolder: data, Addresses: []Address{{edge.HTTPS, address}}, Executable: executable, Keep: keep,
+		Output: os.Stderr, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}, nil)
+}
+
+// control is a control plane that does nothing until SIGTERM, or fails at once
+// if the data folder says so.
+func control(data string) error {
+	starts, err := os.OpenFile(filepath.Join(data, "starts"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := starts.WriteString("control\n"); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(data, "control-fails")); err == nil {
+		return fmt.Errorf("the control plane fails")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	lock, err := Lock(filepath.Join(data, "run", "control.lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	<-ctx.Done()
+	return nil
+}
+
+func serveEdge(data string) error {
+	if _, err := os.Stat(filepath.Join(data, "edge-fails")); err == nil {
+		return fmt.Errorf("the edge fails")
+	}
+	listeners, err := edge.InheritedListeners(os.Getenv)
+	if err != nil {
+		return err
+	}
+	ready, err := edge.InheritedReady(os.Getenv)
+	if err != nil {
+		return err
+	}
+	return edge.Main(context.Background(), edge.Options{DataFolder: data, Listeners: listeners, Ready: ready})
+}
+
+// platform is a supervisor in a process of its own.
+type platform struct {
+	t       *testing.T
+	data    string
+	address string
+	command *exec.Cmd
+	ended   chan struct{}
+}
+
+func newPlatform(t *testing.T) *platform {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return &platform{t: t, data: t.TempDir(), address: listener.Addr().String()}
+}
+
+// start starts a supervisor; whatever is left of the platform ends with the test.
+func (p *platform) start(owner ...*os.File) {
+	p.t.Helper()
+	p.command = exec.Command(os.Args[0], "supervise", p.data, p.address)
+	p.command.Stderr = os.Stderr
+	p.command.ExtraFiles = owner
+	if len(owner) > 0 {
+		p.command.Env = append(os.Environ(), "TIDE_OWNER=3")
+	}
+	if err := p.command.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	command, ended := p.command, make(chan struct{})
+	go func() { command.Wait(); close(ended) }()
+	p.ended = ended
+	p.t.Cleanup(func() {
+		command.Process.Kill()
+		<-ended
+		for _, pid := range append(p.edges(), p.control()) {
+			if pid != 0 {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+}
+
+func (p *platform) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.command.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// end waits for the supervisor's end.
+func (p *platform) end() {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		p.t.Fatal("the supervisor does not end")
+	}
+}
+
+// control gives the PID of the control plane; 0 if none runs.
+func (p *platform) control() int { return Holder(filepath.Join(p.data, "run", "control.lock")) }
+
+// edges gives the PIDs of the edges that take connections.
+func (p *platform) edges() (pids []int) {
+	paths, err := filepath.Glob(filepath.Join(p.data, "run", "edge-*.sock"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, path := range paths {
+		text := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "edge-"), ".sock")
+		if pid, err := strconv.Atoi(text); err == nil && alive(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// edge waits until one edge serves that is not the one before.
+func (p *platform) edge(before int) (pid int) {
+	p.t.Helper()
+	eventually(p.t, "one new edge", func() bool {
+		pids := p.edges()
+		if len(pids) != 1 || pids[0] == before {
+			return false
+		}
+		pid = pids[0]
+		conn, err := net.Dial("tcp", p.address)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	})
+	return pid
+}
+
+func (p *platform) starts() int {
+	text, _ := os.ReadFile(filepath.Join(p.data, "starts"))
+	return strings.Count(string(text), "\n")
+}
+
+func (p *platform) says(name string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.data, name), nil, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// alive reports whether a process runs: a zombie does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
+func TestAnAdoptedEdgeIsReplacedByAnUpgradeAndTheSupervisorStillEnds(t *testing.T) {
+	p := newPlatform(t)
+	p.start()
+	first := p.edge(0)
+	eventually(t, "a control plane", func() bool { return p.control() != 0 })
+	p.signal(syscall.SIGKILL)
+	p.end()
+	p.start()
+	eventually(t, "the next control plane", func() bool { return p.starts() == 2 && p.control() != 0 })
+	if adopted := p.edge(0); adopted != first {
+		t.Fatalf("edge %d was not adopted: %d runs", first, adopted)
+	}
+	p.signal(syscall.SIGHUP)
+	second := p.edge(first)
+	p.signal(syscall.SIGTERM)
+	p.end()
+	for _, pid := range []int{first, second, p.control()} {
+		if pid != 0 && alive(pid) {
+			t.Errorf("process %d is left", pid)
+		}
+	}
+}
+
+func TestManyUpgradesAtOnceDoNotEndTheSupervisor(t *testing.T) {
+	p := newPlatform(t)
+	p.start()
+	first := p.edge(0)
+	for range 100 {
+		p.signal(syscall.SIGHUP)
+		time.Sleep(2 * time.Millisecond) // spread over the start of the new image
+	}
+	p.edge(first)
+	select {
+	case <-p.ended:
+		t.Fatal("the supervisor has ended")
+	default:
+	}
+	p.signal(syscall.SIGTERM)
+	p.end()
+}
+
+func TestAnUpgradeWhoseEdgeDoesNotStartLeavesTheOneBefore(t *testing.T) {
+	p := newPlatform(t)
+	p.start()
+	first := p.edge(0)
+	eventually(t, "a control plane", func() bool { return p.control() != 0 })
+	p.says("edge-fails")
+	p.signal(syscall.SIGHUP)
+	eventually(t, "a new control plane", func() bool { return p.starts() == 2 })
+	time.Sleep(200 * time.Millisecond) // for what must not happen: that it ends
+	if edges := p.edges(); len(edges) != 1 || edges[0] != first {
+		t.Fatalf("edges %v serve, not %d", edges, first)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end()
+}
+
+func TestAPlatformWhoseEdgeDoesNotStartLeavesNothing(t *testing.T) {
+	p := newPlatform(t)
+	p.says("edge-fails")
+	p.start()
+	p.end()
+	if p.command.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %s", p.command.ProcessState)
+	}
+	if pid := p.control(); pid != 0 {
+		t.Errorf("control plane %d is left", pid)
+	}
+}
+
+func TestAControlPlaneThatKeepsEndingDoesNotDelayTheEdge(t *testing.T) {
+	p := newPlatform(t)
+	p.says("control-fails")
+	p.start()
+	first := p.edge(0)
+	eventually(t, "a third start of the control plane", func() bool { return p.starts() == 3 })
+	began := time.Now()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p.edge(first)
+	if took := time.Since(began); took > 1500*time.Millisecond {
+		t.Errorf("the edge was back after %s", took)
+	}
+	if starts := p.starts(); starts > 4 {
+		t.Errorf("the control plane was started %d times", starts)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end()
+}
+
+func TestTheOwnersPipeGoesOverToTheNextImage(t *testing.T) {
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlatform(t)
+	p.start(theirs)
+	theirs.Close()
+	first := p.edge(0)
+	eventually(t, "a control plane", func() bool { return p.control() != 0 })
+	p.signal(syscall.SIGHUP)
+	p.edge(first)
+	eventually(t, "the next control plane", func() bool { return p.starts() == 2 })
+	select {
+	case <-p.ended:
+		t.Fatal("it ended, although its owner lives")
+	case <-time.After(200 * time.Millisecond):
+	}
+	ours.Close()
+	p.end()
+}
+
+func TestASecondEdgeThatAcceptsIsFoundByTheNextSupervisor(t *testing.T) {
+	p := newPlatform(t)
+	p.start()
+	first := p.edge(0)
+	p.signal(syscall.SIGKILL) // as it would be in the middle of an upgrade
+	p.end()
+	found, err := reclaim(t.Context(), filepath.Join(p.data, "run"))
+	if err != nil || found.edge != first {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	stray := exec.Command(os.Args[0], "edge", "--data", p.data)
+	stray.Env = append(os.Environ(), "TIDE_LISTENERS=https=3")
+	stray.ExtraFiles = []*os.File{found.listeners[0].File}
+	stray.Stderr = os.Stderr
+	if err := stray.Start(); err != nil {
+		t.Fatal(err)
+	}
+	closeAll(found.listeners)
+	gone := make(chan struct{})
+	go func() { stray.Wait(); close(gone) }()
+	eventually(t, "two edges", func() bool { return len(p.edges()) == 2 })
+	p.start()
+	p.edge(0) // only one is left to take connections
+	p.signal(syscall.SIGTERM)
+	p.end()
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the second edge is left")
+	}
+}
