@@ -1,0 +1,85 @@
+// Package zero tells of apps that run only when somebody asks for them.
+package zero
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/test/story"
+)
+
+// manifest is that of an app that takes a second to start and leaves soon when
+// nobody asks for it.
+const manifest = `app: sleeper
+processes:
+  web:
+    command: sleep 1; exec python3 app.py
+    health: { path: /healthz }
+    scale: { min: 0, max: 2, idle: 1s }
+`
+
+var sleeper = springtide.EnvironmentID{App: "sleeper", Name: springtide.Production}
+
+func TestAnIdleAppGoesAndComesBackWithTheFirstRequest(t *testing.T) {
+	p := story.Platform(t)
+	app := story.App(t, "python")
+	if err := os.WriteFile(filepath.Join(app, "tide.yaml"), []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	url := story.Deploy(t, p, app)
+	client := story.HTTP(t, p)
+	gone := func() bool {
+		instances, err := p.Client.Instances(t.Context(), sleeper)
+		return err == nil && len(instances) == 0
+	}
+	story.Eventually(t, "the last instance to go", 30*time.Second, gone)
+	began := time.Now()
+	if body := story.Get(t, client, url+"/healthz"); body != "ok\n" {
+		t.Errorf("the first request was answered %q", body)
+	}
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("it was answered after %s: an instance was there", took)
+	}
+
+	story.Eventually(t, "the last instance to go again", 30*time.Second, gone)
+	if listed, err := p.CLI(t.Context(), "ps", "--all"); err != nil || !strings.Contains(listed, "0/0") {
+		t.Errorf("tide ps --all: %v\n%s", err, listed)
+	}
+	var asking sync.WaitGroup
+	for range 50 {
+		asking.Go(func() { checkAnswer(t, client, url+"/api/tide") })
+	}
+	asking.Wait()
+
+	explained, err := p.CLI(t.Context(), "explain", "--app", "sleeper")
+	t.Logf("tide explain:\n%s", explained)
+	if err != nil || !strings.Contains(explained, "1 to 0") || !strings.Contains(explained, "0 to 1") {
+		t.Errorf("tide explain: %v\n%s", err, explained)
+	}
+}
+
+// checkAnswer requests a page whose answer has to be whole.
+func checkAnswer(t *testing.T, client *http.Client, url string) {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), "turns_in") {
+		t.Errorf("a held request was answered %s: %s, %v", response.Status, body, err)
+	}
+}
