@@ -58,20 +58,27 @@ type Options struct {
 const lockLimit = 15 * time.Second
 
 // Run is the control plane until ctx ends. Edges and instances go on without it.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (err error) {
 	lock, err := takeLock(ctx, filepath.Join(o.DataFolder, "run", "control.lock"))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	all, ctx := errgroup.WithContext(ctx)
 
-	// What is remembered, and what is told.
+	// What is remembered, and what is told. The parts that run use the store: when
+	// one of them fails the others end too, and then it is closed.
 	store, err := sqlite.Open(ctx, filepath.Join(o.DataFolder, "tide.db"), o.Logger)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	defer func() {
+		cancel()
+		err = errors.Join(err, all.Wait())
+	}()
 	events := observe.NewEvents(store, o.Logger)
 	metrics := observe.NewMetrics(events)
 	authority, err := cert.OpenAuthority(filepath.Join(o.DataFolder, "ca"))
@@ -127,7 +134,7 @@ func Run(ctx context.Context, o Options) error {
 	all.Go(func() error { return events.Run(ctx) })
 	all.Go(func() error { return engine.Run(ctx) })
 	if err := fleet.Load(ctx, builds.Root); err != nil {
-		return errors.Join(err, all.Wait())
+		return err
 	}
 	fleet.Disown(ctx, engine.Groups())
 	all.Go(func() error {
@@ -191,7 +198,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Logger.Info("the control plane is up", "data", o.DataFolder, "isolation", engine.Isolation().String())
-	return all.Wait()
+	<-ctx.Done()
+	return nil
 }
 
 // takeLock waits for an earlier control plane to end.
