@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -194,8 +195,8 @@ func TestTheRoutesAreThoseOfTheAPI(t *testing.T) {
 	served := make(chan error, 1)
 	server := api.New(api.Options{Logger: slog.New(slog.DiscardHandler), Recordings: t.TempDir()})
 	go func() { served <- server.ServeOwner(t.Context(), listener) }()
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
-		return net.Dial("unix", listener.Addr().String())
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", listener.Addr().String())
 	}}}
 	defer client.CloseIdleConnections()
 	response, err := client.Get("http://tide/openapi.json")

@@ -55,7 +55,7 @@ func (s *screen) String() string {
 }
 
 // command is `tide up` on the tide clock, which needs nothing but Python.
-func command(t *testing.T, arguments ...string) *terminal {
+func command(t *testing.T) *terminal {
 	t.Helper()
 	root := story.Folder(t)
 	app := filepath.Join(root, "clock")
@@ -64,7 +64,7 @@ func command(t *testing.T, arguments ...string) *terminal {
 	}
 	https := freeAddress(t)
 	up := &terminal{data: filepath.Join(root, "data"), https: https, output: new(screen)}
-	up.Cmd = exec.Command(story.Binary(t), append([]string{"up", app, "--https", https, "--http", "127.0.0.1:0"}, arguments...)...)
+	up.Cmd = exec.Command(story.Binary(t), "up", app, "--https", https, "--http", "127.0.0.1:0")
 	up.Env = append(os.Environ(), "TIDE_DATA="+up.data, "HOME="+root)
 	up.Stdout, up.Stderr = up.output, up.output
 	up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
