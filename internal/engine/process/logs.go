@@ -89,14 +89,15 @@ func (f *follower) run(ctx context.Context) error {
 		for _, s := range f.find() {
 			f.sources[s.path] = s
 		}
-		for path, s := range f.sources {
+		for _, s := range f.sources {
 			if s.over {
 				continue
 			}
-			// Whether the instance is gone is asked before its last lines are read.
+			// Whether the instance is gone is asked before its last lines are read. That
+			// there is no log says nothing: it may not be there yet.
 			gone := f.engine.isGone(s.owner.Instance)
 			s.more(func(e entry) { lines = append(lines, e) })
-			if _, err := os.Stat(path); gone || err != nil {
+			if gone {
 				s.over = true
 				s.close()
 			}
