@@ -50,10 +50,7 @@ func (e environments) Environment(_ context.Context, id springtide.EnvironmentID
 		status.URLs = append(status.URLs, e.url(host))
 	}
 	snapshot, _ := e.Snapshot()
-	for _, active := range e.Active() {
-		if active.Group.ID.Environment != id {
-			continue
-		}
+	for _, active := range e.ActiveOf(id) {
 		_, fixed := environment.Scale[active.Group.ID.Process]
 		process := api.ProcessStatus{
 			Name: active.Group.ID.Process, Min: active.Process.Scale.Min, Max: active.Process.Scale.Max,
@@ -90,10 +87,9 @@ func (e environments) ChangeConfig(ctx context.Context, id springtide.Environmen
 		return nil, err
 	}
 	config, err := e.SetConfig(ctx, id, change.Set, change.Remove)
-	if err != nil || before.Active == 0 || maps.Equal(before.Config, config) {
-		return config, err
+	if err == nil && !maps.Equal(before.Config, config) {
+		e.deployer.Reconfigure(id, "config: "+describeChange(change))
 	}
-	_, err = e.deployer.Reconfigure(id, "config: "+describeChange(change))
 	return config, err
 }
 

@@ -114,8 +114,8 @@ func (o observer) figures(id springtide.EnvironmentID) (api.Figures, error) {
 	for _, instance := range figures.Instances {
 		figures.States[instance.State]++
 	}
-	for _, active := range o.fleet.Active() {
-		if active.Group.ID.Environment != id || !active.Process.HTTP {
+	for _, active := range o.fleet.ActiveOf(id) {
+		if !active.Process.HTTP {
 			continue
 		}
 		live := o.scaler.Live(active.Group.ID)

@@ -36,6 +36,10 @@ func (d *Deployer) bringUp(ctx context.Context, w *work, release springtide.Rele
 				return err
 			}
 		}
+		if d.Fleet.isDraining() { // it is taken up at the next start
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		snapshot, newer := d.Fleet.Snapshot()
 		if snapshot.Capacity == "" {
 			crowded = time.Time{}
@@ -70,9 +74,6 @@ func (d *Deployer) applyGroup(ctx context.Context, release springtide.Release, r
 		return err
 	}
 	environment, _, err := d.Fleet.Environment(release.Environment)
-	if springtide.KindOf(err) == springtide.NotFound { // its first release
-		environment, err = springtide.Environment{ID: release.Environment}, nil
-	}
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (d *Deployer) examine(release springtide.Release, rollout springtide.Rollou
 				continue
 			}
 			if instance.Ready.IsZero() && instance.Restarts >= crashLimit {
-				return "", notReady(release, instance)
+				return "", notReady(release, rollout, instance)
 			}
 			if instance.Reason != "" {
 				waiting = fmt.Sprintf("%s: %s", instance.ID, instance.Reason)
@@ -124,10 +125,10 @@ func (d *Deployer) examine(release springtide.Release, rollout springtide.Rollou
 }
 
 // notReady says why a release was given up, with what its instance said last.
-func notReady(release springtide.Release, instance springtide.Instance) error {
+func notReady(release springtide.Release, rollout springtide.Rollout, instance springtide.Instance) error {
 	failure := springtide.Errorf(springtide.Failed, "v%d does not start: %s", release.Number, strings.TrimSuffix(instance.Reason, ".")).
 		WithHint("nothing was changed; the release before has the traffic")
-	if release.Number == 1 {
+	if len(rollout.Previous) == 0 {
 		failure = failure.WithHint("mend it and deploy again")
 	}
 	failure.Lines = instance.LastLines
@@ -139,6 +140,14 @@ func (f *Fleet) begin(rollout springtide.Rollout) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rolling[rollout.Release.Environment] = rollout.Generation
+}
+
+// isRolling reports whether a rollout of the environment is open.
+func (f *Fleet) isRolling(id springtide.EnvironmentID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, rolling := f.rolling[id]
+	return rolling
 }
 
 // finish ends what begin did, and lets go of the groups that lost the traffic.
@@ -159,22 +168,27 @@ func (f *Fleet) undo(ctx context.Context, rollout springtide.Rollout) error {
 // activeGroups are the groups that have the traffic of an environment.
 func (f *Fleet) activeGroups(id springtide.EnvironmentID) []springtide.GroupID {
 	var list []springtide.GroupID
-	for _, active := range f.Active() {
-		if active.Group.ID.Environment == id {
-			list = append(list, active.Group.ID)
-		}
+	for _, active := range f.ActiveOf(id) {
+		list = append(list, active.Group.ID)
 	}
 	return list
 }
 
 // replicas is how many instances a process has now; 0 if it has no group.
 func (f *Fleet) replicas(id springtide.EnvironmentID, process springtide.ProcessName) int {
-	for _, active := range f.Active() {
-		if active.Group.ID.Environment == id && active.Group.ID.Process == process {
+	for _, active := range f.ActiveOf(id) {
+		if active.Group.ID.Process == process {
 			return active.Group.Replicas
 		}
 	}
 	return 0
+}
+
+// isDraining reports whether nothing is started any more.
+func (f *Fleet) isDraining() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.draining
 }
 
 // wanted is how many instances a group should have.

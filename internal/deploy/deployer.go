@@ -1,10 +1,11 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
-	"strings"
+	"maps"
 	"sync"
 	"time"
 
@@ -70,6 +71,8 @@ type Deployer struct {
 	past []string // IDs of work, the oldest first
 	turn map[springtide.EnvironmentID]chan struct{}
 	busy sync.WaitGroup
+	// ended says that nothing may be begun any more.
+	ended bool
 }
 
 // NewDeployer makes a Deployer. What it begins goes on until ctx ends.
@@ -91,11 +94,15 @@ func (d *Deployer) Run(ctx context.Context) error {
 	}
 	for _, rollout := range open {
 		d.Logger.Info("taking up a rollout", "release", rollout.Release, "step", rollout.Step)
-		d.begin(rollout.Release.Environment, workID(rollout), func(ctx context.Context, w *work) error {
+		d.begin(rollout.Release.Environment, rollout.Deploy, func(ctx context.Context, w *work) error {
 			return d.roll(ctx, w, rollout)
 		})
 	}
 	<-ctx.Done()
+	<-d.ctx.Done()
+	d.mu.Lock()
+	d.ended = true
+	d.mu.Unlock()
 	d.busy.Wait()
 	d.Fleet.removals.Wait()
 	return nil
@@ -127,6 +134,9 @@ func (d *Deployer) make(ctx context.Context, w *work, source, description string
 	if err := d.Store.CheckDomains(ctx, w.Environment, app.Domains); err != nil {
 		return springtide.Release{}, err
 	}
+	if err := d.Fleet.create(ctx, w.Environment); err != nil { // it can be asked about while it is built
+		return springtide.Release{}, err
+	}
 	began := time.Now()
 	output := &lineWriter{line: func(line string) { d.tell(w, "build.line", line) }}
 	artifact, err := d.Builder.Build(ctx, app, source, output)
@@ -136,7 +146,7 @@ func (d *Deployer) make(ctx context.Context, w *work, source, description string
 	}
 	d.note(w, func(w *work) { w.Build = time.Since(began) })
 	d.tell(w, "build.done", "built "+short(artifact)+" in "+seconds(time.Since(began)))
-	environment, err := d.Store.CreateEnvironment(ctx, w.Environment)
+	environment, _, err := d.Fleet.Environment(w.Environment)
 	if err != nil {
 		return springtide.Release{}, err
 	}
@@ -194,39 +204,48 @@ func (d *Deployer) Restart(id springtide.EnvironmentID) (string, error) {
 }
 
 // Reconfigure makes a release of the active artifact with the config of now,
-// and rolls it out.
-func (d *Deployer) Reconfigure(id springtide.EnvironmentID, description string) (string, error) {
-	if _, err := d.activeRelease(id); err != nil {
-		return "", err
+// and rolls it out. It does so after what is under way, and does nothing if
+// there is no active release then, or if it has that config.
+func (d *Deployer) Reconfigure(id springtide.EnvironmentID, description string) {
+	if _, err := d.activeRelease(id); err != nil && !d.underWay(id) {
+		return
 	}
-	return d.begin(id, "", func(ctx context.Context, w *work) error {
-		release, err := d.activeRelease(id)
+	d.begin(id, "", func(ctx context.Context, w *work) error {
+		environment, release, err := d.Fleet.Environment(id)
 		if err != nil {
 			return err
 		}
-		environment, _, err := d.Fleet.Environment(id)
-		if err != nil {
-			return err
+		if environment.Active == 0 || maps.Equal(release.Config, environment.Config) {
+			d.note(w, func(w *work) { w.Release = environment.Active })
+			return nil
 		}
 		release.Config, release.Description = environment.Config, description
 		if release, err = d.Store.AddRelease(ctx, release); err != nil {
 			return err
 		}
 		return d.release(ctx, w, release)
-	}), nil
+	})
 }
 
 // Destroy waits for what is being rolled out, then forgets the environment.
+// Once begun it goes on although nobody waits for it.
 func (d *Deployer) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
 	leave, err := d.enter(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := d.Fleet.Destroy(ctx, id); err != nil {
+	if !d.admit() {
+		return d.ctx.Err()
+	}
+	defer d.busy.Done()
+	if err := d.Fleet.Destroy(d.ctx, id); err != nil {
 		return err
 	}
-	return d.collectArtifacts(ctx)
+	if err := d.collectArtifacts(d.ctx); err != nil {
+		d.Logger.Warn("artifacts of an environment that was destroyed could not be removed; it is tried again after the next deploy", "environment", id, "error", err)
+	}
+	return nil
 }
 
 func (d *Deployer) activeRelease(id springtide.EnvironmentID) (springtide.Release, error) {
@@ -266,6 +285,26 @@ func (d *Deployer) enter(ctx context.Context, id springtide.EnvironmentID) (leav
 	}
 }
 
+// admit counts one more that is busy, unless it is over.
+func (d *Deployer) admit() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.ended {
+		d.busy.Add(1)
+	}
+	return !d.ended
+}
+
+// underWay reports whether something is being done in the environment.
+func (d *Deployer) underWay(id springtide.EnvironmentID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.turn[id]) > 0
+}
+
+// longestLine is where a line that does not end is cut.
+const longestLine = 16 << 10
+
 // lineWriter calls line for every line that is written.
 type lineWriter struct {
 	line func(string)
@@ -275,13 +314,18 @@ type lineWriter struct {
 // Write implements io.Writer.
 func (l *lineWriter) Write(p []byte) (int, error) {
 	l.rest = append(l.rest, p...)
+	rest := l.rest
 	for {
-		line, rest, found := strings.Cut(string(l.rest), "\n")
-		if !found {
+		end, next := bytes.IndexByte(rest, '\n'), 1
+		if end < 0 || end > longestLine {
+			end, next = longestLine, 0
+		}
+		if end+next > len(rest) {
+			l.rest = append(l.rest[:0], rest...)
 			return len(p), nil
 		}
-		l.line(strings.TrimSuffix(line, "\r"))
-		l.rest = []byte(rest)
+		l.line(string(bytes.TrimSuffix(rest[:end], []byte("\r"))))
+		rest = rest[end+next:]
 	}
 }
 

@@ -28,9 +28,16 @@ type fakeEngine struct {
 	observe func(springtide.Snapshot)
 	// hold keeps what Remove removes until it is closed.
 	hold chan struct{}
+	// gate keeps commands that say "gated" from ending until it is closed.
+	gate chan struct{}
+	// failing is how many times Remove will fail.
+	failing int
 }
 
 func (e *fakeEngine) Apply(_ context.Context, group springtide.Group) error {
+	if group.Template.Process.Command == "" {
+		return springtide.Errorf(springtide.Invalid, "there is no command")
+	}
 	e.mu.Lock()
 	if known, have := e.groups[group.ID]; have {
 		group.Template = known.Template
@@ -51,6 +58,11 @@ func (e *fakeEngine) Remove(ctx context.Context, id springtide.GroupID) error {
 		}
 	}
 	e.mu.Lock()
+	if e.failing > 0 {
+		e.failing--
+		e.mu.Unlock()
+		return springtide.Errorf(springtide.Unavailable, "not now")
+	}
 	delete(e.groups, id)
 	e.removed = append(e.removed, id)
 	snapshot := e.snapshot()
@@ -90,6 +102,11 @@ func (e *fakeEngine) Exec(_ context.Context, task springtide.Task) (springtide.E
 	}
 	e.execs = append(e.execs, task.Command)
 	exit := springtide.Exit{}
+	if strings.Contains(task.Command, "gated") {
+		e.mu.Unlock()
+		<-e.gate
+		e.mu.Lock()
+	}
 	if strings.Contains(task.Command, "fail") {
 		exit = springtide.Exit{Code: 3, Reason: "exit status 3"}
 	}
@@ -118,6 +135,11 @@ type fakePlatform struct {
 	building, overlap int
 	events            []springtide.Event
 	kept              []springtide.Digest
+	collectErr        error
+	// gate keeps builds from ending until it is closed.
+	gate chan struct{}
+	// settle are the answers to the next calls of Settle.
+	settle []error
 }
 
 func (p *fakePlatform) Read(source string, _ springtide.EnvironmentName) (springtide.App, error) {
@@ -136,6 +158,9 @@ func (p *fakePlatform) Build(_ context.Context, app springtide.App, source strin
 	p.mu.Unlock()
 	defer func() { p.mu.Lock(); p.building--; p.mu.Unlock() }()
 	fmt.Fprintln(output, "building")
+	if p.gate != nil {
+		<-p.gate
+	}
 	if strings.Contains(source, "!") {
 		return "", springtide.Errorf(springtide.Failed, "build failed: exit status 2")
 	}
@@ -150,10 +175,19 @@ func (p *fakePlatform) Collect(_ context.Context, keep []springtide.Digest) erro
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.kept = keep
-	return nil
+	return p.collectErr
 }
 
-func (p *fakePlatform) Settle(context.Context) error { return nil }
+func (p *fakePlatform) Settle(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.settle) == 0 {
+		return nil
+	}
+	err := p.settle[0]
+	p.settle = p.settle[1:]
+	return err
+}
 
 func (p *fakePlatform) Publish(event springtide.Event) {
 	p.mu.Lock()

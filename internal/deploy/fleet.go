@@ -133,8 +133,8 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 		if _, err := root(ctx, group.Template.Artifact); err != nil {
 			f.logger.Error("an artifact is not there; what runs of it goes on, but nothing new can start", "group", group.ID, "error", err)
 		}
-		if err := f.engine.Apply(ctx, group); err != nil {
-			return err
+		if err := f.engine.Apply(ctx, group); err != nil { // the others are to run all the same
+			f.logger.Error("a group cannot be run", "group", group.ID, "error", err)
 		}
 	}
 	f.collect(ctx)
@@ -199,18 +199,44 @@ type Active struct {
 func (f *Fleet) Active() []Active {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var list []Active
-	for id, group := range f.groups {
-		environment, known := f.environments[id.Environment]
-		if !known || environment.Generation != id.Generation || environment.Active != id.Release {
+	list := make([]Active, 0, len(f.groups))
+	for id := range f.environments {
+		list = append(list, f.activeOf(id)...)
+	}
+	slices.SortFunc(list, func(a, b Active) int { return inOrder(a.Group.ID, b.Group.ID) })
+	return list
+}
+
+// ActiveOf lists the groups of an environment's active release, in order.
+func (f *Fleet) ActiveOf(id springtide.EnvironmentID) []Active {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.activeOf(id)
+	slices.SortFunc(list, func(a, b Active) int { return inOrder(a.Group.ID, b.Group.ID) })
+	return list
+}
+
+func (f *Fleet) activeOf(id springtide.EnvironmentID) (list []Active) {
+	environment := f.environments[id]
+	release := f.releases[springtide.ReleaseID{Environment: id, Number: environment.Active}]
+	for name := range release.App.Processes {
+		group, known := f.groups[springtide.GroupID{Environment: id, Release: environment.Active, Process: name, Generation: environment.Generation}]
+		if !known {
 			continue
 		}
 		process := group.Template.Process
-		process.Scale = inForce(environment, id.Process, process.Scale)
+		process.Scale = inForce(environment, name, process.Scale)
 		list = append(list, Active{group, process, environment.Stopped})
 	}
-	slices.SortFunc(list, func(a, b Active) int { return cmp.Compare(a.Group.ID.String(), b.Group.ID.String()) })
 	return list
+}
+
+// inOrder compares groups by environment, process, release and generation.
+func inOrder(a, b springtide.GroupID) int {
+	return cmp.Or(
+		cmp.Compare(a.Environment.App, b.Environment.App), cmp.Compare(a.Environment.Name, b.Environment.Name),
+		cmp.Compare(a.Process, b.Process), cmp.Compare(a.Release, b.Release), cmp.Compare(a.Generation, b.Generation),
+	)
 }
 
 // inForce gives a process's scale with what `tide scale` set.
@@ -226,7 +252,7 @@ func (f *Fleet) Environments() []springtide.Environment {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.SortedFunc(maps.Values(f.environments), func(a, b springtide.Environment) int {
-		return cmp.Compare(a.ID.String(), b.ID.String())
+		return cmp.Or(cmp.Compare(a.ID.App, b.ID.App), cmp.Compare(a.ID.Name, b.ID.Name))
 	})
 }
 
@@ -290,7 +316,7 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 			})
 		}
 	}
-	slices.SortFunc(routes, func(a, b springtide.Route) int { return cmp.Compare(a.Group.String(), b.Group.String()) })
+	slices.SortFunc(routes, func(a, b springtide.Route) int { return inOrder(a.Group, b.Group) })
 	return routes, nil
 }
 
@@ -372,9 +398,7 @@ func (f *Fleet) remove(ctx context.Context, id springtide.GroupID) error {
 func (f *Fleet) Groups() []springtide.Group {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.SortedFunc(maps.Values(f.groups), func(a, b springtide.Group) int {
-		return cmp.Compare(a.ID.String(), b.ID.String())
-	})
+	return slices.SortedFunc(maps.Values(f.groups), func(a, b springtide.Group) int { return inOrder(a.ID, b.ID) })
 }
 
 // Observe takes what the engine observes.

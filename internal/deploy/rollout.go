@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -18,63 +19,83 @@ const settleLimit = 10 * time.Second
 // begin at any of them. When ctx ends it leaves the rollout where it is, to be
 // taken up again.
 func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout) error {
-	release, err := d.Store.Release(ctx, rollout.Release)
+	d.note(w, func(w *work) { w.Release = rollout.Release.Number })
+	var release springtide.Release
+	err := d.insist(ctx, rollout, func() (err error) {
+		release, err = d.Store.Release(ctx, rollout.Release)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	d.Fleet.begin(rollout)
-	d.note(w, func(w *work) { w.Release = rollout.Release.Number })
 	var failure *springtide.Error
 	for !rollout.Step.Over() {
 		d.note(w, func(w *work) { w.Step = string(rollout.Step) })
 		if rollout.Step != springtide.RolloutReleasing || commanded(release) {
 			d.tell(w, "rollout.step", describe(rollout))
 		}
-		var stepErr error
-		switch rollout.Step {
-		case springtide.RolloutRecorded:
-			rollout.Step = springtide.RolloutReleasing
-		case springtide.RolloutReleasing:
-			rollout.Step, stepErr = springtide.RolloutStarting, d.runReleaseCommand(ctx, w, release, rollout)
-		case springtide.RolloutStarting:
-			rollout.Step, stepErr = springtide.RolloutSwitched, d.bringUp(ctx, w, release, rollout)
-		case springtide.RolloutSwitched:
-			rollout, stepErr = d.settle(ctx, w, rollout)
-		case springtide.RolloutUndoing:
-			rollout.Step, stepErr = springtide.RolloutFailed, d.Fleet.undo(ctx, rollout)
-		}
+		next, stepErr := d.step(ctx, w, release, rollout)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		rollout = next
 		if stepErr != nil {
 			failure = asFailure(stepErr, "v%d of %s", rollout.Release.Number, w.Environment)
 			rollout.Step, rollout.Reason = springtide.RolloutUndoing, failure.Message
 		}
-		if err := d.recordUntilDone(ctx, rollout); err != nil {
+		if err := d.insist(ctx, rollout, func() error { return d.record(ctx, rollout) }); err != nil {
 			return err
 		}
 	}
 	d.note(w, func(w *work) { w.Step = string(rollout.Step) })
 	d.Fleet.finish(d.ctx, rollout)
-	d.Finished(rollout, time.Since(rollout.Started))
+	d.Finished(rollout, max(0, time.Since(rollout.Started)))
 	if rollout.Step == springtide.RolloutFailed {
 		if failure == nil { // it failed before this control plane was started
 			failure = springtide.Errorf(springtide.Failed, "%s", rollout.Reason)
 		}
 		return failure
 	}
-	return d.clean(ctx, release.App.KeepReleases, w.Environment)
+	if err := d.clean(ctx, release.App.KeepReleases, w.Environment); err != nil && ctx.Err() == nil {
+		d.Logger.Warn("old releases could not be removed; it is tried again after the next deploy", "environment", w.Environment, "error", err)
+	}
+	return nil
 }
 
-// recordUntilDone waits out a store that is unavailable: a full disk, say. The
-// old release has the traffic meanwhile.
-func (d *Deployer) recordUntilDone(ctx context.Context, rollout springtide.Rollout) error {
+// step takes one step and gives the rollout with the next one.
+func (d *Deployer) step(ctx context.Context, w *work, release springtide.Release, rollout springtide.Rollout) (springtide.Rollout, error) {
+	var err error
+	switch rollout.Step {
+	case springtide.RolloutRecorded:
+		rollout.Step = springtide.RolloutReleasing
+	case springtide.RolloutReleasing:
+		rollout.Step, err = springtide.RolloutStarting, d.runReleaseCommand(ctx, w, release, rollout)
+	case springtide.RolloutStarting:
+		rollout.Step, err = springtide.RolloutSwitched, d.bringUp(ctx, w, release, rollout)
+	case springtide.RolloutSwitched:
+		d.settle(ctx, w, rollout)
+		rollout.Step, rollout.Switched = springtide.RolloutDone, time.Now()
+	case springtide.RolloutUndoing:
+		rollout.Step, err = springtide.RolloutFailed, d.insist(ctx, rollout, func() error { return d.Fleet.undo(ctx, rollout) })
+	}
+	return rollout, err
+}
+
+// insist does what a rollout cannot go on without until it succeeds: it waits
+// out a full disk, say. The old release has the traffic meanwhile. What would
+// be the same at every try is given up.
+func (d *Deployer) insist(ctx context.Context, rollout springtide.Rollout, do func() error) error {
 	for {
-		err := d.record(ctx, rollout)
-		if springtide.KindOf(err) != springtide.Unavailable {
+		err := do()
+		switch springtide.KindOf(err) {
+		case "", springtide.Invalid, springtide.NotFound, springtide.Conflict:
 			return err
 		}
-		d.Logger.Error("a rollout waits for the store", "release", rollout.Release, "step", rollout.Step, "error", err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d.Logger.Error("a rollout cannot go on; it is tried again", "release", rollout.Release, "step", rollout.Step, "error", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -189,20 +210,26 @@ func (d *Deployer) template(ctx context.Context, release springtide.Release, pro
 	return springtide.Template{Artifact: release.Artifact, Root: root, Process: process, Env: env}, nil
 }
 
-// settle waits until every edge routes to the new release.
-func (d *Deployer) settle(ctx context.Context, w *work, rollout springtide.Rollout) (springtide.Rollout, error) {
+// settle waits until every edge routes to the new release: until the table is
+// made, however long that takes, but not for ever until an edge that hangs has
+// taken it. The old instances are let go only when it has, or after their drain.
+func (d *Deployer) settle(ctx context.Context, w *work, rollout springtide.Rollout) {
 	began := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
 	d.Fleet.changed()
-	if err := d.Edges.Settle(bounded); err != nil && ctx.Err() == nil {
-		// The release is active whatever an edge does; the old instances are let go
-		// only when it has acknowledged, or after their drain.
-		d.Logger.Warn("an edge did not take the new routing in time", "release", rollout.Release, "error", err)
+	err := d.insist(ctx, rollout, func() error {
+		bounded, cancel := context.WithTimeout(ctx, settleLimit)
+		defer cancel()
+		err := d.Edges.Settle(bounded)
+		if errors.Is(err, context.DeadlineExceeded) {
+			d.Logger.Warn("an edge did not take the new routing in time", "release", rollout.Release, "error", err)
+			return nil
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		d.Logger.Error("the new routing could not be made", "release", rollout.Release, "error", err)
 	}
 	d.note(w, func(w *work) { w.Switch = time.Since(began) })
-	rollout.Step, rollout.Switched = springtide.RolloutDone, time.Now()
-	return rollout, nil
 }
 
 // clean forgets releases beyond those that are kept, and their artifacts.

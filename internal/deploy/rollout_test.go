@@ -260,7 +260,7 @@ func TestAFinishedDeployIsStillKnownToTheNextControlPlane(t *testing.T) {
 func TestAGroupThatNobodyKnowsIsRemoved(t *testing.T) {
 	r := newRig(t)
 	r.deploy("one")
-	stray := springtide.Group{ID: web(7, 7), Replicas: 1}
+	stray := springtide.Group{ID: web(7, 7), Replicas: 1, Template: springtide.Template{Process: springtide.Process{Command: "stray"}}}
 	if err := r.engine.Apply(t.Context(), stray); err != nil {
 		t.Fatal(err)
 	}

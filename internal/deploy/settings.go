@@ -20,6 +20,14 @@ func (f *Fleet) change(ctx context.Context, write func() error) error {
 	return nil
 }
 
+// create makes an environment known, unless it is.
+func (f *Fleet) create(ctx context.Context, id springtide.EnvironmentID) error {
+	return f.change(ctx, func() error {
+		_, err := f.store.CreateEnvironment(ctx, id)
+		return err
+	})
+}
+
 // SetConfig sets and unsets variables. An environment that is unknown is made,
 // so that its first release can have config.
 func (f *Fleet) SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (map[string]string, error) {
@@ -60,8 +68,12 @@ func (f *Fleet) SetScale(ctx context.Context, id springtide.EnvironmentID, proce
 	})
 }
 
-// Stop holds the environment at no instances and refuses its requests.
+// Stop holds the environment at no instances and refuses its requests. While a
+// rollout is under way it is refused, since the rollout would start it again.
 func (f *Fleet) Stop(ctx context.Context, id springtide.EnvironmentID) error {
+	if f.isRolling(id) {
+		return springtide.Errorf(springtide.Conflict, "a release of %s is being rolled out", id).WithHint("stop it when that is over; see `tide releases`")
+	}
 	return f.hold(ctx, id, true)
 }
 
@@ -81,10 +93,7 @@ func (f *Fleet) hold(ctx context.Context, id springtide.EnvironmentID, stopped b
 	if err != nil {
 		return err
 	}
-	for _, active := range f.Active() {
-		if active.Group.ID.Environment != id {
-			continue
-		}
+	for _, active := range f.ActiveOf(id) {
 		replicas := 0
 		if !stopped {
 			replicas = max(active.Process.Scale.Min, min(1, active.Process.Scale.Max))
@@ -99,7 +108,7 @@ func (f *Fleet) hold(ctx context.Context, id springtide.EnvironmentID, stopped b
 // Destroy lets go of every instance of the environment and forgets it. Cut
 // short, it leaves a stopped environment that can be destroyed again.
 func (f *Fleet) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
-	if err := f.Stop(ctx, id); err != nil {
+	if err := f.hold(ctx, id, true); err != nil {
 		return err
 	}
 	if err := f.removeAll(ctx, func(group springtide.GroupID) bool { return group.Environment == id }); err != nil {

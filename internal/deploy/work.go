@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,14 +61,6 @@ func (d *Deployer) Work(ctx context.Context, id string) (Work, error) {
 	return past, nil
 }
 
-// workID gives a rollout's ID for those who ask for its progress.
-func workID(rollout springtide.Rollout) string {
-	if rollout.Deploy != "" {
-		return rollout.Deploy
-	}
-	return fmt.Sprintf("%s-%d", rollout.Release.Environment.App, rollout.Generation)
-}
-
 // begin does the work in the background when it is the environment's turn.
 func (d *Deployer) begin(environment springtide.EnvironmentID, id string, do func(ctx context.Context, w *work) error) string {
 	if id == "" {
@@ -77,12 +70,20 @@ func (d *Deployer) begin(environment springtide.EnvironmentID, id string, do fun
 	d.mu.Lock()
 	d.work[id] = w
 	d.past = append(d.past, id)
-	for len(d.past) > keepWork && d.work[d.past[0]].Done {
-		delete(d.work, d.past[0])
-		d.past = d.past[1:]
+	for len(d.past) > keepWork {
+		oldest := slices.IndexFunc(d.past, func(id string) bool { return d.work[id].Done })
+		if oldest < 0 {
+			break
+		}
+		delete(d.work, d.past[oldest])
+		d.past = slices.Delete(d.past, oldest, oldest+1)
 	}
 	d.mu.Unlock()
-	d.busy.Go(func() {
+	if !d.admit() {
+		return id // nobody asks any more
+	}
+	go func() {
+		defer d.busy.Done()
 		leave, err := d.enter(d.ctx, environment)
 		if err == nil {
 			d.note(w, func(w *work) { w.Step = "building" })
@@ -90,7 +91,7 @@ func (d *Deployer) begin(environment springtide.EnvironmentID, id string, do fun
 			leave()
 		}
 		d.over(w, err)
-	})
+	}()
 	return id
 }
 

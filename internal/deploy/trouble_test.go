@@ -1,0 +1,226 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func TestAnEnvironmentIsKnownWhileItsFirstReleaseIsBuilt(t *testing.T) {
+	r := newRig(t)
+	r.platform.gate = make(chan struct{})
+	id := r.deployer.Deploy(quiz, "one", "", func() {})
+	eventually(t, "the environment to be known", func() bool {
+		environment, _, err := r.fleet.Environment(quiz)
+		return err == nil && environment.Active == 0
+	})
+	if _, err := r.deployer.Restart(quiz); springtide.KindOf(err) != springtide.NotFound {
+		t.Errorf("restart of what has no release: %v", err)
+	}
+	close(r.platform.gate)
+	if work := r.wait(id); work.Err != nil {
+		t.Fatal(work.Err)
+	}
+}
+
+func TestConfigThatIsSetDuringTheFirstDeployIsInForceAfterIt(t *testing.T) {
+	r := newRig(t)
+	r.platform.release = "gated"
+	r.engine.gate = make(chan struct{})
+	r.deployer.Deploy(quiz, "one", "", func() {})
+	eventually(t, "the release command", func() bool { r.engine.mu.Lock(); defer r.engine.mu.Unlock(); return len(r.engine.execs) == 1 })
+	config, err := r.fleet.SetConfig(t.Context(), quiz, map[string]string{"COLOUR": "blue"}, nil)
+	if err != nil || config["COLOUR"] != "blue" {
+		t.Fatal(config, err)
+	}
+	r.deployer.Reconfigure(quiz, "config")
+	close(r.engine.gate)
+	eventually(t, "a release with the config", func() bool {
+		_, release, err := r.fleet.Environment(quiz)
+		return err == nil && release.Number == 2 && release.Config["COLOUR"] == "blue"
+	})
+	r.deployer.Reconfigure(quiz, "the same again")
+	r.wait(r.deployer.begin(quiz, "", func(context.Context, *work) error { return nil })) // its turn is after that
+	if releases, err := r.store.Releases(t.Context(), quiz); err != nil || len(releases) != 2 {
+		t.Errorf("%d releases, %v", len(releases), err)
+	}
+}
+
+func TestADeployHasSucceededEvenIfOldArtifactsCannotBeRemoved(t *testing.T) {
+	r := newRig(t)
+	r.platform.collectErr = errors.New("the disk is read-only")
+	for _, source := range []string{"one", "two", "three", "four"} {
+		if work := r.deploy(source); work.Err != nil {
+			t.Fatal(work.Err)
+		}
+		eventually(t, "the old group to be removed", func() bool { return len(r.fleet.Groups()) == 1 })
+	}
+	if err := r.deployer.Destroy(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatCannotBeUndoneAtOnceIsTriedAgainAndTheReasonIsKept(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.engine.mu.Lock()
+	r.engine.failing = 2
+	r.engine.mu.Unlock()
+	work := r.deploy("broken")
+	if work.Err == nil || !strings.Contains(work.Err.Error(), "v2 does not start") {
+		t.Fatalf("the reason is %v", work.Err)
+	}
+	if r.engine.has(web(2, 2)) {
+		t.Error("its group still runs")
+	}
+	if work := r.deploy("three"); work.Err != nil {
+		t.Errorf("the next deploy: %v", work.Err)
+	}
+}
+
+func TestTheOldInstancesStayUntilTheNewRoutingCouldBeMade(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	full := springtide.Errorf(springtide.Unavailable, "the disk is full")
+	r.platform.mu.Lock()
+	r.platform.settle = []error{full, full}
+	r.platform.mu.Unlock()
+	id := r.deployer.Deploy(quiz, "two", "", func() {})
+	eventually(t, "the first try", func() bool { r.platform.mu.Lock(); defer r.platform.mu.Unlock(); return len(r.platform.settle) == 1 })
+	if !r.engine.has(web(1, 1)) {
+		t.Error("the old group is gone although the edges cannot know")
+	}
+	if work := r.wait(id); work.Err != nil {
+		t.Fatal(work.Err)
+	}
+}
+
+func TestAnEdgeThatHangsDoesNotHoldUpADeploy(t *testing.T) {
+	r := newRig(t)
+	r.platform.settle = []error{fmt.Errorf("waiting for an edge: %w", context.DeadlineExceeded)}
+	if work := r.deploy("one"); work.Err != nil {
+		t.Fatal(work.Err)
+	}
+}
+
+func TestDestroyGoesOnAfterItsClientHasLeft(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.engine.hold = make(chan struct{})
+	ctx, leave := context.WithCancel(t.Context())
+	destroyed := make(chan error, 1)
+	go func() { destroyed <- r.deployer.Destroy(ctx, quiz) }()
+	eventually(t, "it to be stopped", func() bool {
+		environment, _, err := r.fleet.Environment(quiz)
+		return err == nil && environment.Stopped
+	})
+	leave()
+	close(r.engine.hold)
+	if err := <-destroyed; err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.fleet.Environment(quiz); springtide.KindOf(err) != springtide.NotFound {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestAnEnvironmentIsNotStoppedWhileARolloutWouldStartItAgain(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	id := r.deployer.Deploy(quiz, "stuck", "", func() {})
+	eventually(t, "the rollout", func() bool { return r.engine.has(web(2, 2)) })
+	if err := r.fleet.Stop(t.Context(), quiz); springtide.KindOf(err) != springtide.Conflict {
+		t.Fatalf("stop: %v", err)
+	}
+	r.wait(id)
+	if err := r.fleet.Stop(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARolloutThatIsOvertakenByTheEndGoesOnAtTheNextStart(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.platform.gate = make(chan struct{})
+	r.deployer.Deploy(quiz, "two", "", func() {})
+	if err := r.fleet.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(r.platform.gate)
+	eventually(t, "the rollout", func() bool {
+		open, err := r.store.OpenRollouts(t.Context())
+		return err == nil && len(open) == 1 && open[0].Step == springtide.RolloutStarting
+	})
+	r.stop()
+	if r.engine.has(web(2, 2)) {
+		t.Fatal("it was started although the platform ends")
+	}
+	r.start()
+	eventually(t, "the new release to be active", func() bool {
+		environment, _, err := r.fleet.Environment(quiz)
+		return err == nil && environment.Active == 2 && r.engine.has(web(2, 2))
+	})
+}
+
+func TestAGroupThatCannotRunDoesNotKeepTheOthersFromIt(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.stop()
+	if err := r.store.PutGroup(t.Context(), springtide.Group{ID: springtide.GroupID{Environment: quiz, Release: 1, Process: "mute", Generation: 1}, Replicas: 1}); err != nil {
+		t.Fatal(err)
+	}
+	clear(r.engine.groups)
+	r.start()
+	if !r.engine.has(web(1, 1)) {
+		t.Error("the group that can run does not")
+	}
+}
+
+func TestWorkIsForgottenButNotWhatIsUnderWay(t *testing.T) {
+	r := newRig(t)
+	other := springtide.EnvironmentID{App: "other", Name: springtide.Production}
+	release := make(chan struct{})
+	long := r.deployer.begin(other, "", func(context.Context, *work) error { <-release; return nil })
+	for range keepWork + 50 {
+		r.wait(r.deployer.begin(quiz, "", func(context.Context, *work) error { return nil }))
+	}
+	r.deployer.mu.Lock()
+	kept := len(r.deployer.work)
+	r.deployer.mu.Unlock()
+	if kept != keepWork || len(r.deployer.past) != keepWork {
+		t.Errorf("%d are remembered", kept)
+	}
+	close(release)
+	r.wait(long)
+}
+
+func TestALineThatDoesNotEndIsCut(t *testing.T) {
+	var lines []string
+	w := &lineWriter{line: func(line string) { lines = append(lines, line) }}
+	began := time.Now()
+	for range 1000 {
+		if _, err := w.Write([]byte(strings.Repeat("x", 1000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprint(w, "\nshort\r\nrest")
+	w.flush()
+	if last := lines[len(lines)-2:]; last[0] != "short" || last[1] != "rest" {
+		t.Errorf("the last lines are %q", last)
+	}
+	total := 0
+	for _, line := range lines[:len(lines)-2] {
+		if len(line) > longestLine {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+		total += len(line)
+	}
+	if total != 1000*1000 || time.Since(began) > 5*time.Second {
+		t.Errorf("%d bytes in %s", total, time.Since(began))
+	}
+}
