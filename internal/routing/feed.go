@@ -12,18 +12,38 @@ import (
 	"github.com/springtide/springtide"
 )
 
+// acceptPause comes after an edge could not be accepted.
+const acceptPause = 100 * time.Millisecond
+
 // Serve accepts edges on the listener until ctx ends, and closes it.
 func (p *Publisher) Serve(ctx context.Context, listener net.Listener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	defer listener.Close()
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	p.mu.Lock()
+	if p.serving.IsZero() {
+		p.serving = time.Now()
+	}
+	p.mu.Unlock()
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
+			if err == nil {
+				conn.Close()
+			}
 			return nil
 		}
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return err
+		}
+		if err != nil { // too many files are open, say: that passes
+			p.options.Logger.Error("an edge could not be accepted; it is tried again", "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		conns.Go(func() {
 			if err := p.attend(ctx, conn); err != nil && ctx.Err() == nil {
@@ -37,6 +57,7 @@ func (p *Publisher) Serve(ctx context.Context, listener net.Listener) error {
 func (p *Publisher) attend(ctx context.Context, conn net.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
 	reports := json.NewDecoder(conn)
@@ -143,8 +164,13 @@ func (p *Publisher) take(report springtide.EdgeReport) {
 		p.edges[report.Edge] = e
 	}
 	e.acknowledged, e.leaving, e.loads = report.Acknowledged, report.Leaving, loads
+	p.ahead = max(p.ahead, report.Acknowledged)
+	behind := p.table.Version > 0 && p.table.Version < p.ahead
 	p.notify()
 	p.mu.Unlock()
+	if behind {
+		p.Refresh()
+	}
 	p.options.Report(report)
 }
 

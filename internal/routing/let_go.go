@@ -11,33 +11,33 @@ import (
 // Settle makes the table anew and waits until every live edge has acknowledged
 // it, or ctx ends.
 func (p *Publisher) Settle(ctx context.Context) error {
-	if err := p.publish(ctx); err != nil {
+	wish := p.wish()
+	if _, err := p.publish(ctx, wish); err != nil {
 		return err
 	}
-	version := p.Version()
-	return p.wait(ctx, "the edges to take the routing table", func() bool { return p.acknowledged(version) })
+	return p.wait(ctx, wish, "the edges to take the routing table", p.acknowledged)
 }
 
 // LetGo implements engine.Router.
 func (p *Publisher) LetGo(ctx context.Context, id springtide.InstanceID) error {
-	version, err := p.force(ctx, id, springtide.BackendRetiring)
+	wish, err := p.force(ctx, id, springtide.BackendRetiring)
 	if err != nil {
 		return err
 	}
-	return p.wait(ctx, fmt.Sprintf("the requests of %s to end", id), func() bool {
-		return p.acknowledged(version) && p.load(id).Requests == 0
+	return p.wait(ctx, wish, fmt.Sprintf("the requests of %s to end", id), func(version int64) bool {
+		return p.complete() && p.acknowledged(version) && p.load(id).Requests == 0
 	})
 }
 
 // CloseStreams implements engine.Router.
 func (p *Publisher) CloseStreams(ctx context.Context, id springtide.InstanceID) error {
-	version, err := p.force(ctx, id, springtide.BackendClosing)
+	wish, err := p.force(ctx, id, springtide.BackendClosing)
 	if err != nil {
 		return err
 	}
-	return p.wait(ctx, fmt.Sprintf("the streams of %s to close", id), func() bool {
+	return p.wait(ctx, wish, fmt.Sprintf("the streams of %s to close", id), func(version int64) bool {
 		load := p.load(id)
-		return p.acknowledged(version) && load.Requests == 0 && load.Streams == 0
+		return p.complete() && p.acknowledged(version) && load.Requests == 0 && load.Streams == 0
 	})
 }
 
@@ -49,22 +49,26 @@ func (p *Publisher) Load(id springtide.InstanceID) int {
 	return load.Requests + load.Streams
 }
 
-// force publishes a table in which the instance has that state and gives its version.
+// force publishes a table in which the instance has that state and gives the wish.
 func (p *Publisher) force(ctx context.Context, id springtide.InstanceID, state springtide.BackendState) (int64, error) {
 	p.mu.Lock()
 	p.letGo[id] = state
 	p.mu.Unlock()
-	if err := p.publish(ctx); err != nil {
-		return 0, err
-	}
-	return p.Version(), nil
+	wish := p.wish()
+	_, err := p.publish(ctx, wish)
+	return wish, err
 }
 
-// wait returns when the condition, which is called with p.mu held, is met.
-func (p *Publisher) wait(ctx context.Context, what string, condition func() bool) error {
+// wait returns when the condition is met for the first table that was made for
+// the wish. The condition is called with p.mu held.
+func (p *Publisher) wait(ctx context.Context, wish int64, what string, condition func(version int64) bool) error {
+	var version int64
 	for {
 		p.mu.Lock()
-		met, changed := condition(), p.changed
+		if version == 0 && p.made >= wish {
+			version = p.table.Version
+		}
+		met, changed := version != 0 && condition(version), p.changed
 		p.mu.Unlock()
 		if met {
 			return nil
@@ -76,6 +80,13 @@ func (p *Publisher) wait(ctx context.Context, what string, condition func() bool
 			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
 		}
 	}
+}
+
+// complete reports whether every edge there is has had the time to connect: one
+// that served before this control plane was started may come back after others.
+// p.mu is held.
+func (p *Publisher) complete() bool {
+	return !p.serving.IsZero() && time.Since(p.serving) > edgeLostAfter
 }
 
 // acknowledged reports whether every live edge has that table or a newer one
@@ -92,7 +103,7 @@ func (p *Publisher) acknowledged(version int64) bool {
 			return false
 		}
 	}
-	return live > 0 || time.Since(p.started) > edgeLostAfter
+	return live > 0 || p.complete()
 }
 
 // load sums what the live edges have open on an instance. p.mu is held.

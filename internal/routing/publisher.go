@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,14 +50,23 @@ type Options struct {
 // Publisher makes and publishes the routing table. It implements engine.Router.
 type Publisher struct {
 	options Options
-	started time.Time
 	refresh chan struct{}
 
 	making  sync.Mutex // one table is made at a time, of what is known by then
 	content []byte     // the newest table without its version; guarded by making
+	// issued are the certificates of the newest table, by the route's hosts, and
+	// incomplete says that one of them is missing or old; guarded by making.
+	issued     map[string]springtide.Certificate
+	incomplete bool
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced whenever anything below changes
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever anything below changes
+	serving time.Time     // since when edges can connect; zero: they cannot yet
+	// wishes counts the changes that a table is wanted for, made those that the
+	// newest table is made of.
+	wishes, made int64
+	// ahead is the highest version that an edge has said to have.
+	ahead    int64
 	snapshot *springtide.Snapshot
 	letGo    map[springtide.InstanceID]springtide.BackendState
 	table    springtide.Table
@@ -77,7 +87,6 @@ type edge struct {
 func New(options Options) *Publisher {
 	return &Publisher{
 		options: options,
-		started: time.Now(),
 		refresh: make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		letGo:   make(map[springtide.InstanceID]springtide.BackendState),
@@ -119,8 +128,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer rotation.Stop()
 	for {
 		var retry <-chan time.Time
-		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
+		complete, err := p.publish(ctx, p.wish())
+		if err != nil && ctx.Err() == nil {
 			p.options.Logger.Error("the routing table could not be made", "error", err)
+		}
+		if err != nil || !complete {
 			retry = time.After(time.Second)
 		}
 		select {
@@ -133,65 +145,108 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// publish makes the table and, if it differs from the last, gives it a version
-// and shows it to the edges.
-func (p *Publisher) publish(ctx context.Context) error {
+// wish numbers a change, from now on part of every table that is made.
+func (p *Publisher) wish() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wishes++
+	return p.wishes
+}
+
+// publish makes the table, unless one was made since the wish, and shows it to
+// the edges if it differs from the last. Before the instances are known it does
+// nothing. It tells whether all certificates are in it.
+func (p *Publisher) publish(ctx context.Context, wish int64) (complete bool, err error) {
 	p.making.Lock()
 	defer p.making.Unlock()
+	p.mu.Lock()
+	wishes, made := p.wishes, p.made
+	p.mu.Unlock()
+	if made >= wish {
+		return !p.incomplete, nil
+	}
 	routes, err := p.options.Routes(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.mu.Lock()
 	if p.snapshot == nil {
 		p.mu.Unlock()
-		return nil
+		return true, nil
+	}
+	instances := make(map[springtide.EnvironmentID][]springtide.Instance)
+	for _, instance := range p.snapshot.Instances {
+		id := instance.Group.Environment
+		instances[id] = append(instances[id], instance)
 	}
 	for i := range routes {
-		routes[i].Backends = backends(routes[i], *p.snapshot, p.letGo)
+		routes[i].Backends = backends(routes[i], instances[routes[i].Environment], p.letGo)
 	}
+	last, ahead := p.table.Version, p.ahead
 	p.mu.Unlock()
 
-	table := springtide.Table{Routes: routes}
-	for _, route := range routes {
-		certificate, err := p.options.Certificates.Certificate(route.Hosts)
-		if err != nil {
-			return err
-		}
-		table.Certificates = append(table.Certificates, certificate)
-	}
-	table.TicketKeys = p.options.TicketKeys(time.Now())
+	table := springtide.Table{Routes: routes, Certificates: p.certificates(routes), TicketKeys: p.options.TicketKeys(time.Now())}
 	content, err := json.Marshal(table)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if bytes.Equal(content, p.content) {
-		return nil
+	if bytes.Equal(content, p.content) && ahead <= last {
+		p.mu.Lock()
+		p.made = wishes
+		p.notify()
+		p.mu.Unlock()
+		return !p.incomplete, nil
 	}
-	if table.Version, err = p.options.Versions.NextTableVersion(ctx); err != nil {
-		return err
+	for table.Version <= max(last, ahead) { // an edge may come from before the store was lost
+		if table.Version, err = p.options.Versions.NextTableVersion(ctx); err != nil {
+			return false, err
+		}
 	}
 	line, err := json.Marshal(table)
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.content = content
 	p.mu.Lock()
-	p.table, p.line = table, append(line, '\n')
+	p.table, p.line, p.made = table, append(line, '\n'), wishes
 	p.notify()
 	p.mu.Unlock()
 	p.options.Published(table.Version)
-	return nil
+	return !p.incomplete, nil
 }
 
-// backends chooses what of a route's process an edge gets to know: ready
+// certificates gives one for each route. Where none can be had the last one
+// stays, or the route is without: the others must not suffer from it.
+func (p *Publisher) certificates(routes []springtide.Route) []springtide.Certificate {
+	var list []springtide.Certificate
+	issued := make(map[string]springtide.Certificate, len(routes))
+	p.incomplete = false
+	for _, route := range routes {
+		hosts := strings.Join(route.Hosts, " ")
+		certificate, err := p.options.Certificates.Certificate(route.Hosts)
+		if err != nil {
+			p.incomplete = true
+			p.options.Logger.Error("a certificate could not be made", "hosts", hosts, "error", err)
+			var have bool
+			if certificate, have = p.issued[hosts]; !have {
+				continue
+			}
+		}
+		issued[hosts] = certificate
+		list = append(list, certificate)
+	}
+	p.issued = issued
+	return list
+}
+
+// backends chooses what of a route's environment an edge gets to know: ready
 // instances of the group that has the traffic, and every other one that may
 // still have something open.
-func backends(route springtide.Route, snapshot springtide.Snapshot, letGo map[springtide.InstanceID]springtide.BackendState) []springtide.Backend {
+func backends(route springtide.Route, instances []springtide.Instance, letGo map[springtide.InstanceID]springtide.BackendState) []springtide.Backend {
 	list := []springtide.Backend{}
-	for _, instance := range snapshot.Instances {
+	for _, instance := range instances {
 		id := instance.Group
-		if id.Environment != route.Environment || id.Process != route.Group.Process || instance.Address == "" || instance.Ready.IsZero() {
+		if id.Process != route.Group.Process || instance.Address == "" || instance.Ready.IsZero() {
 			continue
 		}
 		state := springtide.BackendRetiring

@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,17 +35,27 @@ type world struct {
 	mu      sync.Mutex
 	active  int
 	version atomic.Int64
+	made    atomic.Int64 // how often the routes were asked for
+	others  []string     // hosts of further routes; none with a "!" gets a certificate
 }
 
 func (w *world) Routes(context.Context) ([]springtide.Route, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return []springtide.Route{{Hosts: []string{"quiz.localhost"}, Environment: production, Group: group(w.active)}}, nil
+	w.made.Add(1)
+	routes := []springtide.Route{{Hosts: []string{"quiz.localhost"}, Environment: production, Group: group(w.active)}}
+	for _, host := range w.others {
+		routes = append(routes, springtide.Route{Hosts: []string{host}})
+	}
+	return routes, nil
 }
 
 func (w *world) NextTableVersion(context.Context) (int64, error) { return w.version.Add(1), nil }
 
 func (w *world) Certificate(names []string) (springtide.Certificate, error) {
+	if strings.Contains(names[0], "!") {
+		return springtide.Certificate{}, errors.New("not a host name")
+	}
 	return springtide.Certificate{Names: names, Chain: "chain", Key: "key"}, nil
 }
 
@@ -60,6 +73,7 @@ func start(t *testing.T) (*Publisher, *world, string) {
 		TicketKeys: func(time.Time) [][32]byte { return nil },
 		Report:     func(springtide.EdgeReport) {}, Published: func(int64) {}, Connected: func([]string) {},
 	})
+	p.serving = time.Now().Add(-time.Minute) // edges from before have had the time to connect
 	path := filepath.Join(t.TempDir(), "feed.sock")
 	listener, err := socket.Listen(path)
 	if err != nil {
@@ -245,10 +259,167 @@ func TestNothingNewIsPublishedWhenNothingChanged(t *testing.T) {
 	e := connect(t, path, "edge-1")
 	version := e.table().Version
 	p.Observe(snapshot)
-	if err := p.publish(t.Context()); err != nil {
+	if _, err := p.publish(t.Context(), p.wish()); err != nil {
 		t.Fatal(err)
 	}
 	if p.Version() != version {
 		t.Fatalf("version %d became %d", version, p.Version())
 	}
+}
+
+func TestNothingIsLetGoBeforeTheFirstTableIsMade(t *testing.T) {
+	p, _, path := start(t)
+	done := make(chan error, 1)
+	go func() { done <- p.LetGo(t.Context(), "a") }()
+	e := connect(t, path, "edge-1")
+	e.report(7) // by the table of an earlier control plane
+	select {
+	case err := <-done:
+		t.Fatalf("let go although the edge still routes to it: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	table := e.table()
+	if states(table)["a"] != springtide.BackendRetiring {
+		t.Fatalf("the edge was told %v", states(table))
+	}
+	e.report(table.Version)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnEdgeThatComesBackAfterAnotherIsWaitedFor(t *testing.T) {
+	p, _, path := start(t)
+	p.mu.Lock()
+	p.serving = time.Now() // just now: the second edge has not connected again yet
+	p.mu.Unlock()
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	one := connect(t, path, "edge-1")
+	one.report(one.table().Version)
+	done := make(chan error, 1)
+	go func() { done <- p.LetGo(t.Context(), "a") }()
+	one.report(one.table().Version)
+	two := connect(t, path, "edge-2")
+	two.report(two.table().Version, springtide.InstanceLoad{Instance: "a", Requests: 1})
+	select {
+	case err := <-done:
+		t.Fatalf("let go although edge-2 has a request open: %v", err)
+	case <-time.After(edgeLostAfter + 200*time.Millisecond):
+	}
+	two.report(p.Version())
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnEdgeWithATableOfALostStoreGetsTheNewOnes(t *testing.T) {
+	p, _, path := start(t)
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	early := connect(t, path, "edge-1")
+	if version := early.table().Version; version != 1 {
+		t.Fatalf("version %d", version)
+	}
+	late := &fakeEdge{t: t, name: "edge-2"}
+	conn, err := socket.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	late.conn, late.in = conn, bufio.NewReader(conn)
+	late.report(5000)
+	if version := late.table().Version; version <= 5000 {
+		t.Fatalf("version %d would be taken for an old one", version)
+	}
+}
+
+func TestAHostWithoutACertificateDoesNotKeepTheOthersFromTheirs(t *testing.T) {
+	p, w, path := start(t)
+	w.mu.Lock()
+	w.others = []string{"not!a!host"}
+	w.mu.Unlock()
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
+	table := connect(t, path, "edge-1").table()
+	if len(table.Routes) != 2 || len(table.Certificates) != 1 || table.Certificates[0].Names[0] != "quiz.localhost" {
+		t.Fatalf("%d routes, %d certificates", len(table.Routes), len(table.Certificates))
+	}
+}
+
+func TestManyInstancesAreLetGoWithFewTables(t *testing.T) {
+	p, w, path := start(t)
+	var snapshot springtide.Snapshot
+	const many = 200
+	for i := range many {
+		snapshot.Instances = append(snapshot.Instances, ready(springtide.InstanceID(fmt.Sprintf("web-%d", i)), 1))
+	}
+	p.Observe(snapshot)
+	e := connect(t, path, "edge-1")
+	e.report(e.table().Version)
+	p.making.Lock() // the first table takes its time
+	before, wished := w.made.Load(), p.wished()
+	var letGo sync.WaitGroup
+	for _, instance := range snapshot.Instances {
+		letGo.Go(func() {
+			if err := p.LetGo(t.Context(), instance.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for p.wished() < wished+many {
+		time.Sleep(time.Millisecond)
+	}
+	p.making.Unlock()
+	all := make(chan struct{})
+	go func() { letGo.Wait(); close(all) }()
+	for retiring := 0; retiring < many; {
+		table := e.table()
+		retiring = 0
+		for _, state := range states(table) {
+			if state == springtide.BackendRetiring {
+				retiring++
+			}
+		}
+		e.report(table.Version)
+	}
+	<-all
+	if made := w.made.Load() - before; made > 3 {
+		t.Errorf("%d tables were made for %d instances", made, many)
+	}
+}
+
+func (p *Publisher) wished() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wishes
+}
+
+func TestAConnectionThatSaysNonsenseIsClosed(t *testing.T) {
+	_, _, path := start(t)
+	before := openFiles(t)
+	for range 20 {
+		conn, err := socket.Dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("nonsense\n")); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("it is still open: %v", err)
+		}
+		conn.Close()
+	}
+	if after := openFiles(t); after > before+5 {
+		t.Errorf("%d open files became %d", before, after)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
