@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"flag"
-	"io"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -79,17 +77,4 @@ func (l *list) String() string { return strings.Join(*l, ",") }
 func (l *list) Set(value string) error {
 	*l = append(*l, value)
 	return nil
-}
-
-func parseLevel(text string) slog.Level {
-	var level slog.Level
-	if level.UnmarshalText([]byte(text)) != nil {
-		return slog.LevelInfo
-	}
-	return level
-}
-
-// newLogger writes lines about what a part of the platform does.
-func newLogger(output io.Writer, part string, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(output, &slog.HandlerOptions{Level: level})).With("part", part)
 }

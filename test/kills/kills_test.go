@@ -2,7 +2,9 @@
 package kills
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,6 +137,35 @@ func TestAKilledSupervisorIsSucceededByOneThatAdoptsEverything(t *testing.T) {
 	}
 	if result := stop(); result.Failed != 0 || result.UnsafeFailed != 0 || result.WebSockets.Errors != 0 || result.EventStreams.Errors != 0 {
 		t.Error("clients noticed that the supervisor was killed")
+	}
+}
+
+func TestNothingDiesOfALogThatNobodyReads(t *testing.T) {
+	log, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := story.Folder(t)
+	p, err := platform.Start(t.Context(), platform.Options{Tide: story.Binary(t), Data: data, Output: theirs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	before := status(t, p).Processes
+	if err := errors.Join(theirs.Close(), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, before.Control) // of which the supervisor and the edge both write a line
+	story.Eventually(t, "a new control plane", 20*time.Second, func() bool {
+		now, err := p.Status(t.Context())
+		return err == nil && now.Processes.Control != before.Control && len(now.Edges) == 1
+	})
+	if after := status(t, p).Processes; after.Supervisor != before.Supervisor || fmt.Sprint(after.Edges) != fmt.Sprint(before.Edges) {
+		t.Errorf("%+v became %+v", before, after)
 	}
 }
 
