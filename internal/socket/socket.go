@@ -4,20 +4,24 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // longest is the longest path that fits a sockaddr_un with its final zero.
 const longest = 107
 
 // Listen opens a stream socket at path, in place of one that a dead process
-// left. Only the owner may connect.
+// left. Only the owner may connect, from the first moment on.
 func Listen(path string) (*net.UnixListener, error) {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	short, done, err := shorten(path)
@@ -25,16 +29,37 @@ func Listen(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	defer done()
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	config := net.ListenConfig{Control: private}
+	listener, err := config.Listen(context.Background(), "unix", short)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	listener.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, fs.FileMode(0o600)); err != nil {
-		listener.Close()
-		return nil, err
+	unixListener := listener.(*net.UnixListener)
+	unixListener.SetUnlinkOnClose(false)
+	return unixListener, nil
+}
+
+// removeStale removes a socket, and nothing else.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return listener, nil
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("listen on %s: there is something else than a socket", path)
+	}
+	return os.Remove(path)
+}
+
+// private sets the mode that the socket's file will have: bind(2) gives it that
+// of the socket, less the umask.
+func private(_, _ string, socket syscall.RawConn) error {
+	var modeErr error
+	err := socket.Control(func(descriptor uintptr) { modeErr = unix.Fchmod(int(descriptor), 0o600) })
+	return errors.Join(err, modeErr)
 }
 
 // Dial connects to the stream socket at path.
