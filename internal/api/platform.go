@@ -223,6 +223,9 @@ type Change struct {
 	// From and To are the values as the manifest spells them.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
+	// Effect is what the change will cause: "new build", "restart of web",
+	// "scaling only".
+	Effect string `json:"effect,omitempty"`
 }
 
 // ChangeAction says what happens to a setting.

@@ -46,14 +46,18 @@ func (s *session) printPlan(plan api.Plan) error {
 		s.tell("%s runs %s; a deploy would change:", plan.Environment, version(plan.Release))
 	}
 	for _, change := range plan.Changes {
+		effect := ""
+		if change.Effect != "" {
+			effect = " (" + change.Effect + ")"
+		}
 		var line string
 		switch change.Action {
 		case api.ChangeAdd:
-			line = s.colours.green("+ " + oneLine(change.What+": "+change.To))
+			line = s.colours.green("+ " + oneLine(change.What+": "+change.To+effect))
 		case api.ChangeRemove:
-			line = s.colours.red("- " + oneLine(change.What+": "+change.From))
+			line = s.colours.red("- " + oneLine(change.What+": "+change.From+effect))
 		default:
-			line = "~ " + oneLine(change.What+": "+change.From+" → "+change.To)
+			line = "~ " + oneLine(change.What+": "+change.From+" → "+change.To+effect)
 		}
 		if err := s.print("%s", line); err != nil {
 			return err

@@ -24,5 +24,5 @@ func asChange(change manifest.Change) api.Change {
 	case manifest.Removed:
 		action = api.ChangeRemove
 	}
-	return api.Change{Action: action, What: change.Path, From: change.From, To: change.To}
+	return api.Change{Action: action, What: change.Path, From: change.From, To: change.To, Effect: change.Effect}
 }

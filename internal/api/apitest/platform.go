@@ -396,11 +396,11 @@ func (p *Platform) Plan(_ context.Context, id springtide.EnvironmentID, app spri
 	plan := api.Plan{Environment: id}
 	if e, ok := p.environments[id]; ok {
 		plan.Release = e.status.Active
-		plan.Changes = []api.Change{{Action: api.ChangeValue, What: "processes.web.command", From: "./old", To: app.Processes["web"].Command}}
+		plan.Changes = []api.Change{{Action: api.ChangeValue, What: "processes.web.command", From: "./old", To: app.Processes["web"].Command, Effect: "restart of web"}}
 		return plan, nil
 	}
 	for _, name := range app.ProcessNames() {
-		plan.Changes = append(plan.Changes, api.Change{Action: api.ChangeAdd, What: "processes." + string(name), To: app.Processes[name].Command})
+		plan.Changes = append(plan.Changes, api.Change{Action: api.ChangeAdd, What: "processes." + string(name), To: app.Processes[name].Command, Effect: "start of " + string(name)})
 	}
 	return plan, nil
 }
