@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// epoch is when everything in an artifact was last changed. Web servers that
-// know it for what it is (Go's does) do not tell it to browsers.
+// epoch is when everything in an artifact was last changed, so that the same
+// content is the same artifact whenever it is built.
 func epoch() time.Time { return time.Unix(0, 0).UTC() }
 
 // sealed is one thing in a sealed tree.
@@ -28,12 +28,15 @@ type sealed struct {
 
 // seal makes a tree what it would be if it were unpacked from its artifact: it
 // belongs to the platform, all can read it, only its owner can write, and all
-// times are the epoch. It gives the content, folders before what is in them and
-// names in order, and what it had to remove because no artifact can hold it.
+// times are now. It gives the content, folders before what is in them and names
+// in order, and what it had to remove because no artifact can hold it.
+//
+// The times are not the artifact's: web servers tell them to browsers, which
+// would take a page of one release for that of another if they were the same.
 //
 // The tree may be hostile: a build made it, and os.Root follows no link out of it.
 func seal(root *os.Root) (content []sealed, removed []string, err error) {
-	s := &sealer{root: os.Geteuid() == 0}
+	s := &sealer{root: os.Geteuid() == 0, at: time.Now()}
 	if err := s.folder(root, ""); err != nil {
 		return nil, nil, fmt.Errorf("seal the build: %w", err)
 	}
@@ -42,6 +45,7 @@ func seal(root *os.Root) (content []sealed, removed []string, err error) {
 
 type sealer struct {
 	root    bool
+	at      time.Time
 	content []sealed
 	removed []string
 }
@@ -63,7 +67,7 @@ func (s *sealer) folder(folder *os.Root, name string) error {
 			return fmt.Errorf("%s: %w", clip(entry), err)
 		}
 	}
-	return folder.Chtimes(".", epoch(), epoch())
+	return folder.Chtimes(".", s.at, s.at)
 }
 
 func readFolder(folder *os.Root) ([]string, error) {
@@ -123,7 +127,7 @@ func (s *sealer) file(folder *os.Root, entry, name string, info fs.FileInfo) err
 		return err
 	}
 	s.content = append(s.content, sealed{name: name, mode: mode, size: info.Size()})
-	return folder.Chtimes(entry, epoch(), epoch())
+	return folder.Chtimes(entry, s.at, s.at)
 }
 
 // own makes the platform the owner.
