@@ -39,7 +39,7 @@ test: setup build ## all tests: unit, conformance, end to end
 	cd examples/python && python3 -m unittest -q
 
 check: test lint ## the tests, and the linters
-	go mod tidy -diff
+	go mod tidy -e -diff
 
 # The linter is pinned by a module of its own, so that its dependencies are not
 # ours. Building it takes minutes, the first time.
