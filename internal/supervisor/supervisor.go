@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -129,6 +130,9 @@ func (s *Supervisor) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	// What whoever started us has left open is not for the platform's processes,
+	// which may outlive them. A kernel that is too old to be told keeps it open.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if before.lock != nil {
 		s.lock = before.lock
 	} else if s.lock, err = Lock(filepath.Join(s.options.DataFolder, "lock")); err != nil {

@@ -345,6 +345,37 @@ func TestTheOwnersPipeGoesOverToTheNextImage(t *testing.T) {
 	p.end()
 }
 
+func TestFilesThatWhoeverStartedItLeftOpenStopAtTheSupervisor(t *testing.T) {
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	left, err := os.Create(filepath.Join(t.TempDir(), "left-open"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlatform(t)
+	p.start(theirs, left)
+	theirs.Close()
+	left.Close()
+	pids := []int{p.edge(0)}
+	eventually(t, "a control plane", func() bool { return p.control() != 0 })
+	for _, pid := range append(pids, p.control()) {
+		links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		if err != nil || len(links) == 0 {
+			t.Fatal(links, err)
+		}
+		for _, link := range links {
+			if target, _ := os.Readlink(link); strings.HasSuffix(target, "left-open") {
+				t.Errorf("process %d has it open", pid)
+			}
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.end()
+}
+
 func TestASecondEdgeThatAcceptsIsFoundByTheNextSupervisor(t *testing.T) {
 	p := newPlatform(t)
 	p.start()
