@@ -184,13 +184,6 @@ func (f *Fleet) replicas(id springtide.EnvironmentID, process springtide.Process
 	return 0
 }
 
-// isDraining reports whether nothing is started any more.
-func (f *Fleet) isDraining() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.draining
-}
-
 // wanted is how many instances a group should have.
 func (f *Fleet) wanted(id springtide.GroupID) int {
 	f.mu.Lock()

@@ -79,6 +79,10 @@ type Fleet struct {
 	// changed is called after every change of what is wanted; it must not block.
 	changed func()
 
+	// changing is held from the check of a change, over its write to the store, to
+	// its effect on the engine; mu only to look at or set what is below, so that
+	// a slow disk does not keep anybody from looking. It is taken first.
+	changing     sync.Mutex
 	mu           sync.Mutex
 	environments map[springtide.EnvironmentID]springtide.Environment
 	releases     map[springtide.ReleaseID]springtide.Release // those that have the traffic
@@ -133,6 +137,13 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 		if _, err := root(ctx, group.Template.Artifact); err != nil {
 			f.logger.Error("an artifact is not there; what runs of it goes on, but nothing new can start", "group", group.ID, "error", err)
 		}
+		if group.Replicas > 0 && f.isStopped(group.ID.Environment) && f.rolling[group.ID.Environment] != group.ID.Generation {
+			// It was being stopped when the control plane was killed.
+			if err := f.SetReplicas(ctx, group.ID, 0); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := f.engine.Apply(ctx, group); err != nil { // the others are to run all the same
 			f.logger.Error("a group cannot be run", "group", group.ID, "error", err)
 		}
@@ -161,8 +172,13 @@ func (f *Fleet) Disown(ctx context.Context, running []springtide.GroupID) {
 
 // reload copies environments and their active releases from the store.
 func (f *Fleet) reload(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	return f.read(ctx)
+}
+
+// read is reload while changing is held, which alone writes the releases.
+func (f *Fleet) read(ctx context.Context) error {
 	environments, err := f.store.Environments(ctx)
 	if err != nil {
 		return err
@@ -183,7 +199,9 @@ func (f *Fleet) reload(ctx context.Context) error {
 		}
 		active[id] = release
 	}
+	f.mu.Lock()
 	f.environments, f.releases = known, active
+	f.mu.Unlock()
 	return nil
 }
 
@@ -324,53 +342,97 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 // unknown by now is no error.
 func (f *Fleet) SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
 	defer f.changed()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.setReplicas(ctx, id, replicas)
-}
-
-func (f *Fleet) setReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
-	group, known := f.groups[id]
-	if !known || f.removing[id] || group.Replicas == replicas {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	group, known := f.group(id)
+	if !known || group.Replicas == replicas || f.isRemoving(id) {
 		return nil
+	}
+	if replicas > 0 && f.isStopped(id.Environment) {
+		return nil // decided before it was stopped
 	}
 	if err := f.store.SetReplicas(ctx, id, replicas); err != nil {
 		return err
 	}
 	group.Replicas = replicas
-	f.groups[id] = group
+	f.keep(group)
 	return f.engine.Apply(ctx, group)
 }
 
 // put makes a group wanted.
 func (f *Fleet) put(ctx context.Context, group springtide.Group) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.draining {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	if f.isDraining() {
 		return nil // whoever waits for it goes on after the next start
 	}
-	if known, have := f.groups[group.ID]; have && known.Replicas >= group.Replicas {
+	if known, have := f.group(group.ID); have && known.Replicas >= group.Replicas {
 		return f.engine.Apply(ctx, known)
 	}
 	if err := f.store.PutGroup(ctx, group); err != nil {
 		return err
 	}
-	f.groups[group.ID] = group
+	f.keep(group)
 	return f.engine.Apply(ctx, group)
+}
+
+func (f *Fleet) group(id springtide.GroupID) (group springtide.Group, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	group, known = f.groups[id]
+	return group, known
+}
+
+func (f *Fleet) keep(group springtide.Group) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups[group.ID] = group
+}
+
+func (f *Fleet) isStopped(id springtide.EnvironmentID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.environments[id].Stopped
+}
+
+func (f *Fleet) isRemoving(id springtide.GroupID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.removing[id]
+}
+
+// isDraining reports whether nothing is started any more.
+func (f *Fleet) isDraining() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.draining
+}
+
+// mark chooses groups that are to be removed: from now on nothing else changes
+// them.
+func (f *Fleet) mark(chosen func(springtide.GroupID) bool) (list []springtide.GroupID) {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.groups {
+		if chosen(id) {
+			f.removing[id] = true
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 // collect removes, in the background, every group that neither is active nor
 // belongs to an open rollout.
 func (f *Fleet) collect(ctx context.Context) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id := range f.groups {
+	unneeded := f.mark(func(id springtide.GroupID) bool {
 		environment, known := f.environments[id.Environment]
 		active := known && environment.Active == id.Release && environment.Generation == id.Generation
-		if active || f.removing[id] || f.rolling[id.Environment] == id.Generation {
-			continue
-		}
-		f.removing[id] = true
+		return !active && !f.removing[id] && f.rolling[id.Environment] != id.Generation
+	})
+	for _, id := range unneeded {
 		f.removals.Go(func() {
 			if err := f.remove(ctx, id); err != nil && ctx.Err() == nil {
 				f.logger.Error("a group that is not needed any more could not be removed; it is tried again at the next start", "group", id, "error", err)
@@ -384,11 +446,13 @@ func (f *Fleet) remove(ctx context.Context, id springtide.GroupID) error {
 	if err := f.engine.Remove(ctx, id); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if err := f.store.DeleteGroup(ctx, id); err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	delete(f.groups, id)
 	delete(f.removing, id)
 	return nil

@@ -10,14 +10,13 @@ import (
 // change writes one change to the store, reads back what is wanted and tells
 // whoever acts on it.
 func (f *Fleet) change(ctx context.Context, write func() error) error {
+	defer f.changed()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if err := write(); err != nil {
 		return err
 	}
-	if err := f.reload(ctx); err != nil {
-		return err
-	}
-	f.changed()
-	return nil
+	return f.read(ctx)
 }
 
 // create makes an environment known, unless it is.
@@ -119,15 +118,7 @@ func (f *Fleet) Destroy(ctx context.Context, id springtide.EnvironmentID) error 
 
 // removeAll removes the groups that are chosen, all at the same time.
 func (f *Fleet) removeAll(ctx context.Context, chosen func(springtide.GroupID) bool) error {
-	f.mu.Lock()
-	var list []springtide.GroupID
-	for id := range f.groups {
-		if chosen(id) {
-			f.removing[id] = true
-			list = append(list, id)
-		}
-	}
-	f.mu.Unlock()
+	list := f.mark(chosen)
 	errs := make([]error, len(list))
 	var removals sync.WaitGroup
 	for i, id := range list {
@@ -149,12 +140,8 @@ func (f *Fleet) removeAll(ctx context.Context, chosen func(springtide.GroupID) b
 func (f *Fleet) Drain(ctx context.Context) error {
 	f.mu.Lock()
 	f.draining = true
-	list := make([]springtide.GroupID, 0, len(f.groups))
-	for id := range f.groups {
-		f.removing[id] = true // nothing scales it any more
-		list = append(list, id)
-	}
 	f.mu.Unlock()
+	list := f.mark(func(springtide.GroupID) bool { return true })
 	errs := make(chan error, len(list))
 	for _, id := range list {
 		go func() { errs <- f.engine.Remove(ctx, id) }()

@@ -224,3 +224,97 @@ func TestALineThatDoesNotEndIsCut(t *testing.T) {
 		t.Errorf("%d bytes in %s", total, time.Since(began))
 	}
 }
+
+func TestWhatIsStoppedStaysStopped(t *testing.T) {
+	r := newRig(t)
+	r.platform.min = 2
+	r.deploy("one")
+	if err := r.fleet.Stop(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.fleet.SetReplicas(t.Context(), web(1, 1), 3); err != nil { // by a scaler that did not know yet
+		t.Fatal(err)
+	}
+	if got := r.fleet.wanted(web(1, 1)); got != 0 {
+		t.Errorf("a late decision made it %d instances", got)
+	}
+	r.stop()
+	if err := r.store.SetReplicas(t.Context(), web(1, 1), 2); err != nil { // as if killed before it came to that
+		t.Fatal(err)
+	}
+	r.start()
+	if got := r.fleet.wanted(web(1, 1)); got != 0 {
+		t.Errorf("the next control plane wants %d instances", got)
+	}
+	if err := r.fleet.Start(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.fleet.wanted(web(1, 1)); got != 2 {
+		t.Errorf("started with %d instances", got)
+	}
+}
+
+// slowStore takes its time to write replicas.
+type slowStore struct {
+	Store
+	writing, release chan struct{}
+}
+
+func (s slowStore) SetReplicas(ctx context.Context, id springtide.GroupID, replicas int) error {
+	close(s.writing)
+	<-s.release
+	return s.Store.SetReplicas(ctx, id, replicas)
+}
+
+func TestASlowDiskDoesNotKeepTheRoutesFromBeingRead(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	slow := slowStore{r.store, make(chan struct{}), make(chan struct{})}
+	r.fleet.store = slow
+	done := make(chan error, 1)
+	go func() { done <- r.fleet.SetReplicas(t.Context(), web(1, 1), 3) }()
+	<-slow.writing
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		if routes, err := r.fleet.Routes(t.Context()); err != nil || len(routes) != 1 || len(r.fleet.Active()) != 1 {
+			t.Errorf("%d routes, %v", len(routes), err)
+		}
+	}()
+	select {
+	case <-read:
+	case <-time.After(5 * time.Second):
+		t.Error("the routes wait for the disk")
+	}
+	close(slow.release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	<-read
+}
+
+func TestAThousandEnvironmentsAreLookedAtInNoTime(t *testing.T) {
+	r := newRig(t)
+	const many = 1000
+	r.fleet.mu.Lock()
+	for i := range many {
+		id := springtide.EnvironmentID{App: springtide.AppName(fmt.Sprintf("app-%d", i)), Name: springtide.Production}
+		app, _ := r.platform.Read("one", id.Name)
+		group := springtide.Group{ID: springtide.GroupID{Environment: id, Release: 1, Process: springtide.Web, Generation: 1}, Replicas: 1}
+		r.fleet.environments[id] = springtide.Environment{ID: id, Active: 1, Generation: 1}
+		r.fleet.releases[springtide.ReleaseID{Environment: id, Number: 1}] = springtide.Release{Environment: id, Number: 1, App: app}
+		r.fleet.groups[group.ID] = group
+	}
+	r.fleet.mu.Unlock()
+	began := time.Now()
+	found := 0
+	for _, environment := range r.fleet.Environments() {
+		found += len(r.fleet.ActiveOf(environment.ID))
+	}
+	if found != many || len(r.fleet.Active()) != many {
+		t.Fatalf("found %d groups", found)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("looking at all of them took %s", took)
+	}
+}
