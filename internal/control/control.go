@@ -167,7 +167,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	runs, err := newRuns(ctx, fleet, engine, builds.Root, filepath.Join(o.DataFolder, "runs"), o.Logger)
+	runs, err := newRuns(ctx, fleet, engine, builds.Root, o.DataFolder, o.Logger)
 	if err != nil {
 		return err
 	}

@@ -110,8 +110,17 @@ func (e environments) ChangeDomains(ctx context.Context, id springtide.Environme
 	return e.SetDomains(ctx, id, change.Add, change.Remove)
 }
 
-// ChangeScale implements api.Settings.
+// ChangeScale implements api.Settings: either all of it or nothing.
 func (e environments) ChangeScale(ctx context.Context, id springtide.EnvironmentID, change api.ScaleChange) error {
+	_, release, err := e.Fleet.Environment(id)
+	if err != nil {
+		return err
+	}
+	for _, process := range slices.AppendSeq(slices.Clone(change.Reset), maps.Keys(change.Set)) {
+		if _, known := release.App.Processes[process]; !known {
+			return noProcess(id, release, process)
+		}
+	}
 	for process, scale := range change.Set {
 		if err := e.SetScale(ctx, id, process, &scale); err != nil {
 			return err
@@ -123,6 +132,13 @@ func (e environments) ChangeScale(ctx context.Context, id springtide.Environment
 		}
 	}
 	return nil
+}
+
+func noProcess(id springtide.EnvironmentID, release springtide.Release, process springtide.ProcessName) error {
+	if release.Number == 0 {
+		return springtide.Errorf(springtide.NotFound, "%s has no release yet", id).WithHint("make one with `tide deploy`")
+	}
+	return springtide.Errorf(springtide.NotFound, "%s has no process %q", id, process).WithHint("it has %v", release.App.ProcessNames())
 }
 
 // Plan implements api.Settings.

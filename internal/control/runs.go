@@ -30,19 +30,24 @@ type runs struct {
 	engine engine.Engine
 	root   func(context.Context, springtide.Digest) (string, error)
 	folder string
+	tasks  string // the engine's folder of tasks
 	logger *slog.Logger
 
 	mu      sync.Mutex
 	waiting map[string]*wait
+	pruned  time.Time
 }
 
 // newRuns makes the folder of the runs and forgets old ones.
-func newRuns(ctx context.Context, fleet *deploy.Fleet, engine engine.Engine, root func(context.Context, springtide.Digest) (string, error), folder string, logger *slog.Logger) (*runs, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+func newRuns(ctx context.Context, fleet *deploy.Fleet, engine engine.Engine, root func(context.Context, springtide.Digest) (string, error), data string, logger *slog.Logger) (*runs, error) {
+	r := &runs{
+		ctx: ctx, fleet: fleet, engine: engine, root: root, logger: logger, waiting: make(map[string]*wait),
+		folder: filepath.Join(data, "runs"), tasks: filepath.Join(data, "tasks"),
+	}
+	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return nil, err
 	}
-	r := &runs{ctx: ctx, fleet: fleet, engine: engine, root: root, folder: folder, logger: logger, waiting: make(map[string]*wait)}
-	r.prune(time.Now().Add(-keepRuns))
+	r.prune(time.Now())
 	return r, nil
 }
 
@@ -80,6 +85,7 @@ func (r *runs) StartRun(ctx context.Context, request api.RunRequest) (api.Run, e
 	maps.Copy(env, release.App.Env)
 	maps.Copy(env, process.Env)
 	maps.Copy(env, release.Config)
+	r.prune(time.Now())
 	id := "run-" + strings.ToLower(rand.Text()[:10])
 	rec := record{
 		Run: api.Run{ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Started: time.Now()},
@@ -95,7 +101,7 @@ func (r *runs) StartRun(ctx context.Context, request api.RunRequest) (api.Run, e
 	if err := durable.WriteFile(r.path(id), data, 0o600); err != nil {
 		return api.Run{}, err
 	}
-	r.await(rec.Task)
+	r.await(rec.Task, true)
 	return rec.Run, nil
 }
 
@@ -115,12 +121,17 @@ func processFor(app springtide.App, name springtide.ProcessName) (springtide.Pro
 	return process, nil
 }
 
-// await begins to wait for a task, unless somebody does already.
-func (r *runs) await(task springtide.Task) *wait {
+// await begins to wait for a task, unless somebody does already. One that is not
+// fresh must not begin now, whenever it was asked for: it is nil if the engine
+// does not have it.
+func (r *runs) await(task springtide.Task, fresh bool) *wait {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w := r.waiting[task.ID]; w != nil {
 		return w
+	}
+	if !fresh && !r.engineHas(task.ID) {
+		return nil
 	}
 	w := &wait{done: make(chan struct{})}
 	r.waiting[task.ID] = w
@@ -129,6 +140,12 @@ func (r *runs) await(task springtide.Task) *wait {
 		close(w.done)
 	}()
 	return w
+}
+
+// engineHas reports whether the engine began a task and has not forgotten it.
+func (r *runs) engineHas(id string) bool {
+	_, err := os.Stat(filepath.Join(r.tasks, id))
+	return err == nil
 }
 
 func (r *runs) path(id string) string { return filepath.Join(r.folder, id+".json") }
@@ -161,7 +178,11 @@ func (r *runs) WaitRun(ctx context.Context, id string) (api.Run, error) {
 	if err != nil {
 		return api.Run{}, err
 	}
-	w := r.await(rec.Task)
+	w := r.await(rec.Task, false)
+	if w == nil {
+		return rec.Run, springtide.Errorf(springtide.NotFound, "how run %q ended is not known", id).
+			WithHint("it ended more than a day ago, or it had not begun when the control plane was killed")
+	}
 	select {
 	case <-w.done:
 		if w.err != nil {
@@ -173,8 +194,14 @@ func (r *runs) WaitRun(ctx context.Context, id string) (api.Run, error) {
 	return rec.Run, nil
 }
 
-// prune forgets runs that were started before then.
-func (r *runs) prune(before time.Time) {
+// prune forgets, at most once an hour, old runs that the engine has forgotten.
+func (r *runs) prune(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.pruned) < time.Hour {
+		return
+	}
+	r.pruned = now
 	entries, err := os.ReadDir(r.folder)
 	if err != nil {
 		r.logger.Warn("the folder of runs cannot be read", "error", err)
@@ -183,12 +210,12 @@ func (r *runs) prune(before time.Time) {
 	for _, entry := range entries {
 		id := strings.TrimSuffix(entry.Name(), ".json")
 		rec, err := r.load(id)
-		if err != nil || rec.Run.Started.After(before) {
+		if err != nil || now.Sub(rec.Run.Started) < keepRuns || r.engineHas(id) {
 			continue
 		}
-		os.Remove(r.path(id))
-		r.mu.Lock()
+		if err := os.Remove(r.path(id)); err != nil {
+			r.logger.Warn("an old run could not be forgotten", "run", id, "error", err)
+		}
 		delete(r.waiting, id)
-		r.mu.Unlock()
 	}
 }

@@ -53,14 +53,6 @@ func (f *Fleet) SetDomains(ctx context.Context, id springtide.EnvironmentID, add
 // SetScale sets how many instances a process may have; nil leaves it to the
 // manifest. It acts at once.
 func (f *Fleet) SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) error {
-	_, release, err := f.Environment(id)
-	if err != nil {
-		return err
-	}
-	if _, known := release.App.Processes[process]; !known {
-		return springtide.Errorf(springtide.NotFound, "%s has no process %q", id, process).
-			WithHint("it has %v", release.App.ProcessNames())
-	}
 	return f.change(ctx, func() error {
 		_, err := f.store.SetScale(ctx, id, process, scale)
 		return err
