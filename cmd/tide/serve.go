@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/cli"
 	"github.com/springtide/springtide/internal/client"
 	"github.com/springtide/springtide/internal/edge"
@@ -42,6 +44,9 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	executable = strings.TrimSuffix(executable, " (deleted)") // replaced since it was started
 	if o.Output != nil {
 		return serveApart(ctx, o, executable)
+	}
+	if err := checkAddresses(ctx, o); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -74,6 +79,37 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		Output: os.Stderr,
 		Logger: logger,
 	}, o.Force)
+}
+
+// checkAddresses tries the control plane's own addresses, so that a mistake in
+// them ends `tide serve` at once instead of the control plane again and again. A
+// control plane that still runs may have them: then there is nothing to try.
+func checkAddresses(ctx context.Context, o cli.ServeOptions) error {
+	if supervisor.Holder(filepath.Join(o.Data, "run", "control.lock")) != 0 {
+		return nil
+	}
+	var config net.ListenConfig
+	for _, own := range []struct {
+		flag, address string
+		check         func(net.Addr) error
+	}{
+		{"--api", o.API, func(net.Addr) error { return nil }},
+		{"--metrics", o.Metrics, api.CheckPrivate},
+	} {
+		if own.address == "" {
+			continue
+		}
+		listener, err := config.Listen(ctx, "tcp", own.address)
+		if err != nil {
+			return springtide.Errorf(springtide.Conflict, "cannot listen on %s: %w", own.address, err).WithHint("choose another address with %s", own.flag)
+		}
+		err = own.check(listener.Addr())
+		listener.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // arguments are the platform's settings as flags of `tide serve` and `tide control`.

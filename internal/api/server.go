@@ -70,13 +70,21 @@ func (s *Server) ServeTokens(ctx context.Context, listener net.Listener, config 
 // ServeMetrics serves /metrics and /healthz to anybody, so it refuses a public
 // address. It serves until ctx ends, and closes the listener.
 func (s *Server) ServeMetrics(ctx context.Context, listener net.Listener) error {
-	if address, ok := listener.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() && !address.IP.IsPrivate() {
+	if err := CheckPrivate(listener.Addr()); err != nil {
 		listener.Close()
-		return springtide.Errorf(springtide.Invalid, "metrics would be public on %s", address).
-			WithHint("listen on a loopback or private address")
+		return err
 	}
 	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeError(w, noRoute(r)) })
 	return s.serve(ctx, listener, s.common(withHealth(withPath("/metrics", s.metrics, nothing))))
+}
+
+// CheckPrivate refuses an address for metrics that the world may reach.
+func CheckPrivate(address net.Addr) error {
+	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !tcp.IP.IsPrivate() {
+		return springtide.Errorf(springtide.Invalid, "metrics would be public on %s", address).
+			WithHint("listen on a loopback or private address")
+	}
+	return nil
 }
 
 // around is the way of a request to the API: who asks is told by identify.
