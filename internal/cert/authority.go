@@ -37,6 +37,8 @@ type Authority struct {
 	mutex sync.Mutex
 	// leaves are those in force, by their names.
 	leaves map[string]leaf
+	// forgot is when those that had expired were last forgotten.
+	forgot time.Time
 }
 
 // OpenAuthority loads the authority of a folder (ca.crt and ca.key), and makes

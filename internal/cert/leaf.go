@@ -23,6 +23,8 @@ const (
 	// renewBefore is how much of its life a certificate has left when the next one
 	// is made.
 	renewBefore = leafLife / 3
+	// forgetEvery is how often what has expired is looked for.
+	forgetEvery = time.Hour
 )
 
 // leaf is a certificate for some names.
@@ -179,6 +181,10 @@ func splitLeaf(text string) (chain, key string, err error) {
 // forgetExpired removes what nobody can use any more: sets of names change as
 // apps come and go.
 func (a *Authority) forgetExpired(now time.Time) {
+	if now.Sub(a.forgot).Abs() < forgetEvery { // a thousand may be made at once
+		return
+	}
+	a.forgot = now
 	for names, known := range a.leaves {
 		if now.After(known.until) {
 			delete(a.leaves, names)
