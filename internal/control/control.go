@@ -173,8 +173,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	url := urls(o.HTTPS)
 	environments := environments{
-		Fleet: fleet, deployer: deployer, metrics: metrics, url: url,
-		logs: filepath.Join(o.DataFolder, "logs"),
+		Fleet: fleet, deployer: deployer, edges: publisher, metrics: metrics, url: url,
+		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger,
 	}
 	server := api.New(api.Options{
 		Platform: api.Platform{

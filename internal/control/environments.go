@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
@@ -18,10 +20,15 @@ import (
 type environments struct {
 	*deploy.Fleet
 	deployer *deploy.Deployer
+	edges    deploy.Edges
 	metrics  *observe.Metrics
 	url      func(host string) string
 	logs     string // the folder with a folder for each app
+	logger   *slog.Logger
 }
+
+// settleLimit is how long the edges may take to route by a change.
+const settleLimit = 5 * time.Second
 
 // Environments implements api.Environments.
 func (e environments) Environments(ctx context.Context, app springtide.AppName) ([]api.EnvironmentStatus, error) {
@@ -105,9 +112,42 @@ func describeChange(change api.ConfigChange) string {
 	return text[min(1, len(text)):]
 }
 
-// ChangeDomains implements api.Settings.
+// ChangeDomains implements api.Settings: whoever is told so is routed so.
 func (e environments) ChangeDomains(ctx context.Context, id springtide.EnvironmentID, change api.DomainsChange) ([]string, error) {
-	return e.SetDomains(ctx, id, change.Add, change.Remove)
+	domains, err := e.SetDomains(ctx, id, change.Add, change.Remove)
+	if err == nil {
+		e.settle(ctx)
+	}
+	return domains, err
+}
+
+// Stop implements api.Environments: once it returns, requests are refused.
+func (e environments) Stop(ctx context.Context, id springtide.EnvironmentID) error {
+	err := e.Fleet.Stop(ctx, id)
+	if err == nil {
+		e.settle(ctx)
+	}
+	return err
+}
+
+// Start implements api.Environments: once it returns, requests are held until
+// an instance is ready.
+func (e environments) Start(ctx context.Context, id springtide.EnvironmentID) error {
+	err := e.Fleet.Start(ctx, id)
+	if err == nil {
+		e.settle(ctx)
+	}
+	return err
+}
+
+// settle waits until the edges route by what was just changed. What was changed
+// stays so if one of them hangs.
+func (e environments) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	if err := e.edges.Settle(ctx); err != nil {
+		e.logger.Warn("an edge did not take a change of the routing in time", "error", err)
+	}
 }
 
 // ChangeScale implements api.Settings: either all of it or nothing.

@@ -3,6 +3,7 @@ package rollout
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +94,33 @@ func TestARollbackBringsTheReleaseBeforeBack(t *testing.T) {
 	}
 	if got := story.Get(t, client, url+"/version"); !strings.Contains(got, `"release":"1"`) {
 		t.Fatalf("after the rollback: %s", got)
+	}
+}
+
+func TestAChangeOfTheRoutingIsInForceOnceTheCommandReturns(t *testing.T) {
+	p := story.Platform(t)
+	url := story.Deploy(t, p, story.Prebuilt(t))
+	client := story.HTTP(t, p)
+	command := func(arguments ...string) {
+		t.Helper()
+		if _, err := p.CLI(t.Context(), append(arguments, "--app", "quiz")...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 5 {
+		command("stop")
+		response, err := client.Get(url + "/version")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+			t.Fatalf("right after the stop: %s", response.Status)
+		}
+		command("start")
+		story.Get(t, client, url+"/version") // held until it is up
+		host := fmt.Sprintf("quiz-%d.example.com", i)
+		command("domains", "add", host)
+		story.Get(t, client, "https://"+host+"/version") // under a certificate of that name
 	}
 }
