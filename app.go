@@ -77,6 +77,9 @@ type Process struct {
 	// Drain is how long plain requests may go on after the instance got its last
 	// new request.
 	Drain time.Duration `json:"drain"`
+	// Timeout is how long an instance may take to begin its answer to a request
+	// that it has got whole; 0: as long as it likes.
+	Timeout time.Duration `json:"timeout,omitempty"`
 	// Grace is how long the process may go on after SIGTERM before SIGKILL.
 	Grace time.Duration `json:"grace"`
 	// FinishStreams says that WebSockets and event streams count as requests:

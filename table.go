@@ -37,6 +37,8 @@ type Route struct {
 	// HoldFor is how long a request waits for an instance, HoldLimit how many may wait.
 	HoldFor   time.Duration `json:"hold_for"`
 	HoldLimit int           `json:"hold_limit"`
+	// AnswerWithin is how long an instance may take to begin its answer; 0: for ever.
+	AnswerWithin time.Duration `json:"answer_within,omitempty"`
 	// FinishStreams says that WebSockets and event streams count as requests.
 	FinishStreams bool `json:"finish_streams,omitempty"`
 	// Stopped says that nothing will come up by itself: answer 503 at once.

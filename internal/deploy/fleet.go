@@ -329,6 +329,7 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 				Concurrency:   process.Scale.Concurrency,
 				HoldFor:       holdFor,
 				HoldLimit:     holdLimit,
+				AnswerWithin:  process.Timeout,
 				FinishStreams: process.FinishStreams,
 				Stopped:       environment.Stopped,
 			})

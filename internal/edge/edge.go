@@ -43,8 +43,6 @@ type Options struct {
 	DrainLimit time.Duration
 	// IdleLimit is how long an idle connection is kept while draining. Default: 60 s.
 	IdleLimit time.Duration
-	// ResponseTimeout is how long an instance may take to begin its answer. 0: for ever.
-	ResponseTimeout time.Duration
 	// MaxConnections is how many client connections may be open. Default: 20,000.
 	MaxConnections int
 	// Logger gets what an operator should know. Default: discard.
@@ -59,7 +57,7 @@ func (o *Options) Validate() error {
 	if len(o.Listeners) == 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
 	}
-	if o.DrainLimit < 0 || o.IdleLimit < 0 || o.ResponseTimeout < 0 || o.MaxConnections < 0 {
+	if o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
 	}
 	if o.DrainLimit == 0 {
@@ -141,7 +139,7 @@ func newEdge(options Options) (_ *edge, err error) {
 	}
 	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
 	e.router = newRouter(e.bell, options.Logger)
-	e.forwarder = newForwarder(options.ResponseTimeout, e.head)
+	e.forwarder = newForwarder(e.head)
 	e.log = newAccessLog(options.DataFolder, options.Logger)
 	e.kept = newTableFile(options.DataFolder, options.Logger)
 	e.feed = &feed{

@@ -38,7 +38,7 @@ type forwarder struct {
 	head      func(x *exchange, status int)
 }
 
-func newForwarder(responseTimeout time.Duration, head func(*exchange, int)) *forwarder {
+func newForwarder(head func(*exchange, int)) *forwarder {
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -49,7 +49,6 @@ func newForwarder(responseTimeout time.Duration, head func(*exchange, int)) *for
 			DisableCompression:     true,
 			MaxIdleConnsPerHost:    1024,
 			IdleConnTimeout:        idleInstanceConnection,
-			ResponseHeaderTimeout:  responseTimeout,
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 1 << 20,
 		},
@@ -65,7 +64,7 @@ func (f *forwarder) forward(ctx context.Context, x *exchange, l *lease) error {
 	body := newAttemptBody(x)
 	x.body = body
 	defer body.leave(x)
-	listener := &answerListener{x: x}
+	listener := &answerListener{x: x, lease: l}
 	response, err := f.transport.RoundTrip(outgoing(listener.trace(ctx), x, l, body))
 	listener.stop()
 	if err == nil {
@@ -220,15 +219,18 @@ func outgoing(ctx context.Context, x *exchange, l *lease, body *attemptBody) *ht
 // answerListener hears the first signs of an answer: whether there was one at
 // all, and the informational answers, which it passes on.
 type answerListener struct {
-	x *exchange
+	x     *exchange
+	lease *lease
 
 	mu      sync.Mutex
 	began   bool
 	stopped bool // the exchange's writer is no longer for the listener to use
+	late    *time.Timer
 }
 
 func (a *answerListener) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: a.await,
 		GotFirstResponseByte: func() {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -236,6 +238,16 @@ func (a *answerListener) trace(ctx context.Context) context.Context {
 		},
 		Got1xxResponse: a.inform,
 	})
+}
+
+// await ends the exchange if its answer does not begin in time. The time of an
+// upload is the client's, so it starts when the request is with the instance.
+func (a *answerListener) await(httptrace.WroteRequestInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if limit := a.lease.answerWithin; limit > 0 && !a.stopped && a.late == nil {
+		a.late = time.AfterFunc(limit, func() { a.lease.end(context.DeadlineExceeded) })
+	}
 }
 
 func (a *answerListener) inform(status int, fields textproto.MIMEHeader) error {
@@ -256,6 +268,9 @@ func (a *answerListener) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
+	if a.late != nil {
+		a.late.Stop()
+	}
 }
 
 func (a *answerListener) heard() bool {

@@ -347,8 +347,22 @@ func TestRubbishFromAnInstanceIsABadGateway(t *testing.T) {
 }
 
 func TestAnInstanceThatTakesTooLongIsAGatewayTimeout(t *testing.T) {
-	e := startEdge(t, func(o *Options) { o.ResponseTimeout = 50 * time.Millisecond })
-	e.route(t, routeTo(serveInstance(t, "web-1-a", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })))
+	e := startEdge(t)
+	route := routeTo(serveInstance(t, "web-1-a", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" { // what has begun may go on
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+			time.Sleep(150 * time.Millisecond)
+			io.WriteString(w, "whole")
+			return
+		}
+		<-r.Context().Done()
+	}))
+	route.AnswerWithin = 50 * time.Millisecond
+	e.route(t, route)
+	if response, body := get(t, e.client(t, false), "/long"); response.StatusCode != 200 || body != "whole" {
+		t.Errorf("got %d %q", response.StatusCode, body)
+	}
 	if response, body := get(t, e.client(t, false), "/"); response.StatusCode != 504 || response.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d %q", response.StatusCode, body)
 	}

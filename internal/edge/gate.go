@@ -88,10 +88,12 @@ type lease struct {
 	end      context.CancelCauseFunc
 	// finishStreams is the route's: streams count as requests.
 	finishStreams bool
-	begun         time.Time
-	stream        bool
-	separate      bool // it counts as a stream, not as a request
-	answered      bool
+	// answerWithin is the route's: how long the instance may take; 0: for ever.
+	answerWithin time.Duration
+	begun        time.Time
+	stream       bool
+	separate     bool // it counts as a stream, not as a request
+	answered     bool
 }
 
 func newGate(bell *bell) *gate {
@@ -169,7 +171,7 @@ func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
 	g.meter.begun(now)
 	l := &lease{
 		gate: g, instance: i, meter: g.meter, backend: i.Backend, end: t.end,
-		finishStreams: g.route.FinishStreams, begun: now,
+		finishStreams: g.route.FinishStreams, answerWithin: g.route.AnswerWithin, begun: now,
 	}
 	i.leases[l] = struct{}{}
 	return l

@@ -130,6 +130,7 @@ func (d *difference) process(path string, name springtide.ProcessName, from, to 
 	d.scale(path+".scale", from.Scale, to.Scale)
 	d.env(path+".env", restart, from.Env, to.Env)
 	d.value(path+".drain", restart, formatDuration(from.Drain), formatDuration(to.Drain))
+	d.value(path+".timeout", restart, orNothing(from.Timeout), orNothing(to.Timeout))
 	d.value(path+".grace", restart, formatDuration(from.Grace), formatDuration(to.Grace))
 	d.value(path+".streams", restart, streamsOf(from), streamsOf(to))
 	d.limits(path+".limits", restart, from.Limits, to.Limits)

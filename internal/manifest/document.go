@@ -58,6 +58,7 @@ type processSection struct {
 	Scale   *scaleSection             `json:"scale,omitempty" jsonschema_description:"How many instances there are."`
 	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of this process."`
 	Drain   set[duration]             `json:"drain,omitempty" jsonschema:"minimum=1ms,maximum=7d" jsonschema_description:"How long requests may go on after an instance got its last new one. Default: 30s."`
+	Timeout set[duration]             `json:"timeout,omitempty" jsonschema:"minimum=1ms,maximum=1d" jsonschema_description:"How long an instance may take to begin its answer to a request that it has got whole; then the client gets 504. Default: as long as it likes."`
 	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=1ms,maximum=1h" jsonschema_description:"How long the process may go on after SIGTERM before it is killed. Default: 10s."`
 	Streams set[streams]              `json:"streams,omitempty" jsonschema_description:"What drain does with WebSockets and event streams: close them, or let them finish like requests. Default: close."`
 	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What one instance may use. Default: no limits."`

@@ -23,6 +23,7 @@ processes:
     scale: { min: 2, max: 20, target: { concurrency: 10 }, idle: 10m, stable: 30s }
     env: { ROLE: web }
     drain: 1m
+    timeout: 15s
     grace: 20s
     streams: finish
     limits: { cpu: 1, memory: 256MiB }
@@ -57,7 +58,7 @@ func TestEveryKeyOfAManifestIsRead(t *testing.T) {
 				Health: springtide.Health{Path: "/healthz", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Start: 90 * time.Second, Failures: 5},
 				Scale:  springtide.Scale{Min: 2, Max: 20, Concurrency: 10, Idle: 10 * time.Minute, StableFor: 30 * time.Second},
 				Env:    map[string]string{"ROLE": "web"},
-				Drain:  time.Minute, Grace: 20 * time.Second, FinishStreams: true,
+				Drain:  time.Minute, Timeout: 15 * time.Second, Grace: 20 * time.Second, FinishStreams: true,
 				Limits: springtide.Limits{CPU: 1, Memory: 256 << 20},
 			},
 			"worker": {

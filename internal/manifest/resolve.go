@@ -153,6 +153,9 @@ func (r *resolver) process(process name, s *processSection) springtide.Process {
 	if s.Streams.IsSet && !http {
 		r.problems.add(s.Streams.At, "%s.streams: %s is given no requests; set http: true", path, process)
 	}
+	if s.Timeout.IsSet && !http {
+		r.problems.add(s.Timeout.At, "%s.timeout: %s is given no requests; set http: true", path, process)
+	}
 	return springtide.Process{
 		Command:       string(s.Command.Value),
 		HTTP:          http,
@@ -160,6 +163,7 @@ func (r *resolver) process(process name, s *processSection) springtide.Process {
 		Scale:         r.scale(path, s.Scale, http),
 		Env:           variables(s.Env),
 		Drain:         time.Duration(s.Drain.or(duration(defaultDrain))),
+		Timeout:       time.Duration(s.Timeout.Value),
 		Grace:         time.Duration(s.Grace.or(duration(defaultGrace))),
 		FinishStreams: s.Streams.Value == streamsFinish,
 		Limits:        s.Limits.limits(),
