@@ -12,8 +12,10 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,6 +320,11 @@ func TestAShellIsATerminalAndIsRecorded(t *testing.T) {
 }
 
 func TestClosingAShellEndsItsCommand(t *testing.T) {
+	// Under nohup the signal is ignored by this process, and by what it starts
+	// unless it is handled here, as it is in the platform.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	server, c := serve(t)
 	deploy(t, c, "tide.yaml")
 	alive := filepath.Join(t.TempDir(), "alive")
