@@ -87,7 +87,7 @@ func (b *Builder) rootOf(digest v1.Hash) string { return filepath.Join(b.roots, 
 // install moves a sealed and synced tree to where the artifact's is; the lock is
 // held. If one is there already it is the same, and stays.
 func (b *Builder) install(tree string, digest v1.Hash) error {
-	if err := openFolder(b.roots, 0o755); err != nil {
+	if err := openFolder(b.roots, 0o711); err != nil { // apps pass through; nobody looks around
 		return err
 	}
 	err := os.Rename(tree, b.rootOf(digest))

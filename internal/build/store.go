@@ -39,7 +39,8 @@ func (s store) blob(digest v1.Hash) string { return filepath.Join(s.blobs(), dig
 
 // lock waits for the lock, and makes the layout if there is none.
 func (s store) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(s.blobs(), 0o755); err != nil {
+	// Sources are in it: it is the platform's alone.
+	if err := errors.Join(openFolder(s.folder, 0o700), os.MkdirAll(s.blobs(), 0o755)); err != nil {
 		return nil, err
 	}
 	file, err := os.OpenFile(filepath.Join(s.folder, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
