@@ -24,10 +24,12 @@ $(INIT): $(wildcard internal/engine/process/init/*.go) go.mod
 bin/tide: $(INIT) $(SOURCES)
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tide
 
-setup: ## installs what the demo and the tests need (Debian, as root)
-	@./deploy/setup.sh
+setup: ## installs what the tests need (Debian, as root)
+	@./deploy/setup.sh test
 
-demo: setup build ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
+demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
+	@./deploy/setup.sh
+	$(MAKE) --no-print-directory build
 	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
 
 test: setup build ## all tests: unit, conformance, end to end

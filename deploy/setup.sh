@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the demo and the tests need and this machine lacks. It changes
-# nothing where everything is there. On Debian as root it installs by itself;
+# Installs what the demo, or with the argument "test" the tests, need and this
+# machine lacks. It changes nothing where everything is there. On Debian as root it installs by itself;
 # elsewhere it says what is missing.
 set -eu
 
@@ -9,14 +9,16 @@ need() { # command package
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 need git git
-need gcc gcc
-need make make
-need nsenter util-linux
-need setpriv util-linux
-need node nodejs
-need python3 python3
-[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+if [ "${1:-}" = test ]; then
+	need gcc gcc # the race detector
+	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+	need nsenter util-linux
+	need setpriv util-linux
+	need taskset util-linux
+	need node nodejs
+	need python3 python3
+fi
 
 if ! command -v go >/dev/null 2>&1; then
 	echo "Go is missing: install 1.26 or newer from https://go.dev/dl/" >&2
