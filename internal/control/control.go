@@ -178,7 +178,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	server := api.New(api.Options{
 		Platform: api.Platform{
-			Deploys:      deploys{deployer: deployer, fleet: fleet, uploads: uploads, url: url},
+			Deploys:      deploys{deployer: deployer, uploads: uploads, url: url},
 			Environments: environments,
 			Settings:     environments,
 			Observer:     observer{fleet: fleet, store: store, engine: engine, events: events, scaler: scaler, url: url},

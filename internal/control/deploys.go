@@ -15,7 +15,6 @@ import (
 // deploys implements api.Deploys.
 type deploys struct {
 	deployer *deploy.Deployer
-	fleet    *deploy.Fleet
 	uploads  string // the folder for sources on their way to a build
 	url      func(host string) string
 }

@@ -275,13 +275,6 @@ func (p *Publisher) notify() {
 	p.changed = make(chan struct{})
 }
 
-// Version gives the version of the newest table; 0 before the first.
-func (p *Publisher) Version() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.table.Version
-}
-
 // Edge is what is known of an edge that is connected.
 type Edge struct {
 	Name string

@@ -124,3 +124,20 @@ func TestAChangeOfTheRoutingIsInForceOnceTheCommandReturns(t *testing.T) {
 		story.Get(t, client, "https://"+host+"/version") // under a certificate of that name
 	}
 }
+
+func TestAnAnswerThatDoesNotBeginInTimeIsAGatewayTimeout(t *testing.T) {
+	p := story.Platform(t)
+	app := story.Prebuilt(t)
+	story.Edit(t, app, "    grace: 10s", "    grace: 10s\n    timeout: 300ms")
+	url := story.Deploy(t, p, app)
+	client := story.HTTP(t, p)
+	response, err := client.Get(url + "/slow?ms=5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusGatewayTimeout || response.Header.Get("Retry-After") == "" {
+		t.Errorf("got %s %v", response.Status, response.Header)
+	}
+	story.Get(t, client, url+"/slow?ms=10")
+}
