@@ -46,6 +46,7 @@ type App struct {
 	ReleaseCommand string            `json:"release_command,omitempty"`
 	Env            map[string]string `json:"env,omitempty"`
 	Domains        []string          `json:"domains,omitempty"`
+	Jobs           Jobs              `json:"jobs,omitzero"`
 	// KeepReleases is how many releases are kept for a rollback; at least 2.
 	KeepReleases int `json:"keep_releases"`
 }
@@ -70,7 +71,10 @@ type Process struct {
 	// Command is run by sh in the unpacked artifact.
 	Command string `json:"command"`
 	// HTTP says that the process listens on $PORT and is given requests.
-	HTTP   bool              `json:"http"`
+	HTTP bool `json:"http"`
+	// Worker says how the process takes runs from queues; nil: it takes none. Its
+	// Scale.Concurrency is how many runs one instance has at a time.
+	Worker *Worker           `json:"worker,omitempty"`
 	Health Health            `json:"health"`
 	Scale  Scale             `json:"scale"`
 	Env    map[string]string `json:"env,omitempty"`

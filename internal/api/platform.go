@@ -16,7 +16,7 @@ type Platform struct {
 	Environments Environments
 	Settings     Settings
 	Observer     Observer
-	Runs         Runs
+	OneOffs      OneOffs
 	Shells       Shells
 	Tokens       TokenStore
 	Machine      Machine
@@ -87,16 +87,16 @@ type Observer interface {
 	Logs(ctx context.Context, query springtide.LogQuery) (io.ReadCloser, error)
 }
 
-// Runs are one-off commands in a release's environment. Implemented by
+// OneOffs are one-off commands in a release's environment. Implemented by
 // deploy.Runs.
-type Runs interface {
+type OneOffs interface {
 	// StartRun starts the command; it goes on by itself.
-	StartRun(ctx context.Context, request RunRequest) (Run, error)
+	StartRun(ctx context.Context, request OneOffRequest) (OneOff, error)
 	// Run tells how it stands.
-	Run(ctx context.Context, id string) (Run, error)
+	Run(ctx context.Context, id string) (OneOff, error)
 	// WaitRun returns when the run is over; when ctx ends before, it gives the
 	// run as it is, without an error.
-	WaitRun(ctx context.Context, id string) (Run, error)
+	WaitRun(ctx context.Context, id string) (OneOff, error)
 }
 
 // Shells starts commands inside instances. Implemented by process.Engine.
@@ -266,8 +266,8 @@ type Figures struct {
 	Decision string `json:"decision,omitempty"`
 }
 
-// RunRequest asks for a one-off command.
-type RunRequest struct {
+// OneOffRequest asks for a one-off command.
+type OneOffRequest struct {
 	Environment springtide.EnvironmentID
 	// Command is run by sh in the active release.
 	Command string
@@ -276,8 +276,8 @@ type RunRequest struct {
 	Timeout time.Duration
 }
 
-// Run is a one-off command. Its output is read as the log of task ID.
-type Run struct {
+// OneOff is a one-off command. Its output is read as the log of task ID.
+type OneOff struct {
 	ID          string                   `json:"id"`
 	Environment springtide.EnvironmentID `json:"environment"`
 	Release     int                      `json:"release"`

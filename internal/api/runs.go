@@ -19,8 +19,8 @@ type runInput struct {
 	}
 }
 
-func (s *Server) startRun(ctx context.Context, in *runInput) (Run, error) {
-	return s.platform.Runs.StartRun(ctx, RunRequest{
+func (s *Server) startRun(ctx context.Context, in *runInput) (OneOff, error) {
+	return s.platform.OneOffs.StartRun(ctx, OneOffRequest{
 		Environment: in.id(), Command: in.Body.Command, Process: in.Body.Process,
 		Timeout: time.Duration(in.Body.TimeoutSeconds * float64(time.Second)),
 	})
@@ -32,8 +32,8 @@ type runPath struct {
 	Wait bool   `query:"wait" doc:"answer when it is over, or after 30 s"`
 }
 
-func (s *Server) getRun(ctx context.Context, in *runPath) (Run, error) {
-	run, err := s.platform.Runs.Run(ctx, in.Run)
+func (s *Server) getRun(ctx context.Context, in *runPath) (OneOff, error) {
+	run, err := s.platform.OneOffs.Run(ctx, in.Run)
 	if err == nil && run.Environment != in.id() {
 		err = springtide.Errorf(springtide.NotFound, "%s has no run %s", in.id(), in.Run)
 	}
@@ -44,5 +44,5 @@ func (s *Server) getRun(ctx context.Context, in *runPath) (Run, error) {
 	defer done()
 	limited, cancel := context.WithTimeout(serving, longestWait)
 	defer cancel()
-	return s.platform.Runs.WaitRun(limited, in.Run)
+	return s.platform.OneOffs.WaitRun(limited, in.Run)
 }

@@ -31,7 +31,7 @@ attached to its stdin. A single argument is a command line for sh.`,
 			if err != nil {
 				return err
 			}
-			return s.runCommand(ctx, c, api.RunRequest{
+			return s.runCommand(ctx, c, api.OneOffRequest{
 				Environment: id, Command: commandLine(args), Process: springtide.ProcessName(process), Timeout: timeout,
 			})
 		}),
@@ -64,7 +64,7 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-func (s *session) runCommand(ctx context.Context, c *client.Client, request api.RunRequest) error {
+func (s *session) runCommand(ctx context.Context, c *client.Client, request api.OneOffRequest) error {
 	run, err := c.StartRun(ctx, request)
 	if err != nil {
 		return err

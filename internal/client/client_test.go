@@ -261,7 +261,7 @@ func TestLiveFiguresCome(t *testing.T) {
 func TestARunGivesItsExit(t *testing.T) {
 	_, c := serve(t)
 	deploy(t, c, "tide.yaml")
-	run, err := c.StartRun(t.Context(), api.RunRequest{Environment: quiz, Command: "exit 3", Timeout: time.Second})
+	run, err := c.StartRun(t.Context(), api.OneOffRequest{Environment: quiz, Command: "exit 3", Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

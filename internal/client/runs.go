@@ -9,7 +9,7 @@ import (
 )
 
 // StartRun starts a one-off command in the active release.
-func (c *Client) StartRun(ctx context.Context, r api.RunRequest) (api.Run, error) {
+func (c *Client) StartRun(ctx context.Context, r api.OneOffRequest) (api.OneOff, error) {
 	body := map[string]any{"command": r.Command}
 	if r.Process != "" {
 		body["process"] = r.Process
@@ -17,15 +17,15 @@ func (c *Client) StartRun(ctx context.Context, r api.RunRequest) (api.Run, error
 	if r.Timeout > 0 {
 		body["timeout_seconds"] = r.Timeout.Seconds()
 	}
-	return call[api.Run](ctx, c, request{method: "POST", path: environmentPath(r.Environment, "runs"), body: body})
+	return call[api.OneOff](ctx, c, request{method: "POST", path: environmentPath(r.Environment, "runs"), body: body})
 }
 
 // WaitRun returns when the command has ended.
-func (c *Client) WaitRun(ctx context.Context, id springtide.EnvironmentID, run string) (api.Run, error) {
-	var answer api.Run
+func (c *Client) WaitRun(ctx context.Context, id springtide.EnvironmentID, run string) (api.OneOff, error) {
+	var answer api.OneOff
 	for answer.Exit == nil {
 		err := c.patiently(ctx, func() (err error) {
-			answer, err = call[api.Run](ctx, c, request{
+			answer, err = call[api.OneOff](ctx, c, request{
 				method: "GET", path: environmentPath(id, "runs", run), query: url.Values{"wait": {"true"}},
 			})
 			return err

@@ -182,7 +182,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			Environments: environments,
 			Settings:     environments,
 			Observer:     observer{fleet: fleet, store: store, engine: engine, events: events, scaler: scaler, url: url},
-			Runs:         runs,
+			OneOffs:      runs,
 			Shells:       shells{engine},
 			Tokens:       tokens{store},
 			Machine: machine{

@@ -22,7 +22,7 @@ import (
 // keepRuns is how long a run is remembered: as long as the engine keeps its outcome.
 const keepRuns = 24 * time.Hour
 
-// runs implements api.Runs. Each run is a file, so that a new control plane
+// runs implements api.OneOffs. Each run is a file, so that a new control plane
 // knows it: the engine attaches to the task of that ID.
 type runs struct {
 	ctx    context.Context // the control plane's: a run goes on without its client
@@ -60,26 +60,26 @@ type wait struct {
 
 // record is a run's file.
 type record struct {
-	Run  api.Run         `json:"run"`
+	Run  api.OneOff      `json:"run"`
 	Task springtide.Task `json:"task"`
 }
 
-// StartRun implements api.Runs.
-func (r *runs) StartRun(ctx context.Context, request api.RunRequest) (api.Run, error) {
+// StartRun implements api.OneOffs.
+func (r *runs) StartRun(ctx context.Context, request api.OneOffRequest) (api.OneOff, error) {
 	environment, release, err := r.fleet.Environment(request.Environment)
 	if err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	if environment.Active == 0 {
-		return api.Run{}, springtide.Errorf(springtide.NotFound, "%s has no release to run in", request.Environment).WithHint("make one with `tide deploy`")
+		return api.OneOff{}, springtide.Errorf(springtide.NotFound, "%s has no release to run in", request.Environment).WithHint("make one with `tide deploy`")
 	}
 	process, err := processFor(release.App, request.Process)
 	if err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	root, err := r.root(ctx, release.Artifact)
 	if err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	env := make(map[string]string)
 	maps.Copy(env, release.App.Env)
@@ -88,7 +88,7 @@ func (r *runs) StartRun(ctx context.Context, request api.RunRequest) (api.Run, e
 	r.prune(time.Now())
 	id := "run-" + strings.ToLower(rand.Text()[:10])
 	rec := record{
-		Run: api.Run{ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Started: time.Now()},
+		Run: api.OneOff{ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Started: time.Now()},
 		Task: springtide.Task{
 			ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Timeout: request.Timeout,
 			Template: springtide.Template{Artifact: release.Artifact, Root: root, Process: process, Env: env},
@@ -96,10 +96,10 @@ func (r *runs) StartRun(ctx context.Context, request api.RunRequest) (api.Run, e
 	}
 	data, err := json.Marshal(rec)
 	if err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	if err := durable.WriteFile(r.path(id), data, 0o600); err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	r.await(rec.Task, true)
 	return rec.Run, nil
@@ -165,18 +165,18 @@ func (r *runs) load(id string) (record, error) {
 	return rec, json.Unmarshal(data, &rec)
 }
 
-// Run implements api.Runs.
-func (r *runs) Run(ctx context.Context, id string) (api.Run, error) {
+// Run implements api.OneOffs.
+func (r *runs) Run(ctx context.Context, id string) (api.OneOff, error) {
 	now, cancel := context.WithTimeout(ctx, 20*time.Millisecond) // what has ended answers at once
 	defer cancel()
 	return r.WaitRun(now, id)
 }
 
-// WaitRun implements api.Runs.
-func (r *runs) WaitRun(ctx context.Context, id string) (api.Run, error) {
+// WaitRun implements api.OneOffs.
+func (r *runs) WaitRun(ctx context.Context, id string) (api.OneOff, error) {
 	rec, err := r.load(id)
 	if err != nil {
-		return api.Run{}, err
+		return api.OneOff{}, err
 	}
 	w := r.await(rec.Task, false)
 	if w == nil {

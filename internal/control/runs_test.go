@@ -32,7 +32,7 @@ func earlier(t *testing.T, data, id string, started time.Time) {
 	if err := os.MkdirAll(filepath.Join(data, "runs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(record{Run: api.Run{ID: id, Started: started}, Task: springtide.Task{ID: id, Command: "./charge-everybody"}})
+	text, err := json.Marshal(record{Run: api.OneOff{ID: id, Started: started}, Task: springtide.Task{ID: id, Command: "./charge-everybody"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type Platform struct {
 	environments map[springtide.EnvironmentID]*environment
 	deploys      map[api.DeployID]api.Deploy
 	events       []springtide.Event
-	runs         map[string]api.Run
+	runs         map[string]api.OneOff
 	tokens       map[string]api.Token
 	drained      bool
 	background   sync.WaitGroup
@@ -57,7 +57,7 @@ func New() *Platform {
 		changed:      make(chan struct{}),
 		environments: map[springtide.EnvironmentID]*environment{},
 		deploys:      map[api.DeployID]api.Deploy{},
-		runs:         map[string]api.Run{},
+		runs:         map[string]api.OneOff{},
 		tokens:       map[string]api.Token{},
 	}
 }
@@ -65,7 +65,7 @@ func New() *Platform {
 // API gives the platform as the API takes it.
 func (p *Platform) API() api.Platform {
 	return api.Platform{
-		Deploys: p, Environments: p, Settings: p, Observer: p, Runs: p, Shells: p, Tokens: tokens{p}, Machine: p,
+		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
 	}
 }
 
@@ -546,11 +546,11 @@ func selects(query springtide.LogQuery, line springtide.LogLine) bool {
 		(query.Instance == "" || query.Instance == line.Instance) && !line.Time.Before(query.Since)
 }
 
-// StartRun implements [api.Runs]. The command is not run: it writes itself, and
+// StartRun implements [api.OneOffs]. The command is not run: it writes itself, and
 // "exit N" exits with N.
-func (p *Platform) StartRun(_ context.Context, request api.RunRequest) (run api.Run, err error) {
+func (p *Platform) StartRun(_ context.Context, request api.OneOffRequest) (run api.OneOff, err error) {
 	err = p.with(request.Environment, func(e *environment) error {
-		run = api.Run{
+		run = api.OneOff{
 			ID: fmt.Sprintf("run-%d", len(p.runs)+1), Environment: request.Environment, Release: e.status.Active,
 			Command: request.Command, Started: Epoch(),
 		}
@@ -573,19 +573,19 @@ func (p *Platform) StartRun(_ context.Context, request api.RunRequest) (run api.
 	return run, nil
 }
 
-// Run implements [api.Runs].
-func (p *Platform) Run(_ context.Context, id string) (api.Run, error) {
+// Run implements [api.OneOffs].
+func (p *Platform) Run(_ context.Context, id string) (api.OneOff, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	run, ok := p.runs[id]
 	if !ok {
-		return api.Run{}, springtide.Errorf(springtide.NotFound, "there is no run %s", id)
+		return api.OneOff{}, springtide.Errorf(springtide.NotFound, "there is no run %s", id)
 	}
 	return run, nil
 }
 
-// WaitRun implements [api.Runs].
-func (p *Platform) WaitRun(ctx context.Context, id string) (api.Run, error) {
+// WaitRun implements [api.OneOffs].
+func (p *Platform) WaitRun(ctx context.Context, id string) (api.OneOff, error) {
 	for {
 		p.mu.Lock()
 		changed := p.changed
