@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"internal/socket":  {},
 	"internal/durable": {},
 
-	"internal/manifest":             {},
+	"internal/manifest":             {"internal/cron"},
 	"internal/health":               {},
 	"internal/engine":               {},
 	"internal/engine/process":       {"internal/engine/process/order", "internal/engine", "internal/health", "internal/durable"},
@@ -36,12 +36,17 @@ var allowed = map[string][]string{
 	"internal/deploy":               {"internal/engine", "internal/health"},
 	"internal/routing":              {},
 	"internal/edge":                 {"internal/socket", "internal/durable"},
-	"internal/observe":              {},
+	"internal/observe":              {"internal/jobs"},
+	"internal/cron":                 {},
+	"internal/jobs":                 {"internal/durable"},
+	"internal/store/ledger":         {"internal/jobs", "internal/cron"},
+	"internal/call":                 {"internal/jobs"},
+	"internal/mail":                 {"internal/jobs", "internal/durable", "internal/call"},
 	"internal/supervisor":           {"internal/edge"},
-	"internal/api":                  {},
-	"internal/api/apitest":          {"internal/api", "internal/socket"},
-	"internal/client":               {"internal/api", "internal/socket"},
-	"internal/cli":                  {"internal/client", "internal/api", "internal/manifest", "internal/build"},
+	"internal/api":                  {"internal/jobs"},
+	"internal/api/apitest":          {"internal/api", "internal/jobs", "internal/socket"},
+	"internal/client":               {"internal/api", "internal/jobs", "internal/socket"},
+	"internal/cli":                  {"internal/client", "internal/api", "internal/manifest", "internal/build", "internal/jobs", "internal/cron", "internal/runner"},
 }
 
 // free are the places where everything is joined: they may import anything.
