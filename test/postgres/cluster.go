@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -157,9 +158,7 @@ func (c *Cluster) arguments() []string {
 	if c.options.NoFsync {
 		settings["fsync"] = "off"
 	}
-	for name, value := range c.options.Settings {
-		settings[name] = value
-	}
+	maps.Copy(settings, c.options.Settings)
 	arguments := []string{"-D", c.data()}
 	for name, value := range settings {
 		arguments = append(arguments, "-c", name+"="+value)
@@ -268,7 +267,7 @@ func newest(pattern string) (string, error) {
 	}
 	best, highest := matches[0], -1
 	for _, match := range matches {
-		for _, word := range strings.Split(match, "/") {
+		for word := range strings.SplitSeq(match, "/") {
 			if version, err := strconv.Atoi(word); err == nil && version > highest {
 				best, highest = match, version
 			}
