@@ -1,35 +1,58 @@
 #!/bin/sh
-# Installs what the demo, or with the argument "test" the tests, need and this
-# machine lacks. It changes nothing where everything is there. On Debian as root it installs by itself;
-# elsewhere it says what is missing.
+# Installs what the demo needs and this machine lacks; with the argument "test"
+# what the tests need, with "bench" what the benchmarks need besides. It changes
+# nothing where everything is there. On Debian as root it installs by itself;
+# elsewhere it says what is missing. It starts no service.
 set -eu
 
 missing=""
 need() { # command package
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
+need_file() { # package, and paths of which one must exist
+	package=$1
+	shift
+	for path; do
+		[ ! -e "$path" ] || return 0
+	done
+	missing="$missing $package"
+}
 need git git
-[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
-if [ "${1:-}" = test ]; then
+need_file ca-certificates /etc/ssl/certs/ca-certificates.crt
+case "${1:-}" in
+test | bench)
 	need gcc gcc # the race detector
-	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+	need_file libc6-dev /usr/include/stdlib.h
 	need nsenter util-linux
 	need setpriv util-linux
 	need taskset util-linux
 	need node nodejs
 	need python3 python3
-fi
+	need_file postgresql /usr/lib/postgresql/*/bin/postgres
+	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
+	;;
+esac
+# Debian keeps the server's program in redis-tools; redis-server would add a
+# service that runs on the usual port.
+[ "${1:-}" != bench ] || need redis-check-rdb redis-tools
 
 if ! command -v go >/dev/null 2>&1; then
 	echo "Go is missing: install 1.26 or newer from https://go.dev/dl/" >&2
 	exit 1
 fi
 [ -n "$missing" ] || exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-	apt-get update -qq
-	# shellcheck disable=SC2086
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
-else
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	echo "missing:$missing; install them, on Debian with: sudo apt-get install$missing" >&2
 	exit 1
 fi
+# Only the server's programs are wanted: where PostgreSQL is new, Debian makes no
+# cluster of its own, see createcluster.conf. What is installed later is not ours.
+clusters=/etc/postgresql-common/createcluster.d/springtide.conf
+if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+	mkdir -p "${clusters%/*}"
+	echo "create_main_cluster = false" >"$clusters"
+	trap 'rm -f "$clusters"' EXIT
+fi
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
