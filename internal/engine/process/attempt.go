@@ -138,7 +138,7 @@ func (i *instance) start() error {
 	i.process, err = e.launch(launch{
 		folder: i.folder, spec: i.spec, isolation: e.isolation, user: user, limits: template.Process.Limits,
 		logs: logs, logName: logName, root: e.rootOf(i.spec),
-		command: template.Process.Command, env: e.variables(i.spec),
+		command: e.commandOf(i.spec), env: e.variables(i.spec),
 	}, i.record)
 	if err != nil {
 		return err
@@ -198,6 +198,10 @@ func (e *Engine) variables(s spec) []string {
 		all["TIDE_TASK"] = s.Task.ID
 	}
 	maps.Copy(all, template.Env)
+	all["PATH"] = strings.TrimPrefix(all["PATH"]+":"+e.programs.folder, ":")
+	if s.Task == nil {
+		maps.Copy(all, workerVariables(template.Process))
+	}
 	if s.Port != 0 {
 		all["PORT"] = strconv.Itoa(s.Port)
 	}
@@ -205,6 +209,9 @@ func (e *Engine) variables(s spec) []string {
 	all["TIDE_RELEASE"] = strconv.Itoa(release)
 	all[nameVariable] = s.name()
 	all["HOME"], all["TMPDIR"] = home, filepath.Join(home, "tmp")
+	if e.options.Access != nil {
+		maps.Copy(all, e.options.Access(s.subject()))
+	}
 	list := make([]string, 0, len(all))
 	for key, value := range all {
 		list = append(list, key+"="+value)

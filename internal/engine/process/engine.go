@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,10 +20,8 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine/process/embedded"
 )
-
-//go:embed all:embedded
-var embedded embed.FS
 
 // Engine runs instances as processes of this machine. Make one with [New], and
 // Run it; it implements engine.Engine.
@@ -36,6 +33,7 @@ type Engine struct {
 	network   *network
 	ports     *numbers
 	users     *users
+	programs  *programs
 	init      string // the init's program
 	cover     string // the folder that apps do not see
 	boot      string
@@ -76,12 +74,13 @@ func New(options Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: options, log: options.Log,
-		groups:  &cgroups{},
-		network: newNetwork(options.Data, options.Network),
-		ports:   newNumbers(options.FirstPort, options.LastPort),
-		cover:   coverOf(options.Data),
-		boot:    bootID(),
-		wake:    make(chan struct{}, 1), started: make(chan struct{}), changed: make(chan struct{}),
+		groups:   &cgroups{},
+		network:  newNetwork(options.Data, options.Network),
+		ports:    newNumbers(options.FirstPort, options.LastPort),
+		cover:    coverOf(options.Data),
+		programs: &programs{folder: filepath.Join(options.Data, "bin")},
+		boot:     bootID(),
+		wake:     make(chan struct{}, 1), started: make(chan struct{}), changed: make(chan struct{}),
 		wanted:    map[springtide.GroupID]*wish{},
 		instances: map[springtide.InstanceID]*instance{},
 		tasks:     map[string]*task{},
@@ -113,8 +112,8 @@ func (e *Engine) installInit() error {
 	program := e.options.Init
 	if program == nil {
 		var err error
-		if program, err = embedded.ReadFile("embedded/tide-init"); err != nil {
-			return springtide.Errorf(springtide.Internal, "this tide binary was built without its init program").WithHint("build it with `make build`")
+		if program, err = embedded.Init(); err != nil {
+			return err
 		}
 	}
 	sum := sha256.Sum256(program)
@@ -183,7 +182,7 @@ func validate(group springtide.Group) error {
 		return springtide.Errorf(springtide.Invalid, "%q is not the name of a group", id)
 	case group.Replicas < 0:
 		return springtide.Errorf(springtide.Invalid, "%s: %d replicas are not possible", id, group.Replicas)
-	case strings.TrimSpace(process.Command) == "":
+	case strings.TrimSpace(process.Command) == "" && !isRunner(process):
 		return springtide.Errorf(springtide.Invalid, "%s: there is no command", id)
 	}
 	return validateVariables(process.Command, group.Template.Env)

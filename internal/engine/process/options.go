@@ -12,7 +12,7 @@ import (
 
 // Options say how to run instances. Data, Router and Log are required.
 type Options struct {
-	// Data is the data folder. The engine uses instances, tasks and logs in it.
+	// Data is the data folder. The engine uses instances, tasks, logs and bin in it.
 	Data string
 	// Router is asked to let go of an instance before it is told to stop.
 	Router engine.Router
@@ -38,6 +38,9 @@ type Options struct {
 	LogLimit int64
 	// TaskKeep is how long the outcome of a task is kept. Default: 24 h.
 	TaskKeep time.Duration
+	// Access gives further variables to an instance or a task at its start: how it
+	// reaches the platform. They are kept nowhere. nil: none.
+	Access func(Subject) map[string]string
 	// Init is the init's program. Default: the one built into this binary.
 	Init []byte
 	// Plain forgoes namespaces, control groups and users of their own, whatever

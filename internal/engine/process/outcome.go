@@ -32,9 +32,9 @@ func (e *Engine) collect(process *running, place folder, attempt int, s spec) en
 	if status, ok := place.status(0); ok && status.Failure != "" {
 		return end{neverBegan: true}
 	}
-	limits, command := s.Group.Template.Process.Limits, s.Group.Template.Process.Command
+	limits, command := s.Group.Template.Process.Limits, e.commandOf(s)
 	if s.Task != nil {
-		limits, command = s.Task.Template.Process.Limits, s.Task.Command
+		limits = s.Task.Template.Process.Limits
 	}
 	status, known := place.status(attempt)
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/springtide/springtide/internal/engine"
 	"github.com/springtide/springtide/internal/engine/enginetest"
+	"github.com/springtide/springtide/internal/engine/process/embedded"
 )
 
 // initProgram is the init, where the test binary was built without it.
@@ -22,7 +23,10 @@ func TestMain(m *testing.M) {
 	if data := os.Getenv(controlVariable); data != "" {
 		runControl(data)
 	}
-	if _, err := embedded.ReadFile("embedded/tide-init"); err != nil {
+	if os.Getenv(runnerVariable) != "" {
+		runRunner()
+	}
+	if _, err := embedded.Init(); err != nil {
 		initProgram = buildInit()
 	}
 	goleak.VerifyTestMain(m)

@@ -43,6 +43,9 @@ type launch struct {
 //
 // The lock is held from the first step until the init is dead.
 func (e *Engine) launch(l launch, r record) (started *running, err error) {
+	if err := e.programs.install(); err != nil {
+		e.log.Warn("the tide on the PATH of instances is not this one", "path", e.programs.tide(), "error", err)
+	}
 	lock, err := l.folder.lock()
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", l.folder, err)
@@ -114,6 +117,9 @@ func (e *Engine) order(l launch, attempt int, group *cgroup) order.Order {
 		o.Writable = []string{l.folder.file(homeFolder)}
 		if l.root != o.Writable[0] {
 			o.ReadOnly = []string{l.root}
+		}
+		if _, err := os.Stat(e.programs.folder); err == nil {
+			o.ReadOnly = append(o.ReadOnly, e.programs.folder)
 		}
 		if l.isolation.UserPerApp {
 			o.Cover = e.cover

@@ -76,10 +76,7 @@ func (i *instance) awaitLetGo(ctx context.Context) {
 // end ends the process: SIGTERM, the grace, then the streams and SIGKILL. It
 // returns when the process is dead, or when ctx ends.
 func (i *instance) end(ctx context.Context) {
-	grace := i.spec.Group.Template.Process.Grace
-	if grace <= 0 {
-		grace = standardGrace
-	}
+	grace := graceOf(i.spec.Group.Template.Process)
 	i.process.signal(syscall.SIGTERM)
 	if i.process.waitFor(ctx, grace) || ctx.Err() != nil {
 		return

@@ -219,7 +219,7 @@ func (t *task) start() (*running, error) {
 	return e.launch(launch{
 		folder: t.folder, spec: t.spec, isolation: e.isolation, user: user, limits: asked.Template.Process.Limits,
 		logs: logs, logName: logName, root: e.rootOf(t.spec),
-		command: asked.Command, env: e.variables(t.spec),
+		command: e.commandOf(t.spec), env: e.variables(t.spec),
 		timeout: asked.Timeout, grace: taskGrace,
 		begun: func() error { return t.folder.mark(startedFile) },
 	}, record{Attempt: 1, Started: time.Now()})
