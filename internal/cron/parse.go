@@ -33,11 +33,11 @@ var aliases = map[string]string{
 
 // field is one of the five of an expression.
 type field struct {
-	name           string
+	name            string
 	lowest, highest int
-	example        string
-	parser         cron.Parser
-	bits           func(*cron.SpecSchedule) uint64
+	example         string
+	parser          cron.Parser
+	bits            func(*cron.SpecSchedule) uint64
 }
 
 // fields are the fields of an expression in order. The day of the week is read

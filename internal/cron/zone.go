@@ -33,18 +33,20 @@ func loadZone(name string) (*time.Location, error) {
 }
 
 // nearestZone gives the name that was probably meant; empty if none is near.
-// A city alone means the zone that is named after it.
+// A city alone means the zone that is named after it, if no other name fits as
+// well.
 func nearestZone(written string) string {
 	if len(written) > 40 {
 		return ""
 	}
 	written = strings.ReplaceAll(strings.ToLower(written), " ", "_")
-	best, distance := "", 1+min(3, len(written)/3)
+	best, distance := "", 2+2*min(3, len(written)/3)
 	for name := range strings.Lines(zoneNames) {
 		name = strings.TrimSpace(name)
 		lower := strings.ToLower(name)
 		city := lower[strings.LastIndexByte(lower, '/')+1:]
-		if d := min(levenshtein.ComputeDistance(written, lower), levenshtein.ComputeDistance(written, city)); d < distance {
+		d := min(2*levenshtein.ComputeDistance(written, lower), 2*levenshtein.ComputeDistance(written, city)+1)
+		if d < distance {
 			best, distance = name, d
 		}
 	}
