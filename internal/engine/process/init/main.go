@@ -3,6 +3,9 @@
 // its output to bounded files, and leaves the status of its end. It takes its
 // order from a pipe (package order), and starts nothing if the pipe ends early.
 // It outlives the process that started it.
+//
+// It is the first process of a run as well, inside of an instance: then output
+// goes where its own does, and it ends everything once nobody watches over it.
 package main
 
 import (
@@ -27,7 +30,7 @@ func main() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT)
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
-	for fd := order.PipeFD; fd <= order.LogFD; fd++ {
+	for fd := order.PipeFD; fd <= order.WatchFD; fd++ {
 		syscall.CloseOnExec(fd)
 	}
 
@@ -40,12 +43,12 @@ func main() {
 	asked, err := order.Decode(data)
 	if err != nil {
 		// Whoever gave the order died over it: say that nothing was started.
-		writeStatus(order.Status{Failure: err.Error()})
+		writeStatus(order.Status{Failure: err.Error()}, true)
 		os.Exit(1)
 	}
 
 	status := run(asked, signals, children)
-	writeStatus(status)
+	writeStatus(status, !asked.Streams)
 	if status.Signal != 0 {
 		os.Exit(128 + status.Signal)
 	}
@@ -75,19 +78,28 @@ func run(asked order.Order, signals, children <-chan os.Signal) order.Status {
 			return failed("arrange the mounts", err)
 		}
 	}
-	log := newOutput(order.LogFD, asked.LogName, asked.LogSize)
+	abandoned, err := watch(asked.Until)
+	if err != nil {
+		return failed("watch over the run", err)
+	}
+	var log *output
+	if !asked.Streams {
+		log = newOutput(order.LogFD, asked.LogName, asked.LogSize)
+	}
 	pid, err := start(asked, groups, log)
 	asked.Env = nil
 	if err != nil {
 		return failed("start the command", err)
 	}
-	status := supervise(asked, pid, signals, children)
-	log.finish(flushLimit)
+	status := supervise(asked, pid, signals, children, abandoned)
+	if log != nil {
+		log.finish(flushLimit)
+	}
 	return status
 }
 
 // supervise forwards signals and waits for the end.
-func supervise(asked order.Order, pid int, signals, children <-chan os.Signal) order.Status {
+func supervise(asked order.Order, pid int, signals, children <-chan os.Signal, abandoned <-chan struct{}) order.Status {
 	status := order.Status{Attempt: asked.Attempt}
 	ended, stopping := false, false
 	var timeout, kill <-chan time.Time
@@ -111,6 +123,9 @@ func supervise(asked order.Order, pid int, signals, children <-chan os.Signal) o
 			status.TimedOut, stopping = true, true
 			_ = syscall.Kill(-pid, syscall.SIGTERM)
 			kill = time.After(asked.Grace)
+		case <-abandoned:
+			finish(pid, ended, &status)
+			return status
 		case <-kill:
 			finish(pid, ended, &status)
 			return status
@@ -172,8 +187,8 @@ func record(wait syscall.WaitStatus, status *order.Status) {
 }
 
 // writeStatus leaves the status in the instance's folder: a temporary file,
-// sync, rename, sync of the folder.
-func writeStatus(status order.Status) {
+// sync if it is to last, rename, sync of the folder.
+func writeStatus(status order.Status, last bool) {
 	const temporary = order.StatusFile + ".new"
 	fd, err := syscall.Openat(order.FolderFD, temporary, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -181,9 +196,11 @@ func writeStatus(status order.Status) {
 	}
 	data := status.Encode()
 	n, err := syscall.Write(fd, data)
-	if err == nil && n == len(data) && syscall.Fsync(fd) == nil {
+	if err == nil && n == len(data) && (!last || syscall.Fsync(fd) == nil) {
 		_ = syscall.Renameat(order.FolderFD, temporary, order.FolderFD, order.StatusFile)
-		_ = syscall.Fsync(order.FolderFD)
+		if last {
+			_ = syscall.Fsync(order.FolderFD)
+		}
 	}
 	syscall.Close(fd)
 }

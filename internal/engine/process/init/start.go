@@ -53,24 +53,17 @@ func openGroups(asked order.Order) (groups, error) {
 	return opened, nil
 }
 
-// start starts the command as a session of its own, its output going to log.
+// start starts the command as a session of its own, its output going to log, or
+// where the init's own goes if that is nil.
 // The caller is locked to its thread: that thread alone enters the control
 // groups and gives up privileges, so the rest of the init stays outside of the
 // instance's limits.
 func start(asked order.Order, groups groups, log *output) (pid int, err error) {
-	input, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	files, collect, err := streams(log)
 	if err != nil {
 		return 0, err
 	}
-	defer syscall.Close(input)
-	outRead, outWrite, err := pipe()
-	if err != nil {
-		return 0, err
-	}
-	errRead, errWrite, err := pipe()
-	if err != nil {
-		return 0, err
-	}
+	defer collect()
 	for _, fd := range groups.tasks {
 		if _, err := syscall.Write(fd, []byte("0")); err != nil {
 			return 0, err
@@ -82,6 +75,9 @@ func start(asked order.Order, groups groups, log *output) (pid int, err error) {
 	}
 	_ = prctl(prCapAmbient, prCapAmbientClear) // Old kernels have none.
 	attributes := &syscall.SysProcAttr{Setsid: true}
+	if asked.Until != 0 {
+		attributes.Pdeathsig = syscall.SIGKILL // Should this init be killed: one less to look for.
+	}
 	if asked.SwitchUser {
 		attributes.Credential = &syscall.Credential{Uid: uint32(asked.UID), Gid: uint32(asked.GID)}
 	}
@@ -89,20 +85,39 @@ func start(asked order.Order, groups groups, log *output) (pid int, err error) {
 		attributes.UseCgroupFD, attributes.CgroupFD = true, groups.folder
 	}
 	pid, err = syscall.ForkExec("/bin/sh", []string{"sh", "-c", asked.Command}, &syscall.ProcAttr{
-		Dir: asked.Dir, Env: asked.Env, Sys: attributes,
-		Files: []uintptr{uintptr(input), uintptr(outWrite), uintptr(errWrite)},
+		Dir: asked.Dir, Env: asked.Env, Sys: attributes, Files: files,
 	})
-	syscall.Close(outWrite)
-	syscall.Close(errWrite)
 	if groups.folder >= 0 {
 		syscall.Close(groups.folder)
 	}
-	if err != nil {
-		return 0, err
+	return pid, err
+}
+
+// streams gives the command's input, output and error. Once it was started,
+// collect has the log read what it writes.
+func streams(log *output) (files []uintptr, collect func(), err error) {
+	if log == nil {
+		return []uintptr{0, 1, 2}, func() {}, nil
 	}
-	log.collect(outRead, order.Stdout)
-	log.collect(errRead, order.Stderr)
-	return pid, nil
+	input, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	outRead, outWrite, err := pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	errRead, errWrite, err := pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	return []uintptr{uintptr(input), uintptr(outWrite), uintptr(errWrite)}, func() {
+		syscall.Close(input)
+		syscall.Close(outWrite)
+		syscall.Close(errWrite)
+		log.collect(outRead, order.Stdout)
+		log.collect(errRead, order.Stderr)
+	}, nil
 }
 
 // pipe gives a pipe whose read end this program polls; the write end blocks, as

@@ -17,6 +17,7 @@ const (
 	LockFD   = 4 // held for as long as the init lives
 	FolderFD = 5 // the instance's folder: the status goes here
 	LogFD    = 6 // the folder of the log
+	WatchFD  = 7 // whoever watches over a run renews it here
 )
 
 // StatusFile is the name of the file in the instance's folder that tells how
@@ -51,6 +52,13 @@ type Order struct {
 	// renamed to LogName.1 and begun anew.
 	LogName string
 	LogSize int64
+	// Streams says that the command gets the init's own input, output and error.
+	// Then there is no log, and the status need not survive a power cut.
+	Streams bool
+	// Until is when everything is killed, in nanoseconds of CLOCK_BOOTTIME, unless
+	// a later time comes through the pipe WatchFD ([Renewal]); the end of that pipe
+	// is the end at once. If it has passed nothing is started. 0: never.
+	Until int64
 	// Timeout ends the command with SIGTERM, Grace later with SIGKILL. 0: never.
 	Timeout time.Duration
 	Grace   time.Duration
@@ -93,6 +101,12 @@ func (o Order) Encode() []byte {
 	list("writable", o.Writable)
 	field("log-name", o.LogName)
 	number("log-size", o.LogSize)
+	if o.Streams {
+		field("streams", "1")
+	}
+	if o.Until != 0 {
+		number("until", o.Until)
+	}
 	number("timeout", int64(o.Timeout))
 	number("grace", int64(o.Grace))
 	return append(append(b, end...), 0)
@@ -123,7 +137,7 @@ func Decode(data []byte) (Order, error) {
 func (o *Order) set(key, value string) error {
 	var number int64
 	switch key {
-	case "attempt", "uid", "gid", "log-size", "timeout", "grace":
+	case "attempt", "uid", "gid", "log-size", "until", "timeout", "grace":
 		var err error
 		if number, err = strconv.ParseInt(value, 10, 64); err != nil {
 			return err
@@ -160,6 +174,10 @@ func (o *Order) set(key, value string) error {
 		o.LogName = value
 	case "log-size":
 		o.LogSize = number
+	case "streams":
+		o.Streams = true
+	case "until":
+		o.Until = number
 	case "timeout":
 		o.Timeout = time.Duration(number)
 	case "grace":

@@ -8,7 +8,7 @@ import (
 )
 
 func FuzzAnOrderThatIsReadIsTheOneThatWasWritten(f *testing.F) {
-	f.Add(Order{Attempt: 3, Command: "a=b; c", Env: []string{"A=1", "B="}, SwitchUser: true, UID: 1, GID: 2, Timeout: time.Second}.Encode())
+	f.Add(Order{Attempt: 3, Command: "a=b; c", Env: []string{"A=1", "B="}, SwitchUser: true, UID: 1, GID: 2, Streams: true, Until: 5, Timeout: time.Second}.Encode())
 	f.Add([]byte("go\x00"))
 	f.Add([]byte("attempt=x\x00go\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -57,6 +57,20 @@ func FuzzALineThatIsReadIsTheOneThatWasWritten(f *testing.F) {
 		ns2, stream2, text2, ok := ParseLine(written[:len(written)-1])
 		if !ok || ns2 != ns || stream2 != stream || string(text2) != string(text) {
 			t.Fatalf("%q became %q", data, written)
+		}
+	})
+}
+
+func FuzzRenewalsAreReadWhole(f *testing.F) {
+	f.Add(append(Renewal(7), Renewal(1<<62)...))
+	f.Add([]byte("short"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		until, ok := ReadRenewals(data)
+		if ok != (len(data) > 0 && len(data)%RenewalSize == 0) {
+			t.Fatalf("%d bytes: %v", len(data), ok)
+		}
+		if again, ok2 := ReadRenewals(Renewal(until)); ok && (!ok2 || again != until) {
+			t.Fatalf("%d became %d", until, again)
 		}
 	})
 }
