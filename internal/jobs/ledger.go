@@ -120,7 +120,8 @@ const (
 	Succeeded Verdict = "succeeded"
 	Failed    Verdict = "failed"
 	// Returned gives a run back: it was not begun, or was interrupted through no
-	// fault of its own. It is available again and no failure counts.
+	// fault of its own. It is available again, after RetryAfter if there is one,
+	// and no failure counts.
 	Returned Verdict = "returned"
 )
 
