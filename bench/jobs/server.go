@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/springtide/springtide/test/postgres"
+)
+
+// server is what a subject needs besides its own process.
+type server struct {
+	address string
+	pid     int // 0: there is none
+	stop    func() error
+}
+
+// startServer starts what the subject needs, with a new and empty store in a
+// folder of its own.
+func startServer(ctx context.Context, s subject, folder string) (server, error) {
+	switch s.Server {
+	case "postgres":
+		cluster, err := postgres.New(folder, postgres.Options{Settings: map[string]string{
+			"shared_buffers": "128MB", "shared_preload_libraries": "pg_stat_statements",
+		}})
+		if err != nil {
+			return server{}, err
+		}
+		address, err := cluster.URL(ctx, "bench")
+		if err != nil {
+			return server{}, errors.Join(err, cluster.Stop())
+		}
+		return server{address, cluster.PID(), cluster.Stop}, nil
+	case "redis":
+		return startRedis(ctx, folder, s.Settings)
+	}
+	return server{address: filepath.Join(folder, "jobs.db"), stop: func() error { return nil }}, nil
+}
+
+// startRedis runs a real Redis that keeps every command in its log, on a socket.
+// The program is in Debian's redis-tools under another name, and is what its own
+// name says it is.
+func startRedis(ctx context.Context, folder string, settings []string) (server, error) {
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		program, err = exec.LookPath("redis-check-rdb")
+	}
+	if err != nil {
+		return server{}, errors.New("the Redis server is not installed: package redis-tools or redis-server")
+	}
+	socket := filepath.Join(folder, "redis.sock")
+	command := exec.Command(program, append([]string{"--port", "0", "--unixsocket", socket, "--dir", folder,
+		"--save", "", "--appendonly", "yes"}, settings...)...)
+	command.Args[0] = "redis-server"
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := command.Start(); err != nil {
+		return server{}, err
+	}
+	stop := func() error {
+		err := command.Process.Kill()
+		_ = command.Wait() // it was killed
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		connection, err := net.Dial("unix", socket)
+		if err == nil {
+			return server{socket, command.Process.Pid, stop}, connection.Close()
+		}
+		if pause(ctx, 10*time.Millisecond) != nil {
+			return server{}, errors.Join(fmt.Errorf("redis-server did not come up: %w", err), stop())
+		}
+	}
+}
+
+// newFolder makes a folder for a server that is another user.
+func newFolder(in string) (string, error) {
+	folder, err := os.MkdirTemp(in, "bench-jobs-")
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chmod(folder, 0o755)
+}
