@@ -129,9 +129,11 @@ func (e *fakeEngine) has(id springtide.GroupID) bool {
 // fakePlatform is everything else that a Deployer works with. A source "folder"
 // is the command of its web process; a "!" in it makes the build fail.
 type fakePlatform struct {
-	mu                sync.Mutex
-	release           string
-	min               int
+	mu      sync.Mutex
+	release string
+	min     int
+	// worker is a further process; nil: there is none.
+	worker            *springtide.Process
 	building, overlap int
 	events            []springtide.Event
 	kept              []springtide.Digest
@@ -143,12 +145,16 @@ type fakePlatform struct {
 }
 
 func (p *fakePlatform) Read(source string, _ springtide.EnvironmentName) (springtide.App, error) {
-	return springtide.App{
+	app := springtide.App{
 		Name: "quiz", KeepReleases: 2, ReleaseCommand: p.release,
 		Processes: map[springtide.ProcessName]springtide.Process{
 			springtide.Web: {Command: source, HTTP: true, Health: springtide.Health{Start: time.Second}, Scale: springtide.Scale{Min: p.min, Max: 4}},
 		},
-	}, nil
+	}
+	if p.worker != nil {
+		app.Processes["worker"] = *p.worker
+	}
+	return app, nil
 }
 
 func (p *fakePlatform) Build(_ context.Context, app springtide.App, source string, output io.Writer) (springtide.Digest, error) {

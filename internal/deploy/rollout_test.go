@@ -227,6 +227,32 @@ func TestStopHoldsAtNothingAndStartBringsBack(t *testing.T) {
 	}
 }
 
+func TestAWorkerFromZeroIsDeployedStoppedAndStartedWithoutAnInstance(t *testing.T) {
+	r := newRig(t)
+	r.platform.worker = &springtide.Process{
+		Command: "broken", // as would be seen if it were started
+		Worker:  &springtide.Worker{Queues: []springtide.QueueName{springtide.DefaultQueue}},
+		Scale:   springtide.Scale{Min: 0, Max: 4},
+	}
+	group := web(1, 1)
+	group.Process = "worker"
+	if done := r.deploy("one"); done.Error != nil {
+		t.Fatalf("%+v", done)
+	}
+	if !r.engine.has(group) || r.fleet.wanted(group) != 0 {
+		t.Fatalf("deployed with %d workers", r.fleet.wanted(group))
+	}
+	if err := r.fleet.Stop(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.fleet.Start(t.Context(), quiz); err != nil {
+		t.Fatal(err)
+	}
+	if web, workers := r.fleet.wanted(web(1, 1)), r.fleet.wanted(group); web != 1 || workers != 0 {
+		t.Fatalf("started with %d of web and %d workers", web, workers)
+	}
+}
+
 func TestDestroyLeavesNothing(t *testing.T) {
 	r := newRig(t)
 	r.deploy("one")

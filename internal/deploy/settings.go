@@ -87,7 +87,10 @@ func (f *Fleet) hold(ctx context.Context, id springtide.EnvironmentID, stopped b
 	for _, active := range f.ActiveOf(id) {
 		replicas := 0
 		if !stopped {
-			replicas = max(active.Process.Scale.Min, min(1, active.Process.Scale.Max))
+			replicas = active.Process.Scale.Min
+			if active.Process.Worker == nil { // which the first run starts
+				replicas = max(replicas, min(1, active.Process.Scale.Max))
+			}
 		}
 		if err := f.SetReplicas(ctx, active.Group.ID, replicas); err != nil {
 			return err

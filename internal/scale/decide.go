@@ -42,7 +42,9 @@ func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
 		demand: reckon(spec, o, h),
 		fleet:  o.fleet(now, h.SlowStart, w.lifetime),
 		from:   o.Replicas,
+		blind:  "no edge reports, so nothing is known of the demand",
 	}
+	c.why = c.demand.explain
 	c.lowest, c.highest = spec.limits()
 	reason, to, sentence := c.decide()
 	return Verdict{
@@ -66,6 +68,9 @@ type decider struct {
 	fleet   fleet
 
 	from, lowest, highest int
+	// why spells out the need, blind why nothing is known of it.
+	why   func() string
+	blind string
 	// Set by down: the need within the stable window, and how many may go at once.
 	stable float64
 	step   int
@@ -145,7 +150,7 @@ func (c *decider) atFloor() (Reason, int, string) {
 	case c.lowest > 0:
 		return ReasonMinimum, c.from, c.stay("the minimum")
 	case c.o.Edges == 0:
-		return ReasonBlind, c.from, c.stay("no edge reports, so nothing is known of the demand")
+		return ReasonBlind, c.from, c.stay("%s", c.blind)
 	case c.o.Streams > 0:
 		return ReasonDemand, c.from, c.stay("%d streams are open", c.o.Streams)
 	}
@@ -157,7 +162,7 @@ func (c *decider) blocked(lower int) (Reason, string) {
 	w := c.windows
 	switch {
 	case c.o.Edges == 0:
-		return ReasonBlind, c.stay("no edge reports, so nothing is known of the demand")
+		return ReasonBlind, c.stay("%s", c.blind)
 	case c.now.Sub(c.h.Since) < w.stable:
 		return ReasonWaiting, c.stay("needs %d, but the demand has been watched for less than %s", lower, spell(w.stable))
 	case c.now.Sub(c.h.LastOut) < w.afterOut:

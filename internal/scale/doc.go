@@ -1,6 +1,8 @@
 // Package scale decides how many instances each group has, from what the edges
-// see of its requests.
+// see of its requests, and for workers from how long the runs of their queues
+// wait.
 //
+//	ledger ── Work ─────────┐
 //	edge ── EdgeReport ──▶ Meter ── Observation, History ──▶ Decide ──▶ Verdict
 //	engine ── Snapshot ──▶   ▲                                 ▲          │
 //	                         └───────────── Scaler ────────────┘          ▼
@@ -48,6 +50,33 @@
 //
 // The number that is decided on is the total that is wanted, so what was ordered
 // and is on its way is never ordered again.
+//
+// # The law of workers
+//
+// A group that takes runs from queues is decided on by [DecideWork]; an instance
+// has so many runs at a time (its slots: Concurrency, one at least), and none
+// should wait for longer than the target (Wait).
+//
+//  1. Learnt of each queue: the rate, the mean of the last minute, or that of
+//     both halves of the last 6 s if it is more than 4.5 standard deviations
+//     above; and the mean time of a run, the last ones counting most, 1 s until
+//     one has ended.
+//  2. To keep up takes rate x time / 80% slots, but no more than there are runs:
+//     those that are there, and those that arrive within the target.
+//  3. To take what waits in time takes (waiting + under way) x time / time left
+//     slots, where the time left is the target less the age of the oldest, but
+//     no less than a cold start: what is ordered now helps no sooner. Where a run
+//     takes longer than that, each needs a slot of its own.
+//  4. What is under way keeps its slots; a queue that lets only so many run at a
+//     time needs no more.
+//  5. The need is the larger of the sums of 2 and of 3 over the queues, divided by
+//     the slots of an instance, rounded up; one if anything waits.
+//  6. More are ordered at once; fewer by rules 6 and 7 above, where the highest
+//     need within the window counts. At zero a run that waits starts one; the
+//     last stops once nothing waited or was under way for Idle.
+//
+// Of a ledger that was silent for ten seconds nothing is known: then nothing
+// changes.
 //
 // # The states of a group
 //

@@ -25,6 +25,7 @@ type state struct {
 	spec   Spec
 	// since is from when on the group has been a target.
 	since           time.Time
+	needs           needs // of workers
 	lastOut, lastIn time.Time
 	// retry is when to try again what failed.
 	retry time.Time
@@ -57,7 +58,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 			continue
 		}
 		if st.due.IsZero() || now.Before(st.due) {
-			if !l.meter.Changed(st.target.Group).After(st.decided) {
+			if !l.changed(st).After(st.decided) {
 				next = earlier(next, st.due)
 				continue
 			}
@@ -88,6 +89,9 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
 		st.target = target
 		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale}
+		if !target.Process.HTTP {
+			st.spec.Worker = target.Process.Worker
+		}
 		st.due = now
 		states[target.Group] = st
 	}
@@ -108,16 +112,18 @@ func (l *loop) forget() {
 	}
 }
 
+// changed gives when anything about a group was last new.
+func (l *loop) changed(st *state) time.Time {
+	at := l.meter.Changed(st.target.Group)
+	if worker := st.spec.Worker; worker != nil {
+		at = later(at, l.work.changedAt(st.target.Group.Environment, worker.Queues))
+	}
+	return at
+}
+
 // decide makes one decision and carries it out.
 func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
-	observation, history := l.meter.View(now, st.target.Group, l.seconds[:0])
-	l.seconds = history.Seconds
-	observation.Replicas = st.target.Replicas
-	history.LastOut, history.LastIn = st.lastOut, st.lastIn
-	if st.since.After(history.Since) {
-		history.Since = st.since
-	}
-	verdict := Decide(now, st.spec, observation, history)
+	verdict := l.verdict(now, st)
 	st.decided, st.due = now, verdict.Due
 	if !st.due.IsZero() {
 		st.due = later(st.due, now.Add(period))
@@ -126,6 +132,29 @@ func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
 		return
 	}
 	l.record(ctx, now, st, verdict)
+}
+
+// verdict asks the law for what the group is.
+func (l *loop) verdict(now time.Time, st *state) Verdict {
+	observation, history := l.meter.View(now, st.target.Group, l.seconds[:0])
+	l.seconds = history.Seconds
+	observation.Replicas = st.target.Replicas
+	history.LastOut, history.LastIn = st.lastOut, st.lastIn
+	if st.since.After(history.Since) {
+		history.Since = st.since
+	}
+	if st.spec.Worker == nil {
+		return Decide(now, st.spec, observation, history)
+	}
+	work, since, lastWork := l.work.view(now, st.target.Group.Environment, st.spec.Worker.Queues)
+	work.Replicas, work.Instances, work.Capacity = observation.Replicas, observation.Instances, observation.Capacity
+	verdict := DecideWork(now, st.spec, work, WorkHistory{
+		Since: later(since, st.since), LastWork: lastWork, LastOut: st.lastOut, LastIn: st.lastIn,
+		ColdStart: history.ColdStart, SlowStart: history.SlowStart,
+		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart).stable),
+	})
+	st.needs.add(now, int(verdict.Inputs["need"]))
+	return verdict
 }
 
 // apply carries a change out; it tells whether that succeeded.

@@ -67,10 +67,12 @@ const (
 	recordEvery = 10 * time.Second
 )
 
-// Scaler meters the demand of all groups and keeps each at what it needs.
+// Scaler meters the demand of all groups, and the queues of workers, and keeps
+// each group at what it needs.
 type Scaler struct {
 	options Options
 	meter   *Meter
+	work    *workMeter
 	// held wakes the loop at once, news when it sleeps.
 	held, news chan struct{}
 
@@ -81,7 +83,7 @@ type Scaler struct {
 // New gives a scaler; nothing happens before [Scaler.Run].
 func New(options Options) *Scaler {
 	return &Scaler{
-		options: options, meter: NewMeter(),
+		options: options, meter: NewMeter(), work: newWorkMeter(),
 		held: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		last: make(map[springtide.GroupID]springtide.Decision),
 	}
@@ -105,6 +107,18 @@ func (s *Scaler) Observe(snapshot springtide.Snapshot) {
 	}
 }
 
+// ReportWork takes in how the queues of all environments stand; it does not
+// block. It is to be told at once when runs become available, and every second
+// or so in any case: of what was not told for ten seconds nothing is known.
+func (s *Scaler) ReportWork(all []Work) {
+	news, waiting := s.work.report(time.Now(), all)
+	if waiting {
+		wake(s.held)
+	} else if news {
+		wake(s.news)
+	}
+}
+
 // Live gives how a group is doing now.
 func (s *Scaler) Live(group springtide.GroupID) Live { return s.meter.Live(time.Now(), group) }
 
@@ -117,8 +131,8 @@ func (s *Scaler) Last(group springtide.GroupID) (springtide.Decision, bool) {
 }
 
 // Run decides until ctx ends: every 250 ms on groups that have demand or more
-// instances than they must, at once when a request is held, and not at all while
-// there is nothing to decide.
+// instances than they must, at once when a request is held or a first run waits,
+// and not at all while there is nothing to decide.
 func (s *Scaler) Run(ctx context.Context) error {
 	l := &loop{Scaler: s, stale: true}
 	timer := time.NewTimer(0)

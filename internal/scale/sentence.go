@@ -34,9 +34,8 @@ func (c *decider) notReady() string {
 	return fmt.Sprintf("not ready in time: %d of %d", f.failed, f.ready+f.coming+f.failed)
 }
 
-// why spells out the demand; its numbers recompute to the need.
-func (c *decider) why() string {
-	d := c.demand
+// explain spells out the demand; its numbers recompute to the need.
+func (d demand) explain() string {
 	var b strings.Builder
 	switch {
 	case d.slots <= 0:

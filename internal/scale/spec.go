@@ -12,6 +12,8 @@ type Spec struct {
 	// Requests says that the group is given requests. Without, nothing is known
 	// of its demand and only its range counts.
 	Requests bool
+	// Worker says how the group takes runs from queues; nil: it takes none.
+	Worker *springtide.Worker
 	// Scale holds the limits after the overrides of `tide scale`.
 	Scale springtide.Scale
 }
