@@ -26,6 +26,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	traffic  *traffic
 	fleet    *fleet
+	jobs     *jobMetrics
 
 	decisions *prometheus.CounterVec
 	rollouts  *prometheus.CounterVec
@@ -41,6 +42,7 @@ func NewMetrics(events *Events) *Metrics {
 		registry: prometheus.NewRegistry(),
 		traffic:  newTraffic(),
 		fleet:    newFleet(),
+		jobs:     newJobMetrics(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tide_scale_decisions_total",
 			Help: "Decisions on the number of instances, by direction: out, in or none.",
@@ -68,7 +70,7 @@ func NewMetrics(events *Events) *Metrics {
 		Name: "tide_events_dropped_total",
 		Help: "Events that came too fast to be kept.",
 	}, func() float64 { return float64(events.Dropped()) })
-	m.registry.MustRegister(m.traffic, m.fleet, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
+	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -132,6 +134,7 @@ func (m *Metrics) Forget(id springtide.EnvironmentID) {
 	m.decisions.DeletePartialMatch(labels)
 	m.rollouts.DeletePartialMatch(labels)
 	m.fleet.forget(id)
+	m.jobs.forget(id)
 	m.traffic.forget(id)
 }
 

@@ -1,0 +1,123 @@
+package jobs
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// holds remembers the attempts that were leased through this server, or that it
+// looked up: whose they are, so that what is said of them need not be looked up.
+// It only says whose they are; whether they are still held the ledger decides.
+type holds struct {
+	mu    sync.Mutex
+	byRun map[springtide.RunID]attempt
+}
+
+// attempt is what is remembered of a hold.
+type attempt struct {
+	fence       springtide.Fence
+	number      int
+	environment springtide.EnvironmentID
+	queue       springtide.QueueName
+	// since is when it was leased; zero if that was through another server. seen
+	// is when it was last known to be held.
+	since, seen time.Time
+}
+
+func attemptOf(run springtide.Run) attempt {
+	return attempt{fence: run.Fence, number: run.Attempt, environment: run.Environment, queue: run.Queue, seen: time.Now()}
+}
+
+// add remembers an attempt, unless a later one is known.
+func (h *holds) add(run springtide.RunID, a attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byRun[run].fence <= a.fence {
+		h.byRun[run] = a
+	}
+}
+
+// get gives what is remembered of a hold. If it is remembered from too long ago
+// to be relied upon, it is not known.
+func (h *holds) get(hold Hold) (a attempt, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, known = h.byRun[hold.Run]
+	return a, known && a.fence >= hold.Fence && time.Since(a.seen) < LeaseFor
+}
+
+// note changes what is remembered of a hold, if it is.
+func (h *holds) note(hold Hold, change func(a *attempt)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a, known := h.byRun[hold.Run]; known && a.fence == hold.Fence {
+		change(&a)
+		h.byRun[hold.Run] = a
+	}
+}
+
+// drop forgets a hold and gives what was remembered of it.
+func (h *holds) drop(hold Hold) attempt {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.byRun[hold.Run]
+	if a.fence != hold.Fence {
+		return attempt{}
+	}
+	delete(h.byRun, hold.Run)
+	return a
+}
+
+// sweep forgets those that nothing was heard of for long.
+func (h *holds) sweep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.byRun, func(_ springtide.RunID, a attempt) bool { return time.Since(a.seen) > 2*LeaseFor })
+}
+
+// attemptOf gives the attempt that a hold names; not known if the run is not
+// the environment's, or a later attempt has it.
+func (s *Service) attemptOf(ctx context.Context, id springtide.EnvironmentID, hold Hold) (a attempt, known bool, err error) {
+	a, known = s.holds.get(hold)
+	if !known {
+		run, err := s.ledger.Run(ctx, id, hold.Run)
+		if springtide.KindOf(err) == springtide.NotFound {
+			return attempt{}, false, nil
+		}
+		if err != nil {
+			return attempt{}, false, err
+		}
+		a = attemptOf(run)
+		s.holds.add(hold.Run, a)
+	}
+	return a, a.environment == id && a.fence == hold.Fence, nil
+}
+
+// own gives those of items whose holds are the environment's, and where they
+// were among all.
+func own[T any](ctx context.Context, s *Service, id springtide.EnvironmentID, items []T, holdOf func(T) Hold) (owned []T, places []int, err error) {
+	for i, item := range items {
+		_, known, err := s.attemptOf(ctx, id, holdOf(item))
+		if err != nil {
+			return nil, nil, err
+		}
+		if known {
+			owned, places = append(owned, item), append(places, i)
+		}
+	}
+	return owned, places, nil
+}
+
+// scatter puts answers to where their questions were among count; the others
+// are left zero, which is a refusal.
+func scatter[T any](answers []T, places []int, count int) []T {
+	all := make([]T, count)
+	for i, place := range places {
+		all[place] = answers[i]
+	}
+	return all
+}
