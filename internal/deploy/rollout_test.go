@@ -236,7 +236,7 @@ func TestAWorkerFromZeroIsDeployedStoppedAndStartedWithoutAnInstance(t *testing.
 	}
 	group := web(1, 1)
 	group.Process = "worker"
-	if done := r.deploy("one"); done.Error != nil {
+	if done := r.deploy("one"); done.Err != nil {
 		t.Fatalf("%+v", done)
 	}
 	if !r.engine.has(group) || r.fleet.wanted(group) != 0 {
