@@ -1,7 +1,6 @@
 package cron
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +113,7 @@ func FuzzReadCrontab(f *testing.F) {
 		}
 		for _, entry := range crontab.Entries {
 			if entry.Command == "" || (entry.User == "") == system || parsed(t, entry.Cron, entry.Timezone).Next(time.Now()).IsZero() {
-				t.Fatal(fmt.Sprintf("%+v", entry))
+				t.Fatalf("%+v", entry)
 			}
 		}
 	})
