@@ -175,7 +175,7 @@ func TestEveryOperationIsDocumented(t *testing.T) {
 					success++
 				}
 			}
-			if success != 1 {
+			if success != 1 && operation.OperationID != "enqueue" { // which gives a run that is new, or one that was there
 				t.Errorf("%s: %d documented successes", name, success)
 			}
 		}
@@ -217,6 +217,9 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &document); err != nil {
 		t.Fatal(err)
 	}
+	quiz := springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
+	server.SetSchedule(quiz, "tidy", springtide.Schedule{Cron: "0 * * * *", Job: springtide.Job{Command: "./tidy"}})
+	server.Catch(quiz, "quiz@example.com", "ada@example.com", "Hello", "Hello Ada")
 	app := `{"name":"quiz","build":{"timeout":1,"limits":{}},"processes":{},"keep_releases":10}`
 	instance := "/instances/web-1-aaaaa"
 	for _, call := range []struct{ id, method, path, body string }{
@@ -242,6 +245,38 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"get-deploy", "GET", "/v1/deploys/d1", ""},
 		{"rollback", "POST", quizPath + "/rollback", `{"release":1}`},
 		{"restart", "POST", quizPath + "/restart", ""},
+		{"enqueue", "POST", quizPath + "/jobs", `{"queue":"hands","payload":{"id":7},"key":"k","delay_seconds":0.5,"attempts":3}`},
+		{"enqueue", "POST", quizPath + "/jobs", `{"key":"k"}`},
+		{"enqueue-batch", "POST", quizPath + "/batches", `{"id":"news","jobs":[{"queue":"hands"},{"command":"exit 1"}],"done":{"command":"echo done"}}`},
+		{"get-batch", "GET", quizPath + "/batches/news", ""},
+		{"list-jobs", "GET", quizPath + "/jobs?queue=hands&state=available&state=scheduled", ""},
+		{"get-job", "GET", quizPath + "/jobs/job-3?wait=true", ""},
+		{"get-job-output", "GET", quizPath + "/jobs/job-3/output?follow=true", ""},
+		{"retry-job", "POST", quizPath + "/jobs/job-1/retry", ""},
+		{"replay-jobs", "POST", quizPath + "/jobs/replay?queue=default", ""},
+		{"list-queues", "GET", quizPath + "/queues", ""},
+		{"pause-queue", "POST", quizPath + "/queues/default/pause", ""},
+		{"resume-queue", "POST", quizPath + "/queues/default/resume", ""},
+		{"list-schedules", "GET", quizPath + "/schedules", ""},
+		{"list-slots", "GET", quizPath + "/schedules/next?count=3", ""},
+		{"trigger-schedule", "POST", quizPath + "/schedules/tidy/trigger", ""},
+		{"pause-schedule", "POST", quizPath + "/schedules/tidy/pause", ""},
+		{"resume-schedule", "POST", quizPath + "/schedules/tidy/resume", ""},
+		{"lease", "POST", quizPath + "/leases", `{"runner":"worker-1","queues":["hands"],"most":10,"wait_seconds":1}`},
+		{"start-leased", "POST", quizPath + "/leases/start", `{"runs":[{"run":"job-1","fence":3}]}`},
+		{"heartbeat", "POST", quizPath + "/leases/heartbeat", `{"runner":"worker-1","runs":[{"run":"job-1","fence":3,"progress":{"percent":40}}]}`},
+		{"append-output", "POST", quizPath + "/leases/output?run=job-1&fence=5&offset=0", "hello"},
+		{"cancel-job", "POST", quizPath + "/jobs/job-1/cancel", ""},
+		{"complete", "POST", quizPath + "/leases/complete", `{"runs":[{"run":"job-1","fence":5,"verdict":"succeeded","result":{"rows":3}}]}`},
+		{"take-lock", "POST", quizPath + "/locks/import", `{"owner":"me"}`},
+		{"renew-lock", "POST", quizPath + "/locks/import/renew", `{"fence":7,"ttl_seconds":60}`},
+		{"list-locks", "GET", quizPath + "/locks", ""},
+		{"release-lock", "DELETE", quizPath + "/locks/import?fence=7", ""},
+		{"list-mails", "GET", quizPath + "/mail", ""},
+		{"get-mail", "GET", quizPath + "/mail/mail-1", ""},
+		{"suppress", "POST", quizPath + "/mail/suppressions", `{"address":"ada@example.com"}`},
+		{"list-suppressions", "GET", quizPath + "/mail/suppressions", ""},
+		{"unsuppress", "DELETE", quizPath + "/mail/suppressions?address=ada@example.com", ""},
 		{"start-run", "POST", quizPath + "/runs", `{"command":"exit 3"}`},
 		{"get-run", "GET", quizPath + "/runs/run-1?wait=true", ""},
 		{"stop", "POST", quizPath + "/stop", ""},
@@ -303,6 +338,8 @@ func conform(document map[string]any, schema, value any, at string) (faults []st
 	}
 	kinds := []string{}
 	switch kind := s["type"].(type) {
+	case nil:
+		return nil // any JSON
 	case string:
 		kinds = append(kinds, kind)
 	case []any:

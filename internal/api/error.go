@@ -15,6 +15,8 @@ import (
 type Problem struct {
 	// Err says what is wrong.
 	Err springtide.Error `json:"error"`
+	// Next goes with a refused piece of output: the offset to go on from.
+	Next *int64 `json:"next,omitempty" doc:"of output with a wrong offset: the one to go on from"`
 	// status is set where HTTP itself has a better status than the kind's.
 	status int
 }

@@ -62,6 +62,13 @@ func do[I any](r huma.API, method, path, id, summary string, handler func(contex
 	})
 }
 
+// createLarge answers 201; its body may have [largeBody].
+func createLarge[I, T any](r huma.API, path, id, summary string, handler func(context.Context, *I) (T, error)) {
+	op := operation("POST", path, id, summary, http.StatusCreated)
+	op.MaxBodyBytes = largeBody
+	register(r, op, handler)
+}
+
 // upload takes a body as it comes; its input reads it with a resolver.
 func upload[I, T any](r huma.API, path, id, summary string, handler func(context.Context, *I) (T, error)) {
 	op := operation("POST", path, id, summary, http.StatusAccepted)
@@ -104,6 +111,14 @@ func live[I any](r huma.API, path, id, summary string, handler func(context.Cont
 func lines[I any](r huma.API, path, id, summary string, handler func(context.Context, *I) (func(huma.Context), error)) {
 	streaming(r, operation("GET", path, id, summary, http.StatusOK), http.StatusOK,
 		streamOf[springtide.LogLine](r, "application/x-ndjson", "One object a line, in order of time"), handler)
+}
+
+// plain answers with text of a type, as it comes.
+func plain[I any](r huma.API, path, id, contentType, summary string, handler func(context.Context, *I) (func(huma.Context), error)) {
+	streaming(r, operation("GET", path, id, summary, http.StatusOK), http.StatusOK, &huma.Response{
+		Description: "The text, as it is",
+		Content:     map[string]*huma.MediaType{contentType: {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}, handler)
 }
 
 // terminal answers by becoming a WebSocket.

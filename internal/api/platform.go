@@ -20,6 +20,12 @@ type Platform struct {
 	Shells       Shells
 	Tokens       TokenStore
 	Machine      Machine
+	Ledger       Ledger
+	Jobs         Jobs
+	Leases       Leases
+	Schedules    Schedules
+	Locks        Locks
+	Mail         Mail
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,

@@ -61,6 +61,45 @@ func (s *Server) handler() http.Handler {
 	accept(r, env+"/runs", "start-run", "Run a command once in the active release", s.startRun)
 	get(r, env+"/runs/{run}", "get-run", "Tell how a command stands, or wait for its end", s.getRun)
 
+	// Jobs.
+	s.registerEnqueue(r, env+"/jobs")
+	get(r, env+"/jobs", "list-jobs", "List runs, the newest first", s.listJobs)
+	get(r, env+"/jobs/{run}", "get-job", "Tell how a run stands, or wait for its end", s.getJob)
+	plain(r, env+"/jobs/{run}/output", "get-job-output", "text/plain", "Read or follow what a run wrote", s.jobOutput)
+	change(r, "POST", env+"/jobs/{run}/cancel", "cancel-job", "Cancel a run: at once, or its runner is asked", s.cancelJob)
+	change(r, "POST", env+"/jobs/{run}/retry", "retry-job", "Make a run that is dead, cancelled or waiting available now", s.retryJob)
+	change(r, "POST", env+"/jobs/replay", "replay-jobs", "Retry every dead run", s.replayJobs)
+	createLarge(r, env+"/batches", "enqueue-batch", "Make runs of many jobs, all or none", s.enqueueBatch)
+	get(r, env+"/batches/{batch}", "get-batch", "Tell how far a batch has come", s.getBatch)
+	get(r, env+"/queues", "list-queues", "Tell how the queues stand", s.listQueues)
+	do(r, "POST", env+"/queues/{queue}/pause", "pause-queue", "Give out no more runs of a queue", s.pauseQueue)
+	do(r, "POST", env+"/queues/{queue}/resume", "resume-queue", "End that", s.resumeQueue)
+	get(r, env+"/schedules", "list-schedules", "Tell how the schedules stand", s.listSchedules)
+	get(r, env+"/schedules/next", "list-slots", "List the coming slots of all schedules", s.comingSlots)
+	create(r, env+"/schedules/{schedule}/trigger", "trigger-schedule", "Make a run now, besides the slots", s.triggerSchedule)
+	do(r, "POST", env+"/schedules/{schedule}/pause", "pause-schedule", "Record the slots of a schedule as skipped", s.pauseSchedule)
+	do(r, "POST", env+"/schedules/{schedule}/resume", "resume-schedule", "End that", s.resumeSchedule)
+
+	// What runners say.
+	direct(r, mux, env+"/leases", "lease", "Get runs to carry out", s.lease)
+	direct(r, mux, env+"/leases/start", "start-leased", "Tell that runs are about to begin", s.startRuns)
+	direct(r, mux, env+"/leases/heartbeat", "heartbeat", "Keep leases, and tell how runs come along", s.heartbeat)
+	direct(r, mux, env+"/leases/complete", "complete", "Tell how runs ended", s.complete)
+	directOutput(r, mux, env+"/leases/output", "append-output", "Add to the output of a run", s.appendOutput)
+
+	// Locks for apps.
+	get(r, env+"/locks", "list-locks", "List the locks that somebody has", s.listLocks)
+	change(r, "POST", env+"/locks/{name}", "take-lock", "Take a lock, or wait for it", s.takeLock)
+	change(r, "POST", env+"/locks/{name}/renew", "renew-lock", "Keep a lock", s.renewLock)
+	do(r, "DELETE", env+"/locks/{name}", "release-lock", "Give a lock back", s.releaseLock)
+
+	// Mail.
+	get(r, env+"/mail", "list-mails", "List the mails that were caught instead of being sent, the newest first", s.listMails)
+	plain(r, env+"/mail/{name}", "get-mail", "message/rfc822", "Read a mail that was caught", s.readMail)
+	get(r, env+"/mail/suppressions", "list-suppressions", "List the addresses that are sent nothing", s.listSuppressions)
+	do(r, "POST", env+"/mail/suppressions", "suppress", "Send an address nothing more", s.suppress)
+	do(r, "DELETE", env+"/mail/suppressions", "unsuppress", "End that", s.unsuppress)
+
 	mux.Handle("GET /openapi.json", document(r))
 	mux.Handle("/", otherwise(mux))
 	return mux

@@ -25,16 +25,19 @@ type Options struct {
 	// Metrics answers /metrics on the Unix socket and where ServeMetrics
 	// listens. nil: there is none.
 	Metrics http.Handler
+	// InstanceTokens is needed for ServeInstances.
+	InstanceTokens InstanceTokens
 	// Recordings is the folder that keeps what was shown in shells. Needed.
 	Recordings string
 }
 
 // Server serves the API on any number of listeners.
 type Server struct {
-	platform   Platform
-	logger     *slog.Logger
-	metrics    http.Handler
-	recordings string
+	platform       Platform
+	logger         *slog.Logger
+	metrics        http.Handler
+	instanceTokens InstanceTokens
+	recordings     string
 	// api is made for the first request: a platform that nobody asks does not
 	// keep the schemas in memory.
 	api func() http.Handler
@@ -43,10 +46,11 @@ type Server struct {
 // New makes a server.
 func New(options Options) *Server {
 	s := &Server{
-		platform:   options.Platform,
-		logger:     options.Logger,
-		metrics:    options.Metrics,
-		recordings: options.Recordings,
+		platform:       options.Platform,
+		logger:         options.Logger,
+		metrics:        options.Metrics,
+		instanceTokens: options.InstanceTokens,
+		recordings:     options.Recordings,
 	}
 	s.api = sync.OnceValue(s.handler)
 	return s
@@ -79,9 +83,11 @@ func (s *Server) ServeMetrics(ctx context.Context, listener net.Listener) error 
 }
 
 // CheckPrivate refuses an address for metrics that the world may reach.
-func CheckPrivate(address net.Addr) error {
+func CheckPrivate(address net.Addr) error { return checkPrivate("metrics", address) }
+
+func checkPrivate(what string, address net.Addr) error {
 	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !tcp.IP.IsPrivate() {
-		return springtide.Errorf(springtide.Invalid, "metrics would be public on %s", address).
+		return springtide.Errorf(springtide.Invalid, "%s would be public on %s", what, address).
 			WithHint("listen on a loopback or private address")
 	}
 	return nil

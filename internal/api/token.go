@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/jobs"
 )
 
 // secretPrefix makes a secret recognisable to people and to leak scanners.
@@ -66,6 +67,8 @@ type caller struct {
 	owner bool
 	// token is the name of the token, of others.
 	token string
+	// instance is one of an app's, with the token that it was given; else nil.
+	instance *jobs.Identity
 }
 
 type callerKey struct{}

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -39,6 +40,9 @@ type Platform struct {
 	runs         map[string]api.OneOff
 	tokens       map[string]api.Token
 	drained      bool
+	book         *book
+	mails        *mails
+	waiting      atomic.Int64
 	background   sync.WaitGroup
 }
 
@@ -53,19 +57,22 @@ type environment struct {
 
 // New makes a platform without apps.
 func New() *Platform {
-	return &Platform{
+	p := &Platform{
 		changed:      make(chan struct{}),
 		environments: map[springtide.EnvironmentID]*environment{},
 		deploys:      map[api.DeployID]api.Deploy{},
 		runs:         map[string]api.OneOff{},
 		tokens:       map[string]api.Token{},
 	}
+	p.book, p.mails = newBook(p), newMails(p)
+	return p
 }
 
 // API gives the platform as the API takes it.
 func (p *Platform) API() api.Platform {
 	return api.Platform{
 		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
+		Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
 	}
 }
 

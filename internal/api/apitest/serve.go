@@ -20,14 +20,25 @@ type Server struct {
 	Data string
 	// Address is where it is served over TLS.
 	Address string
-	stop    context.CancelFunc
-	ended   chan error
-	serving int
+	// Instances is where it is served to instances, over plain HTTP.
+	Instances string
+	stop      context.CancelFunc
+	ended     chan error
+	serving   int
 }
 
 // Serve serves the platform on the socket of a data folder, and with config also
 // over TLS on a loopback address.
 func Serve(p *Platform, data string, config *tls.Config) (*Server, error) {
+	return serve(p, data, "127.0.0.1:0", config)
+}
+
+// ServeInstancesOn is Serve with an address for instances.
+func ServeInstancesOn(p *Platform, data, address string) (*Server, error) {
+	return serve(p, data, address, nil)
+}
+
+func serve(p *Platform, data, instances string, config *tls.Config) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(data, "run"), 0o700); err != nil {
 		return nil, err
 	}
@@ -36,16 +47,25 @@ func Serve(p *Platform, data string, config *tls.Config) (*Server, error) {
 		return nil, err
 	}
 	server := api.New(api.Options{
-		Platform:   p.API(),
-		Logger:     slog.New(slog.DiscardHandler),
-		Recordings: filepath.Join(data, "shells"),
+		Platform:       p.API(),
+		Logger:         slog.New(slog.DiscardHandler),
+		InstanceTokens: p.book,
+		Recordings:     filepath.Join(data, "shells"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Write([]byte("tide_up 1\n"))
 		}),
 	})
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{Platform: p, Data: data, stop: stop, ended: make(chan error, 2), serving: 1}
+	s := &Server{Platform: p, Data: data, stop: stop, ended: make(chan error, 3), serving: 1}
 	go func() { s.ended <- server.ServeOwner(ctx, listener) }()
+	private, err := net.Listen("tcp", instances)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.Instances = private.Addr().String()
+	s.serving++
+	go func() { s.ended <- server.ServeInstances(ctx, private) }()
 	if config != nil {
 		public, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
