@@ -1,7 +1,8 @@
 package manifest
 
 // parseAppJSON reads what Heroku's app.json says that is not said by a Procfile:
-// the name, the environment and how many instances there are.
+// the name, the environment, how many instances there are and, as Dokku has it,
+// what runs at certain times.
 func parseAppJSON(file string, data []byte) (*document, []Notice, problems) {
 	root, found := parseJSON(file, data)
 	written := &document{At: position{file, 1, 1}}
@@ -21,6 +22,7 @@ func parseAppJSON(file string, data []byte) (*document, []Notice, problems) {
 	}
 	a.readEnv(root.get("env"))
 	a.readFormation(root.get("formation"))
+	a.readCron(root.get("cron"))
 	if script := root.get("scripts").get("postdeploy"); script != nil {
 		// It runs once in an app's life, which a release command does not.
 		a.notices = append(a.notices, notice(script.at, "scripts.postdeploy: not carried out by this version; run it once with `tide run`"))
@@ -97,5 +99,34 @@ func (a *appJSON) readFormation(formation *node) {
 			continue
 		}
 		a.document.Processes[process] = &processSection{At: e.at, Scale: &scaleSection{At: e.at, Min: setAt(least, quantity.at)}}
+	}
+}
+
+func (a *appJSON) readCron(tasks *node) {
+	if tasks == nil {
+		return
+	}
+	if tasks.kind != list {
+		a.problems.add(tasks.at, "cron: want a list, got %s", tasks.shown())
+		return
+	}
+	a.document.Schedules = map[name]*scheduleSection{}
+	for _, task := range tasks.items {
+		run, times := task.get("command"), task.get("schedule")
+		if run == nil || times == nil {
+			a.problems.add(task.at, "cron: want an object with command and schedule, got %s", task.shown())
+			continue
+		}
+		schedule := &scheduleSection{At: task.at}
+		for _, field := range []struct {
+			key   string
+			value scalarField
+			from  *node
+		}{{"command", &schedule.Command, run}, {"schedule", &schedule.Cron, times}} {
+			if err := field.value.parse(field.from); err != nil {
+				a.problems.add(field.from.at, "cron.%s: %v", field.key, err)
+			}
+		}
+		a.document.Schedules[scheduleName(string(schedule.Command.Value), a.document.Schedules)] = schedule
 	}
 }

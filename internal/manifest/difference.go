@@ -37,12 +37,14 @@ const (
 
 // What changes cause.
 const (
-	effectBuild   = "new build and release"
-	effectRelease = "new release"
-	effectAll     = "restart of every process"
-	effectScale   = "scaling only"
-	effectRoutes  = "routing only"
-	effectKeeping = "nothing that runs"
+	effectBuild     = "new build and release"
+	effectRelease   = "new release"
+	effectAll       = "restart of every process"
+	effectScale     = "scaling only"
+	effectSchedules = "schedules only"
+	effectQueues    = "queues only"
+	effectRoutes    = "routing only"
+	effectKeeping   = "nothing that runs"
 )
 
 // String gives "processes.web.scale.max: 4 → 10 (scaling only)".
@@ -90,6 +92,7 @@ func Difference(running, wanted springtide.App) []Change {
 		}
 	}
 	d.value("release", effectRelease, running.ReleaseCommand, wanted.ReleaseCommand)
+	d.jobs(running.Jobs, wanted.Jobs)
 	d.env("env", effectAll, running.Env, wanted.Env)
 	d.list("domains", effectRoutes, running.Domains, wanted.Domains)
 	d.value("keep", effectKeeping, whole(running.KeepReleases), whole(wanted.KeepReleases))
@@ -130,8 +133,7 @@ func (d *difference) process(path string, name springtide.ProcessName, from, to 
 	d.scale(path+".scale", from.Scale, to.Scale)
 	d.env(path+".env", restart, from.Env, to.Env)
 	d.value(path+".drain", restart, formatDuration(from.Drain), formatDuration(to.Drain))
-	d.value(path+".timeout", restart, orNothing(from.Timeout), orNothing(to.Timeout))
-	d.value(path+".grace", restart, formatDuration(from.Grace), formatDuration(to.Grace))
+	d.worker(path, restart, from, to)
 	d.value(path+".streams", restart, streamsOf(from), streamsOf(to))
 	d.limits(path+".limits", restart, from.Limits, to.Limits)
 }

@@ -8,8 +8,12 @@ type document struct {
 
 	App          set[name]                    `json:"app" jsonschema_description:"The app's name: lower-case letters, digits and hyphens, at most 40. It is served at https://NAME.localhost:8443."`
 	Build        *buildSection                `json:"build,omitempty" jsonschema_description:"How the source becomes what is run. Left out, the source is run as it is."`
-	Processes    map[name]*processSection     `json:"processes" jsonschema_description:"What runs, by name. The process named web is given the requests."`
+	Processes    map[name]*processSection     `json:"processes,omitempty" jsonschema_description:"What runs, by name. The process named web is given the requests. Can be left out where there are schedules with commands."`
 	Release      set[command]                 `json:"release,omitempty" jsonschema_description:"A command that is run once per release before it gets traffic, for example to migrate a database."`
+	Schedules    map[name]*scheduleSection    `json:"schedules,omitempty" jsonschema_description:"What is done at certain times, by name."`
+	Queues       map[name]*queueSection       `json:"queues,omitempty" jsonschema_description:"What holds for the runs of a queue, by its name. A queue that is not listed has the defaults."`
+	Jobs         *jobsSection                 `json:"jobs,omitempty" jsonschema_description:"What holds for all runs together."`
+	Mail         *mailSection                 `json:"mail,omitempty" jsonschema_description:"What holds for the mails that the platform sends for the app."`
 	Env          map[variable]set[content]    `json:"env,omitempty" jsonschema_description:"Environment variables of every process and of the release command."`
 	Domains      []set[host]                  `json:"domains,omitempty" jsonschema_description:"Host names at which production is served. Other environments name their own."`
 	Keep         set[count]                   `json:"keep,omitempty" jsonschema:"minimum=2,maximum=1000" jsonschema_description:"How many releases are kept for a rollback. Default: 10."`
@@ -21,16 +25,15 @@ type document struct {
 // laterSections are keys of tide.yaml and of its environments that are
 // recognised and not carried out yet.
 type laterSections struct {
-	Schedules later `json:"schedules,omitempty" jsonschema_description:"Commands that run at certain times. Not carried out by this version."`
-	Cache     later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
-	Files     later `json:"files,omitempty" jsonschema_description:"Folders that all instances share. Not carried out by this version."`
-	Services  later `json:"services,omitempty" jsonschema_description:"Databases and the like. Not carried out by this version."`
-	Secrets   later `json:"secrets,omitempty" jsonschema_description:"Names of secrets that the app is given. Not carried out by this version."`
-	Backups   later `json:"backups,omitempty" jsonschema_description:"What is backed up, when and for how long. Not carried out by this version."`
-	Events    later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
-	Budget    later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
-	Locks     later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
-	Alerts    later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
+	Cache    later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
+	Files    later `json:"files,omitempty" jsonschema_description:"Folders that all instances share. Not carried out by this version."`
+	Services later `json:"services,omitempty" jsonschema_description:"Databases and the like. Not carried out by this version."`
+	Secrets  later `json:"secrets,omitempty" jsonschema_description:"Names of secrets that the app is given. Not carried out by this version."`
+	Backups  later `json:"backups,omitempty" jsonschema_description:"What is backed up, when and for how long. Not carried out by this version."`
+	Events   later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
+	Budget   later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
+	Locks    later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
+	Alerts   later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
 }
 
 // buildSection is written as a command, or in full.
@@ -52,18 +55,18 @@ func (s *buildSection) shorthand() scalarField { return &s.Command }
 type processSection struct {
 	At position `json:"-"`
 
-	Command set[command]              `json:"command,omitempty" jsonschema_description:"Run by sh in the folder of the built app. A process with requests listens on $PORT."`
+	Command set[command]              `json:"command,omitempty" jsonschema_description:"Run by sh in the folder of the built app. A process with requests listens on $PORT. A worker can do without where all of its runs have commands of their own."`
 	HTTP    set[truth]                `json:"http,omitempty" jsonschema_description:"Whether the process is given the requests; one process is. Default: true for web."`
 	Health  *healthSection            `json:"health,omitempty" jsonschema_description:"How an instance is found to be ready and well. Default: whether it accepts connections on $PORT, if it is given requests."`
 	Scale   *scaleSection             `json:"scale,omitempty" jsonschema_description:"How many instances there are."`
 	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of this process."`
+	Queues  []set[name]               `json:"queues,omitempty" jsonschema_description:"Queues from which it takes runs: that makes it a worker."`
+	Runner  set[runner]               `json:"runner,omitempty" jsonschema_description:"Who leases the runs of a worker: tide, which starts the command once for each, or the process itself (own), over HTTP. Default: tide."`
 	Drain   set[duration]             `json:"drain,omitempty" jsonschema:"minimum=1ms,maximum=7d" jsonschema_description:"How long requests may go on after an instance got its last new one. Default: 30s."`
-	Timeout set[duration]             `json:"timeout,omitempty" jsonschema:"minimum=1ms,maximum=1d" jsonschema_description:"How long an instance may take to begin its answer to a request that it has got whole; then the client gets 504. Default: as long as it likes."`
-	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=1ms,maximum=1h" jsonschema_description:"How long the process may go on after SIGTERM before it is killed. Default: 10s."`
+	Timeout set[duration]             `json:"timeout,omitempty" jsonschema:"minimum=1ms,maximum=7d" jsonschema_description:"How long an instance may take to begin its answer to a request that it has got whole; then the client gets 504. Default: as long as it likes. Of a worker, how long one attempt of a run may take. Default: 1h."`
+	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=1ms,maximum=1h" jsonschema_description:"How long the process, or the command of a run, may go on after SIGTERM before it is killed. Default: 10s."`
 	Streams set[streams]              `json:"streams,omitempty" jsonschema_description:"What drain does with WebSockets and event streams: close them, or let them finish like requests. Default: close."`
 	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What one instance may use. Default: no limits."`
-
-	Queues later `json:"queues,omitempty" jsonschema_description:"Queues from which the process takes jobs. Not carried out by this version."`
 }
 
 func (s *processSection) shorthand() scalarField { return &s.Command }
@@ -87,10 +90,10 @@ func (s *healthSection) shorthand() scalarField { return &s.Path }
 type scaleSection struct {
 	At position `json:"-"`
 
-	Min    set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1."`
-	Max    set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests, else 1; at least min."`
+	Min    set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1, for a worker 0."`
+	Max    set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests and for workers, else 1; at least min."`
 	Target *targetSection `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
-	Idle   set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives before the last instance stops, where min is 0. Default: 5m."`
+	Idle   set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives, or no run waits, before the last instance stops, where min is 0. Default: 5m, for a worker 1m."`
 	Stable set[duration]  `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
 }
 
@@ -98,10 +101,10 @@ type scaleSection struct {
 type targetSection struct {
 	At position `json:"-"`
 
-	Concurrency set[count] `json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"How many requests one instance serves at a time, at most. Default: 40."`
+	Concurrency set[count]    `json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"How many requests, or runs, one instance has at a time, at most. Default: 40, for a worker 1."`
+	Wait        set[duration] `json:"wait,omitempty" jsonschema:"minimum=10ms,maximum=1d" jsonschema_description:"How long a run should wait for its turn at most. Default: 5s."`
 
-	P95  later `json:"p95,omitempty" jsonschema_description:"The latency to stay below. Not carried out by this version."`
-	Wait later `json:"wait,omitempty" jsonschema_description:"How long a job may wait. Not carried out by this version."`
+	P95 later `json:"p95,omitempty" jsonschema_description:"The latency to stay below. Not carried out by this version."`
 }
 
 // limitsSection bounds what an instance or a build may use.
@@ -121,6 +124,7 @@ type environmentSection struct {
 	Env       map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables that are added or different."`
 	Scale     map[name]*scaleSection    `json:"scale,omitempty" jsonschema_description:"How many instances there are, by process."`
 	Processes map[name]*processSection  `json:"processes,omitempty" jsonschema_description:"What is different in a process."`
+	Schedules map[name]*scheduleSection `json:"schedules,omitempty" jsonschema_description:"What is different in a schedule."`
 	Release   set[command]              `json:"release,omitempty" jsonschema_description:"The release command of this environment."`
 
 	laterSections

@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,10 +13,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cron"
 )
 
 func FuzzTideYAML(f *testing.F) {
 	f.Add([]byte(quiz))
+	f.Add([]byte(letters))
 	fuzzParse(f, FileName)
 }
 
@@ -29,7 +33,7 @@ func FuzzCompose(f *testing.F) {
 }
 
 func FuzzAppJSON(f *testing.F) {
-	f.Add([]byte(`{"name": "quiz", "env": {"A": {"value": "b"}}, "formation": {"web": {"quantity": 2}}}`))
+	f.Add([]byte(`{"name": "quiz", "env": {"A": {"value": "b"}}, "formation": {"web": {"quantity": 2}}, "cron": [{"command": "./tidy", "schedule": "@daily"}]}`))
 	fuzzParse(f, appJSONName)
 }
 
@@ -95,9 +99,18 @@ func sensible(t *testing.T, app springtide.App) {
 		if p.HTTP {
 			http++
 		}
-		if p.Command == "" || p.Scale.Min < 0 || p.Scale.Max < max(1, p.Scale.Min) || p.Drain < 0 || p.Grace < 0 ||
+		if p.Worker != nil && (p.HTTP || len(p.Worker.Queues) == 0 || p.Worker.Timeout <= 0 || p.Grace <= p.Worker.Timeout+p.Worker.Grace) {
+			t.Fatalf("%s: %+v", name, p.Worker)
+		}
+		if p.Command == "" && (p.Worker == nil || p.Worker.Own) || p.Scale.Min < 0 || p.Scale.Max < max(1, p.Scale.Min) || p.Drain < 0 || p.Grace < 0 ||
 			p.Health.Interval <= 0 || p.Health.Timeout <= 0 || p.Health.Start <= 0 || p.Health.Failures < 1 || p.Limits.Memory < 0 {
 			t.Fatalf("%s: %+v", name, p)
+		}
+	}
+	for name, schedule := range app.Jobs.Schedules {
+		timetable, err := cron.Parse(schedule.Cron, schedule.Timezone)
+		if err != nil || timetable.Next(time.Now()).IsZero() || len(schedule.Job.Payload) > 0 && !json.Valid(schedule.Job.Payload) {
+			t.Fatalf("%s: %+v: %v", name, schedule, err)
 		}
 	}
 	if http > 1 {

@@ -17,8 +17,12 @@ import (
 // FileName is the name of a manifest.
 const FileName = "tide.yaml"
 
-// manyLimit is how many environments or processes an app may have.
-const manyLimit = 100
+// manyLimit is how many environments, processes or queues an app may have,
+// schedulesLimit how many schedules.
+const (
+	manyLimit      = 100
+	schedulesLimit = 1000
+)
 
 // The other files that are read as a manifest, in the order of preference.
 const (
@@ -170,11 +174,16 @@ func finish(file string, written *document, notices []Notice, found problems) (*
 	r := &resolver{problems: found}
 	// Each environment is checked with each process.
 	for _, many := range []struct {
-		key    string
-		number int
-	}{{"environments", len(written.Environments)}, {"processes", len(written.Processes)}} {
-		if many.number > manyLimit {
-			r.problems.add(written.At, "%s: there are %d, at most %d are allowed", many.key, many.number, manyLimit)
+		key           string
+		number, limit int
+	}{
+		{"environments", len(written.Environments), manyLimit},
+		{"processes", len(written.Processes), manyLimit},
+		{"queues", len(written.Queues), manyLimit},
+		{"schedules", len(written.Schedules), schedulesLimit},
+	} {
+		if many.number > many.limit {
+			r.problems.add(written.At, "%s: there are %d, at most %d are allowed", many.key, many.number, many.limit)
 			return nil, r.problems.err()
 		}
 	}

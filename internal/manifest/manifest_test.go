@@ -154,10 +154,7 @@ func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	m := parse(t, `app: quiz
 processes:
   web: { command: ./web, scale: { target: { p95: 300ms } } }
-  worker: { command: ./worker, queues: [default, mail] }
 services: { db: { postgres: 15 }, cache: { redis: 7 } }
-schedules:
-  tidy: { cron: "0 8 * * *", command: ./bin/tidy }
 budget:
 environments:
   staging: { backups: ~ }
@@ -168,11 +165,9 @@ environments:
 	}
 	want := []string{
 		"tide.yaml:3: processes.web.scale.target.p95: not carried out by this version",
-		"tide.yaml:4: processes.worker.queues: not carried out by this version",
-		"tide.yaml:5: services: not carried out by this version",
-		"tide.yaml:6: schedules: not carried out by this version",
-		"tide.yaml:8: budget: not carried out by this version",
-		"tide.yaml:10: environments.staging.backups: not carried out by this version",
+		"tide.yaml:4: services: not carried out by this version",
+		"tide.yaml:5: budget: not carried out by this version",
+		"tide.yaml:7: environments.staging.backups: not carried out by this version",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

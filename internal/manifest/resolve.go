@@ -44,17 +44,23 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 	}
 	different := &document{
 		Domains: section.Domains, Env: section.Env, Release: section.Release,
-		Processes: map[name]*processSection{},
+		Processes: map[name]*processSection{}, Schedules: map[name]*scheduleSection{},
 	}
 	for _, process := range sortedKeys(section.Processes) {
-		if r.knownProcess(d, process, section.Processes[process].At) {
+		if known(r, "process", d.Processes, process, section.Processes[process].At) {
 			different.Processes[process] = section.Processes[process]
 			replaceHealth(effective.Processes[process], section.Processes[process])
 		}
 	}
+	for _, schedule := range sortedKeys(section.Schedules) {
+		if known(r, "schedule", d.Schedules, schedule, section.Schedules[schedule].At) {
+			different.Schedules[schedule] = section.Schedules[schedule]
+			effective.Schedules[schedule].replaceBy(section.Schedules[schedule])
+		}
+	}
 	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(different).Elem())
 	for _, process := range sortedKeys(section.Scale) {
-		if r.knownProcess(d, process, section.Scale[process].At) {
+		if known(r, "process", d.Processes, process, section.Scale[process].At) {
 			scaled := &document{Processes: map[name]*processSection{process: {Scale: section.Scale[process]}}}
 			overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(scaled).Elem())
 		}
@@ -70,15 +76,17 @@ func replaceHealth(process, different *processSection) {
 	}
 }
 
-func (r *resolver) knownProcess(d *document, process name, at position) bool {
-	if d.Processes[process] != nil {
+// known reports whether there is something of that name for an environment to
+// change.
+func known[V any](r *resolver, what string, all map[name]*V, wanted name, at position) bool {
+	if all[wanted] != nil {
 		return true
 	}
-	var known []string
-	for other := range d.Processes {
-		known = append(known, string(other))
+	var others []string
+	for other := range all {
+		others = append(others, string(other))
 	}
-	r.problems.add(at, "there is no process %q to change%s", process, didYouMean(string(process), known))
+	r.problems.add(at, "there is no %s %q to change%s", what, wanted, didYouMean(string(wanted), others))
 	return false
 }
 
@@ -91,13 +99,11 @@ func (r *resolver) resolve(d *document) springtide.App {
 		ReleaseCommand: string(d.Release.Value),
 		Env:            variables(d.Env),
 		Domains:        r.domains(d.Domains),
+		Jobs:           r.jobs(d),
 		KeepReleases:   int(d.Keep.or(defaultKeep)),
 	}
 	if !d.App.IsSet && !d.App.attempted() {
 		r.problems.add(d.At, "app is missing: name the app, like app: quiz")
-	}
-	if len(d.Processes) == 0 && !r.problems.about("processes") {
-		r.problems.add(d.At, "processes is missing: say what runs, like processes: { web: ./bin/web }")
 	}
 	var http *processSection
 	for _, process := range sortedKeys(d.Processes) {
@@ -110,6 +116,10 @@ func (r *resolver) resolve(d *document) springtide.App {
 			http = section
 		}
 		app.Processes[springtide.ProcessName(process)] = resolved
+	}
+	r.serve(d, &app)
+	if len(app.Processes) == 0 && !r.problems.about("processes") {
+		r.problems.add(d.At, "processes is missing: say what runs, like processes: { web: ./bin/web }")
 	}
 	return app
 }
@@ -146,24 +156,30 @@ func (r *resolver) domains(written []set[host]) []string {
 
 func (r *resolver) process(process name, s *processSection) springtide.Process {
 	path := "processes." + string(process)
-	if !s.Command.IsSet && !r.problems.about(path) {
+	http := bool(s.HTTP.or(process == name(springtide.Web)))
+	worker := r.worker(path, s, http)
+	if !s.Command.IsSet && (worker == nil || worker.Own) && !r.problems.about(path) {
 		r.problems.add(s.At, "%s has no command", path)
 	}
-	http := bool(s.HTTP.or(process == name(springtide.Web)))
 	if s.Streams.IsSet && !http {
 		r.problems.add(s.Streams.At, "%s.streams: %s is given no requests; set http: true", path, process)
 	}
-	if s.Timeout.IsSet && !http {
+	timeout := time.Duration(s.Timeout.Value)
+	switch {
+	case worker != nil:
+		timeout = 0
+	case s.Timeout.IsSet && !http:
 		r.problems.add(s.Timeout.At, "%s.timeout: %s is given no requests; set http: true", path, process)
 	}
 	return springtide.Process{
 		Command:       string(s.Command.Value),
 		HTTP:          http,
+		Worker:        worker,
 		Health:        r.health(path, s.Health, http),
-		Scale:         r.scale(path, s.Scale, http),
+		Scale:         r.scale(path, s.Scale, http, worker != nil),
 		Env:           variables(s.Env),
 		Drain:         time.Duration(s.Drain.or(duration(defaultDrain))),
-		Timeout:       time.Duration(s.Timeout.Value),
+		Timeout:       timeout,
 		Grace:         time.Duration(s.Grace.or(duration(defaultGrace))),
 		FinishStreams: s.Streams.Value == streamsFinish,
 		Limits:        s.Limits.limits(),
@@ -206,7 +222,7 @@ func (r *resolver) health(path string, s *healthSection, http bool) springtide.H
 	return health
 }
 
-func (r *resolver) scale(path string, s *scaleSection, http bool) springtide.Scale {
+func (r *resolver) scale(path string, s *scaleSection, http, worker bool) springtide.Scale {
 	if s == nil {
 		s = &scaleSection{}
 	}
@@ -214,18 +230,23 @@ func (r *resolver) scale(path string, s *scaleSection, http bool) springtide.Sca
 	if target == nil {
 		target = &targetSection{}
 	}
-	most := 1
-	scale := springtide.Scale{
-		Idle:      time.Duration(s.Idle.or(duration(defaultIdle))),
-		StableFor: time.Duration(s.Stable.Value),
-	}
-	if http {
+	least, most, idle := 1, 1, defaultIdle
+	scale := springtide.Scale{StableFor: time.Duration(s.Stable.Value)}
+	switch {
+	case http:
 		most = defaultWebMax
 		scale.Concurrency = int(target.Concurrency.or(defaultConcurrency))
-	} else if target.Concurrency.IsSet {
+	case worker:
+		least, most, idle = 0, defaultWorkerMax, defaultWorkerIdle
+		scale.Concurrency = int(target.Concurrency.or(1))
+	case target.Concurrency.IsSet:
 		r.problems.add(target.Concurrency.At, "%s.scale.target.concurrency: the process is given no requests", path)
 	}
-	scale.Min = int(s.Min.or(1))
+	if target.Wait.IsSet && !worker {
+		r.problems.add(target.Wait.At, "%s.scale.target.wait: the process takes no runs; give it queues", path)
+	}
+	scale.Idle = time.Duration(s.Idle.or(duration(idle)))
+	scale.Min = int(s.Min.or(count(least)))
 	scale.Max = int(s.Max.or(count(max(most, scale.Min))))
 	if scale.Min > scale.Max {
 		at := s.Max.At

@@ -271,24 +271,6 @@ func (v *cores) write() (string, bool) { return strconv.FormatFloat(float64(*v),
 
 func (v *cores) measure() float64 { return float64(*v) }
 
-// streams says what happens to open streams when an instance is let go.
-type streams string
-
-const (
-	streamsClose  streams = "close"
-	streamsFinish streams = "finish"
-)
-
-func (v *streams) parse(n *node) error {
-	if n.kind == text && (n.text == string(streamsClose) || n.text == string(streamsFinish)) {
-		*v = streams(n.text)
-		return nil
-	}
-	return fmt.Errorf("want %q or %q, got %s", streamsFinish, streamsClose, n.shown())
-}
-
-func (v *streams) write() (string, bool) { return string(*v), false }
-
 // duration is a length of time: "30s", "1h30m", "1y".
 type duration time.Duration
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func TestEveryKeyOfTheSchemaIsDescribed(t *testing.T) {
 }
 
 func TestWhatIsAManifestFitsTheSchema(t *testing.T) {
-	manifests := map[string]string{"the whole": quiz, "the shortest": "app: quiz\nprocesses: { web: ./web }\n"}
+	manifests := map[string]string{"the whole": quiz, "with jobs": letters, "the shortest": "app: quiz\nprocesses: { web: ./web }\n"}
 	for _, folder := range folders(t) {
 		draft, err := Detect(folder)
 		if err != nil {
@@ -89,6 +90,9 @@ func TestWhatIsNoManifestDoesNotFitTheSchema(t *testing.T) {
 		"app: quiz\nprocesses: { web: { command: ./web, limits: { memory: 12 bytes } } }\n",
 		"app: quiz\nprocesses: { web: ./web }\nenv: { 1A: x }\n",
 		"processes: { web: ./web }\n",
+		"app: quiz\nschedules: { tidy: { cron: 12 } }\n",
+		"app: quiz\nschedules: { tidy: { cron: '@daily', missed: never } }\n",
+		"app: quiz\njobs: { calls: { api.example.com/v1: 5 } }\n",
 	} {
 		n, _ := parseYAML(FileName, []byte(yaml), false)
 		if len(violations(root, root, "", n)) == 0 {
@@ -131,6 +135,13 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return nil
 	}
 	field, _ := t.FieldByName("Value")
+	if words, ok := reflect.Zero(field.Type).Interface().(interface{ choices() []string }); ok {
+		enum := make([]any, 0)
+		for _, word := range words.choices() {
+			enum = append(enum, word)
+		}
+		return &jsonschema.Schema{Type: "string", Enum: enum}
+	}
 	switch reflect.Zero(field.Type).Interface().(type) {
 	case name:
 		return &jsonschema.Schema{Type: "string", Pattern: namePattern.String(), MaxLength: new(uint64(nameLimit))}
@@ -148,8 +159,14 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "integer"}
 	case cores:
 		return &jsonschema.Schema{Type: "number"}
-	case streams:
-		return &jsonschema.Schema{Type: "string", Enum: []any{string(streamsClose), string(streamsFinish)}}
+	case expression, zone, address:
+		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	case callURL:
+		return &jsonschema.Schema{Type: "string", Pattern: "^(/|https?://)[!-\"$-~]*$"}
+	case payload:
+		return &jsonschema.Schema{}
+	case rate:
+		return &jsonschema.Schema{Type: "number", ExclusiveMinimum: "0", Maximum: json.Number(strconv.Itoa(rateLimit))}
 	case duration:
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w|y))+$`}
 	case size:
@@ -183,8 +200,11 @@ func constrainKeys(s *jsonschema.Schema) {
 			continue
 		}
 		pattern := namePattern.String()
-		if pair.Key == "env" {
+		switch pair.Key {
+		case "env":
 			pattern = variablePattern.String()
+		case "calls":
+			pattern = `^(\*|[A-Za-z0-9.:-]+)$`
 		}
 		pair.Value.PropertyNames = &jsonschema.Schema{Pattern: pattern}
 	}
@@ -224,6 +244,9 @@ func violations(root, s map[string]any, path string, n *node) (found []string) {
 	}
 	if pattern, ok := s["pattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(n.text) {
 		found = append(found, path+": "+n.text+" does not match "+pattern)
+	}
+	if words, ok := s["enum"].([]any); ok && !slices.Contains(words, any(n.text)) {
+		found = append(found, path+": "+n.text+" is none of the words")
 	}
 	if least, ok := s["minimum"].(float64); ok {
 		var written cores
