@@ -86,7 +86,12 @@ func (q *asynqQueue) Unfinished(context.Context) (int, error) {
 
 // Leader is the process that was chosen to keep the schedule: asynq documents
 // that there must be one only.
-func (q *asynqQueue) Leader(context.Context) (string, error) { return processName(0), nil }
+func (q *asynqQueue) Leader(context.Context) (string, error) {
+	if q.Scheduler {
+		return q.Name, nil
+	}
+	return "", nil
+}
 
 func (q *asynqQueue) Close() error { return errors.Join(q.client.Close(), q.inspector.Close()) }
 

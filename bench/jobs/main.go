@@ -107,13 +107,10 @@ func measureSubject(ctx context.Context, o options, s subject, round int) (figur
 	defer func() { err = errors.Join(err, server.stop()) }()
 	t := task{
 		Subject: s.Name, Server: server.pid, Sizes: o.sizes,
-		Opening: opening{Address: server.address, Name: processName(0), Workers: o.workers, Fresh: true},
+		Opening: opening{Address: server.address, Name: "worker", Workers: o.workers, Fresh: true},
 	}
 	if o.profile != "" {
 		t.Profile = filepath.Join(o.profile, fmt.Sprintf("%s.%d", strings.ReplaceAll(s.Name, " ", "-"), round))
 	}
 	return measureIn(ctx, t)
 }
-
-// processName names the processes of a subject.
-func processName(n int) string { return fmt.Sprintf("process-%d", n) }
