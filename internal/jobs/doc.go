@@ -12,22 +12,22 @@
 //
 // # Who moves a run
 //
-//	              Enqueue, or Tick for a slot
-//	                │              │
-//	                ▼              ▼
-//	           scheduled        waiting (for an earlier run of its schedule)
-//	                │ Tick         │ Tick, or Finish of the earlier
-//	                ▼              ▼
-//	 Retry ───▶ available ◀────────┘ ◀──────────────────┐
-//	                │ Claim: a new attempt and fence    │
-//	                ▼                                   │
-//	             claimed ── Finish returned, Tick lost ─┤ no failure counted
-//	                │ Start                             │
-//	                ▼                                   │
-//	             running ── Finish returned ────────────┘
-//	                ├───── Finish succeeded ─────────▶ succeeded
-//	                ├───── Finish failed, Tick lost ─▶ scheduled: its back-off
-//	                └───── the same, the last time ──▶ dead
+//	             Enqueue, or Tick for a slot
+//	               │              │
+//	               ▼              ▼
+//	          scheduled        waiting (for an earlier run of its schedule)
+//	               │ Tick         │ Tick, or Finish of the earlier
+//	               ▼              ▼
+//	Retry ───▶ available ◀────────┘ ◀──────────────────┐
+//	               │ Claim: a new attempt and fence    │
+//	               ▼                                   │
+//	            claimed ── Finish returned, Tick lost ─┤ no failure counted
+//	               │ Start                             │
+//	               ▼                                   │
+//	            running ── Finish returned ────────────┘
+//	               ├───── Finish succeeded ─────────▶ succeeded
+//	               ├───── Finish failed, Tick lost ─▶ scheduled: its back-off
+//	               └───── the same, the last time ──▶ dead
 //
 // Cancel ends at once what no runner has, and asks the runner otherwise.
 //

@@ -169,8 +169,8 @@ func (f *outputFolder) add(name string, offset int64, chunk []byte) (next int64,
 	}
 	if _, err := file.WriteAt(chunk, offset); err != nil {
 		f.failed(err)
-		// Neither a part of it, nor an end too early: where output goes on is the size.
-		return next, errors.Join(file.Truncate(min(offset, attemptOutput)), file.Truncate(min(next, attemptOutput)))
+		_ = file.Truncate(min(next, attemptOutput)) // a gap; if not even that, the writer will be asked
+		return next, nil
 	}
 	f.failing = false
 	f.used += offset + int64(len(chunk)) - size

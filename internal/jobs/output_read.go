@@ -52,9 +52,10 @@ type outputReader struct {
 
 	ready bytes.Buffer // what is to be read next
 	file  *os.File
-	gap   bool // the last byte was missing
-	asked time.Time
-	any   bool // the file had something
+	gap   bool      // the last byte was missing
+	asked time.Time // when it was asked last whether the attempt is over, and
+	ended bool      // the answer
+	any   bool      // the file had something
 	done  bool
 }
 
@@ -95,10 +96,14 @@ func (r *outputReader) Read(p []byte) (int, error) {
 // over reports whether the attempt is over: asked before the file is read to its
 // end, so that nothing is missed.
 func (r *outputReader) over() bool {
-	if time.Since(r.asked) < runEvery {
-		return false
+	if !r.ended && time.Since(r.asked) >= runEvery {
+		r.asked = time.Now()
+		r.ended = r.ask()
 	}
-	r.asked = time.Now()
+	return r.ended
+}
+
+func (r *outputReader) ask() bool {
 	now, err := r.service.ledger.Run(r.ctx, r.run.Environment, r.run.ID)
 	switch {
 	case springtide.KindOf(err) == springtide.NotFound:
