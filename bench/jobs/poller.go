@@ -61,21 +61,18 @@ func (q *poller) Work(ctx context.Context, do worker) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
-		select {
-		case free <- struct{}{}:
-		default:
-			pause(ctx, pollEvery)
-			continue
-		}
-		job, err := q.take(always)
-		if err != nil {
-			return err
+		var job *polled
+		if len(free) < cap(free) {
+			var err error
+			if job, err = q.take(always); err != nil {
+				return err
+			}
 		}
 		if job == nil {
-			<-free
-			pause(ctx, pollEvery)
+			_ = pause(ctx, pollEvery) // the loop sees how it ended
 			continue
 		}
+		free <- struct{}{}
 		running.Go(func() {
 			defer func() { <-free }()
 			if job.n < 0 {

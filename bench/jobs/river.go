@@ -2,8 +2,7 @@ package main
 
 import (
 	"context"
-	"database/sql"
-	"io"
+	"database/sql" //nolint:depguard // River's driver for SQLite is given a pool
 	"log/slog"
 	"strconv"
 	"time"
@@ -66,7 +65,7 @@ func openRiverSQLite(ctx context.Context, o opening) (queue, error) {
 }
 
 func newRiver[T any](ctx context.Context, driver riverdriver.Driver[T], o opening) (*riverQueue[T], error) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	if o.Fresh {
 		migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: logger})
 		if err != nil {

@@ -55,8 +55,8 @@ func startRedis(ctx context.Context, folder string, settings []string) (server, 
 		return server{}, errors.New("the Redis server is not installed: package redis-tools or redis-server")
 	}
 	socket := filepath.Join(folder, "redis.sock")
-	command := exec.Command(program, append([]string{"--port", "0", "--unixsocket", socket, "--dir", folder,
-		"--save", "", "--appendonly", "yes"}, settings...)...)
+	arguments := []string{"--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "", "--appendonly", "yes"}
+	command := exec.Command(program, append(arguments, settings...)...)
 	command.Args[0] = "redis-server"
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
@@ -70,7 +70,7 @@ func startRedis(ctx context.Context, folder string, settings []string) (server, 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		connection, err := net.Dial("unix", socket)
+		connection, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err == nil {
 			return server{socket, command.Process.Pid, stop}, connection.Close()
 		}
