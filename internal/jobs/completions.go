@@ -2,14 +2,10 @@ package jobs
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/springtide/springtide"
 )
-
-// reasonLimit is how much of a reason is kept, in bytes.
-const reasonLimit = 2000
 
 // Complete tells how attempts of runs of who's environment ended. When it
 // answers, that is durable; what comes from several callers at the same time is
@@ -35,14 +31,6 @@ func (s *Service) Complete(ctx context.Context, who Identity, request CompleteRe
 
 // finish takes outcomes of attempts that are known to be the caller's.
 func (s *Service) finish(ctx context.Context, outcomes []Outcome) ([]bool, error) {
-	for i := range outcomes {
-		o := &outcomes[i]
-		o.Reason = strings.ToValidUTF8(o.Reason[:min(len(o.Reason), reasonLimit)], "")
-		o.Output = strings.ToValidUTF8(o.Output[max(0, len(o.Output)-springtide.OutputTail):], "\uFFFD")
-		if excess := len(o.Output) - springtide.OutputTail; excess > 0 { // what was mended is longer
-			o.Output = strings.ToValidUTF8(o.Output[excess:], "")
-		}
-	}
 	accepted, err := s.finishing.do(ctx, outcomes)
 	if err != nil || len(outcomes) == 0 {
 		return accepted, err

@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -100,24 +99,5 @@ func TestABadOutcomeCostsOnlyItsOwner(t *testing.T) {
 			})
 		}
 		all.Wait()
-	})
-}
-
-func TestOfOutputTheEndIsKeptAndOfAReasonTheBeginning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBook()
-		s := start(t, b)
-		long := strings.Repeat("ä\xff", springtide.OutputTail) + "the end"
-		_, err := complete(t, s, jobs.Completion{Hold: leaseMany(t, s, 1)[0], Verdict: jobs.Failed, Reason: "because " + strings.Repeat("ä", 5000), Output: long})
-		if err != nil {
-			t.Fatal(err)
-		}
-		outcome := b.accepted()[0]
-		if len(outcome.Output) > springtide.OutputTail || !strings.HasSuffix(outcome.Output, "the end") || strings.ToValidUTF8(outcome.Output, "") != outcome.Output {
-			t.Errorf("%d bytes of output are kept", len(outcome.Output))
-		}
-		if len(outcome.Reason) > 2000 || !strings.HasPrefix(outcome.Reason, "because ä") {
-			t.Errorf("%d bytes of the reason are kept", len(outcome.Reason))
-		}
 	})
 }

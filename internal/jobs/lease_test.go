@@ -111,6 +111,33 @@ func TestARunThatNobodyHintedAtIsLeasedWithinASecond(t *testing.T) {
 	})
 }
 
+func TestHintsInVainAreFollowedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		s, stop := startStoppable(t, b)
+		all := waiting(t, s, 10, func(jobs.LeaseAnswer) {})
+		before := b.count(&b.claims)
+		for range 1000 {
+			b.hint()
+			time.Sleep(time.Millisecond)
+		}
+		if claims := b.count(&b.claims) - before; claims < 10 || claims > 20 {
+			t.Errorf("a thousand hints cost %d claims", claims)
+		}
+		b.add(quiz, 1, springtide.Job{Kind: springtide.RunCommand})
+		b.hint()
+		began := time.Now()
+		for run, _ := b.Run(t.Context(), quiz, "run1"); run.State == springtide.RunAvailable; run, _ = b.Run(t.Context(), quiz, "run1") {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Error("a hint was followed after", took)
+		}
+		stop()
+		all.Wait()
+	})
+}
+
 func TestOnlyRunnersOfItsQueueAreWokenForARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()

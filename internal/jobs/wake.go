@@ -97,7 +97,7 @@ func (l *lobby) found(w *waiter, count int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rooms[w.environment]
-	if !w.scout {
+	if !w.scout || count == 0 {
 		return
 	}
 	r.pause, r.next = 0, time.Time{}
