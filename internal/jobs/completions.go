@@ -57,7 +57,7 @@ func (s *Service) over(o Outcome, a attempt) {
 	}
 	s.options.Observer.AttemptOver(a.environment, a.queue, o.Verdict, took)
 	switch {
-	case o.Verdict == Returned:
+	case o.Verdict == Returned && o.RetryAfter == 0:
 		s.lobby.wake(a.environment, a.queue, 1)
 		s.lobby.hint(springtide.EnvironmentID{})
 	case o.RetryAfter > 0:
