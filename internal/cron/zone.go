@@ -45,6 +45,9 @@ func nearestZone(written string) string {
 		name = strings.TrimSpace(name)
 		lower := strings.ToLower(name)
 		city := lower[strings.LastIndexByte(lower, '/')+1:]
+		if gap := min(abs(len(written)-len(lower)), abs(len(written)-len(city))); 2*gap >= distance {
+			continue
+		}
 		d := min(2*levenshtein.ComputeDistance(written, lower), 2*levenshtein.ComputeDistance(written, city)+1)
 		if d < distance {
 			best, distance = name, d
@@ -52,3 +55,5 @@ func nearestZone(written string) string {
 	}
 	return best
 }
+
+func abs(n int) int { return max(n, -n) }

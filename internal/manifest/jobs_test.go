@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cron"
@@ -224,4 +226,41 @@ CRON_TZ=Europe/Berlin
 	if app := parse(t, "app: quiz\n"+got).App(springtide.Production); len(app.Jobs.Schedules) != 5 || app.Processes["jobs"].Worker == nil {
 		t.Errorf("%+v", app)
 	}
+}
+
+func TestAnyPayloadIsGivenAsItWasWritten(t *testing.T) {
+	scalars := []*rapid.Generator[any]{
+		rapid.Just[any](nil), rapid.Bool().AsAny(), rapid.Int64().AsAny(), rapid.Float64().AsAny(), rapid.String().AsAny(),
+		rapid.SampledFrom([]any{"true", "~", "1e3", "- a", "a: b", "\u007f\u0085\u2028\ufeff", "\\", "a\nb", "#", "''", 1e300, 0.1, -0.5}),
+	}
+	value := rapid.OneOf(append(scalars,
+		rapid.SliceOfN(rapid.OneOf(scalars...), 0, 3).AsAny(),
+		rapid.MapOfN(rapid.String(), rapid.OneOf(scalars...), 0, 3).AsAny())...)
+	rapid.Check(t, func(t *rapid.T) {
+		want, err := json.Marshal([]any{value.Draw(t, "payload")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written strings.Builder
+		for _, r := range string(want) { // a manifest cannot hold these as they are
+			if r == 0x7f || r == 0x85 || r == 0xfeff {
+				fmt.Fprintf(&written, `\u%04x`, r)
+			} else {
+				written.WriteRune(r)
+			}
+		}
+		m, err := Parse(FileName, []byte("app: quiz\nprocesses: { worker: { command: ./a, queues: [default] } }\nschedules:\n  a:\n    every: 1h\n    payload: "+written.String()+"\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", written.String(), err)
+		}
+		got := m.App(springtide.Production).Jobs.Schedules["a"].Job.Payload
+		var wanted, is any
+		if json.Unmarshal(want, &wanted) != nil || json.Unmarshal(got, &is) != nil || !cmp.Equal(wanted, is) {
+			t.Fatalf("%s became %s", want, got)
+		}
+		again, err := Draft{document: m.document}.Manifest()
+		if err != nil || string(again.App(springtide.Production).Jobs.Schedules["a"].Job.Payload) != string(got) {
+			t.Fatalf("%s is written so that it is read otherwise: %v", got, err)
+		}
+	})
 }

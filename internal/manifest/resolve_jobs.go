@@ -116,7 +116,7 @@ func (r *resolver) times(path string, s *scheduleSection) string {
 		r.problems.add(s.Every.At, "%s: cron and every are both there; keep one of them", path)
 	}
 	every := "every " + plainDuration(time.Duration(s.Every.Value))
-	if _, err := cron.Parse(every, ""); err != nil {
+	if _, err := cron.Parse(every, ""); err != nil && !r.problems.about(path) {
 		r.problems.add(s.Every.At, "%s: %v", path, err)
 	}
 	return every
@@ -190,10 +190,11 @@ func (r *resolver) serve(d *document, app *springtide.App) {
 	}
 	if len(workers) == 0 {
 		workers = r.addWorker(d, app)
-	}
-	for _, schedule := range sortedKeys(app.Jobs.Schedules) {
-		if job := app.Jobs.Schedules[schedule].Job; job.Kind == springtide.RunCommand && len(workers) > 0 {
-			r.served("schedules."+string(schedule), d.Schedules[name(schedule)], job, workers, app)
+	} else {
+		for _, schedule := range sortedKeys(app.Jobs.Schedules) {
+			if job := app.Jobs.Schedules[schedule].Job; job.Kind == springtide.RunCommand {
+				r.served("schedules."+string(schedule), d.Schedules[name(schedule)], job, workers, app)
+			}
 		}
 	}
 	for _, process := range workers {
@@ -229,7 +230,7 @@ func (r *resolver) addWorker(d *document, app *springtide.App) []springtide.Proc
 	slices.Sort(queues)
 	queues = slices.Compact(queues)
 	if taken := d.Processes[ownWorker]; taken != nil {
-		r.problems.add(taken.At, "processes.%s: the worker that runs the schedules would have this name; make this process it with queues: [%s], or give it another name", ownWorker, queues[0])
+		r.problems.add(taken.At, "processes.%s: the worker that runs the schedules would have this name; give it queues: [%s] to make it that worker, or another name", ownWorker, queues[0])
 		return nil
 	}
 	section := &processSection{Scale: &scaleSection{Max: setTo(count(ownWorkerMax))}}
@@ -258,7 +259,7 @@ func (r *resolver) served(path string, s *scheduleSection, job springtide.Job, w
 		switch {
 		case resolved.Worker.Own && job.Command != "":
 			r.problems.add(at, "%s: processes.%s, which takes runs from the queue %s, has a runner of its own that starts no commands; use another queue, or a payload in place of the command", path, process, job.Queue)
-		case job.Command == "" && resolved.Command == "":
+		case job.Command == "" && resolved.Command == "" && !r.problems.about(path):
 			r.problems.add(at, "%s has no command, nor has processes.%s, which takes runs from the queue %s", path, process, job.Queue)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -23,6 +24,10 @@ const (
 	// nodeLimit bounds what aliases may expand to.
 	nodeLimit = 20_000
 )
+
+// wholeYAML is a number that the parser may take for text: it is large, or has an
+// exponent and no point.
+var wholeYAML = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)([eE][-+]?[0-9]+)?$`)
 
 // parseYAML gives the file's only document; nil if it is empty. Anchors, aliases
 // and merge keys are followed if aliases says so, and refused otherwise.
@@ -196,6 +201,9 @@ func (y *yamlReader) read(from ast.Node) *node {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
 		return &node{kind: number, text: from.GetToken().Value, at: at}
 	case *ast.StringNode:
+		if from.Token.Type == token.StringType && wholeYAML.MatchString(from.Value) {
+			return &node{kind: number, text: from.Value, at: at}
+		}
 		return &node{kind: text, text: from.Value, at: at}
 	case *ast.LiteralNode:
 		return &node{kind: text, text: from.Value.Value, at: at}
