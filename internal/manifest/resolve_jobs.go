@@ -21,8 +21,8 @@ const (
 
 	// ownWorker is the process that is added for schedules with commands, where an
 	// app has no worker.
-	ownWorker    name = "jobs"
-	ownWorkerMax      = 2
+	ownWorker          = name("jobs")
+	ownWorkerMax count = 2
 
 	// graceBeyond is what a worker's instance gets beyond its longest run: to tell
 	// how that ended.
@@ -233,7 +233,7 @@ func (r *resolver) addWorker(d *document, app *springtide.App) []springtide.Proc
 		r.problems.add(taken.At, "processes.%s: the worker that runs the schedules would have this name; give it queues: [%s] to make it that worker, or another name", ownWorker, queues[0])
 		return nil
 	}
-	section := &processSection{Scale: &scaleSection{Max: setTo(count(ownWorkerMax))}}
+	section := &processSection{Scale: &scaleSection{Max: setTo(ownWorkerMax)}}
 	for _, queue := range queues {
 		section.Queues = append(section.Queues, setTo(queue))
 	}

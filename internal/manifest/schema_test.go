@@ -135,7 +135,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return nil
 	}
 	field, _ := t.FieldByName("Value")
-	if words, ok := reflect.Zero(field.Type).Interface().(interface{ choices() []string }); ok {
+	if words, ok := reflect.TypeAssert[interface{ choices() []string }](reflect.Zero(field.Type)); ok {
 		enum := make([]any, 0)
 		for _, word := range words.choices() {
 			enum = append(enum, word)
