@@ -1,0 +1,151 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/jobs"
+)
+
+// insertChunk is how many runs one statement inserts at most.
+const insertChunk = 1000
+
+// Enqueue makes a run of each job.
+func (l *Ledger) Enqueue(ctx context.Context, id springtide.EnvironmentID, asked []springtide.Job, batch *jobs.Batch) ([]jobs.Enqueued, error) {
+	completed, queues := make([]springtide.Job, len(asked)), []springtide.QueueName{}
+	for i, job := range asked {
+		var err error
+		if completed[i], err = complete(job); err != nil {
+			return nil, which(err, i, len(asked))
+		}
+		if !slices.Contains(queues, completed[i].Queue) {
+			queues = append(queues, completed[i].Queue)
+		}
+	}
+	if batch != nil {
+		whole, err := completeBatch(*batch)
+		if err != nil {
+			return nil, err
+		}
+		batch = &whole
+		if batch.Done != nil && len(asked) == 0 {
+			queues = append(queues, batch.Done.Queue) // it is enqueued at once
+		}
+	} else if len(asked) == 0 {
+		return nil, nil
+	}
+	var enqueued []jobs.Enqueued
+	err := l.write(ctx, func(tx *transaction) error {
+		p, err := tx.ensure(id, queues...)
+		if err != nil {
+			return err
+		}
+		if batch != nil {
+			enqueued, err = l.enqueueBatch(tx, p, completed, *batch)
+			return err
+		}
+		runs := p.newRuns(l.identity.take(p.now, len(completed)), completed, "")
+		if err := tx.insert(p, runs); err != nil {
+			return err
+		}
+		enqueued = answer(runs)
+		return nil
+	})
+	return enqueued, err
+}
+
+// which says in an error which of several jobs it is about.
+func which(err error, index, count int) error {
+	if problem, ok := err.(*springtide.Error); ok && count > 1 { //nolint:errorlint // it is made by complete
+		with := *problem
+		with.Message = fmt.Sprintf("job %d of %d: %s", index+1, count, problem.Message)
+		return &with
+	}
+	return err
+}
+
+func (p place) newRuns(first int64, completed []springtide.Job, batch string) []newRun {
+	runs := make([]newRun, len(completed))
+	for i, job := range completed {
+		runs[i] = p.newRun(first+int64(i), i, job)
+		runs[i].batch = batch
+	}
+	return runs
+}
+
+// answer tells what became of jobs.
+func answer(runs []newRun) []jobs.Enqueued {
+	enqueued := make([]jobs.Enqueued, len(runs))
+	for i, run := range runs {
+		enqueued[i] = jobs.Enqueued{Run: runID(run.number)}
+		if run.takenByAnother != 0 {
+			enqueued[i] = jobs.Enqueued{Run: runID(run.takenByAnother), Existing: true}
+		}
+	}
+	return enqueued
+}
+
+// insert inserts runs. Of one whose key is taken it notes by which run, of one
+// whose slot is recorded that it is already there.
+func (tx *transaction) insert(p place, runs []newRun) error {
+	for chunk := range slices.Chunk(runs, insertChunk) {
+		if err := tx.insertChunk(p.environment, p.now.calendar, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const insertColumns = "id bigint, queue bigint, kind text, state text, priority bigint, unique_key text, scope text, taken text, " +
+	"schedule text, slot bigint, batch text, attempts bigint, timeout bigint, on_lost text, run_at bigint, due bigint, place bigint, " +
+	"available bigint, start_by bigint, finished bigint, forget bigint, reason text, command text, payload text"
+
+func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error {
+	rows := make([][]any, len(runs))
+	for i, r := range runs {
+		job, scope, taken := r.job, "", r.job.Key
+		if job.Key != "" {
+			scope = string(job.KeyScope)
+		}
+		if r.state.Over() {
+			taken = ""
+		}
+		rows[i] = []any{
+			r.number, r.queue, string(job.Kind), string(r.state), int64(job.Priority), job.Key, scope, taken,
+			string(r.schedule), r.slot, r.batch, int64(r.attempts), job.Timeout.Microseconds(), string(job.OnLost), r.runAt, r.due, r.place,
+			r.since, r.startBy, r.finished, r.forget, r.reason, job.Command, string(job.Payload),
+		}
+	}
+	query, args, err := tx.with(`INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
+		schedule, slot, batch, attempts, timeout, on_lost, run_at, due, place, available, start_by, finished, forget, reason, command, payload)
+		SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true ON CONFLICT DO NOTHING RETURNING id`, insertColumns, rows, environment, now)
+	if err != nil {
+		return err
+	}
+	inserted, err := all(tx, value[int64], query, args...)
+	if err != nil {
+		return err
+	}
+	for i := range runs {
+		r := &runs[i]
+		switch {
+		case len(inserted) == len(runs) || slices.Contains(inserted, r.number):
+			tx.countState(r.queue, r.state, 1)
+			if r.state == springtide.RunAvailable {
+				tx.countAvailable(r.queue, r.job.Kind)
+			}
+		case r.slot != 0:
+			r.alreadyThere = true
+		case r.job.Key == "":
+			return errCollision
+		default:
+			if r.takenByAnother, err = one(tx, errCollision, value[int64],
+				`SELECT id FROM runs WHERE environment = $1 AND taken = $2 AND taken <> ''`, environment, r.job.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+CREATE TABLE clock (
+    calendar  BIGINT  NOT NULL,
+    last_seen BIGINT  NOT NULL,
+    uptime    BIGINT  NOT NULL,
+    away      BIGINT  NOT NULL
+);
+INSERT INTO clock VALUES (0, 0, 0, 0);
+
+CREATE SEQUENCE fences;
+
+CREATE TABLE environments (
+    id             BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    app            TEXT    NOT NULL,
+    name           TEXT    NOT NULL,
+    concurrency    BIGINT  NOT NULL DEFAULT 0,
+    stopped        BOOLEAN NOT NULL DEFAULT FALSE,
+    release_number BIGINT  NOT NULL DEFAULT 0,
+    forgotten      BIGINT  NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX environments_name ON environments (app, name) WHERE forgotten = 0;
+
+CREATE TABLE queues (
+    id          BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    environment BIGINT  NOT NULL,
+    name        TEXT    NOT NULL,
+    concurrency BIGINT  NOT NULL DEFAULT 0,
+    attempts    BIGINT  NOT NULL,
+    retention   BIGINT  NOT NULL,
+    paused      BOOLEAN NOT NULL DEFAULT FALSE,
+    UNIQUE (environment, name)
+);
+
+CREATE TABLE queue_counts (
+    queue     BIGINT  NOT NULL,
+    shard     BIGINT  NOT NULL,
+    arrived   BIGINT  NOT NULL,
+    finished  BIGINT  NOT NULL,
+    busy      BIGINT  NOT NULL,
+    waited    BIGINT  NOT NULL,
+    succeeded BIGINT  NOT NULL,
+    dead      BIGINT  NOT NULL,
+    cancelled BIGINT  NOT NULL,
+    skipped   BIGINT  NOT NULL,
+    missed    BIGINT  NOT NULL,
+    PRIMARY KEY (queue, shard)
+);
+
+CREATE TABLE schedules (
+    id          BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    environment BIGINT  NOT NULL,
+    name        TEXT    NOT NULL,
+    spec        TEXT    NOT NULL,
+    paused      BOOLEAN NOT NULL DEFAULT FALSE,
+    gone        BOOLEAN NOT NULL DEFAULT FALSE,
+    next_slot   BIGINT  NOT NULL DEFAULT 0,
+    last_slot   BIGINT  NOT NULL DEFAULT 0,
+    UNIQUE (environment, name)
+);
+CREATE INDEX schedules_due ON schedules (next_slot) WHERE next_slot <> 0;
+
+CREATE TABLE batches (
+    id          BIGINT  PRIMARY KEY,
+    environment BIGINT  NOT NULL,
+    name        TEXT    NOT NULL,
+    jobs        BIGINT  NOT NULL,
+    first_run   BIGINT  NOT NULL,
+    size        BIGINT  NOT NULL,
+    ended       BIGINT  NOT NULL DEFAULT 0,
+    dead        BIGINT  NOT NULL DEFAULT 0,
+    done        TEXT    NOT NULL DEFAULT '',
+    done_run    BIGINT  NOT NULL DEFAULT 0,
+    forget      BIGINT  NOT NULL DEFAULT 0,
+    UNIQUE (environment, name)
+);
+CREATE INDEX batches_forget ON batches (forget) WHERE forget <> 0;
+
+CREATE TABLE runs (
+    id             BIGINT  PRIMARY KEY,
+    environment    BIGINT  NOT NULL,
+    queue          BIGINT  NOT NULL,
+    kind           TEXT    NOT NULL,
+    state          TEXT    NOT NULL,
+    priority       BIGINT  NOT NULL,
+    unique_key     TEXT    NOT NULL,
+    scope          TEXT    NOT NULL,
+    taken          TEXT    NOT NULL,
+    schedule       TEXT    NOT NULL,
+    slot           BIGINT  NOT NULL,
+    batch          TEXT    NOT NULL,
+    attempts       BIGINT  NOT NULL,
+    timeout        BIGINT  NOT NULL,
+    on_lost        TEXT    NOT NULL,
+    created        BIGINT  NOT NULL,
+    run_at         BIGINT  NOT NULL,
+    due            BIGINT  NOT NULL,
+    place          BIGINT  NOT NULL,
+    available      BIGINT  NOT NULL,
+    start_by       BIGINT  NOT NULL,
+    finished       BIGINT  NOT NULL,
+    forget         BIGINT  NOT NULL,
+    attempt        BIGINT  NOT NULL DEFAULT 0,
+    failures       BIGINT  NOT NULL DEFAULT 0,
+    fence          BIGINT  NOT NULL DEFAULT 0,
+    settled        BIGINT  NOT NULL DEFAULT 0,
+    verdict        TEXT    NOT NULL DEFAULT '',
+    lease          BIGINT  NOT NULL DEFAULT 0,
+    claimed        BIGINT  NOT NULL DEFAULT 0,
+    started        BIGINT  NOT NULL DEFAULT 0,
+    late           BOOLEAN NOT NULL DEFAULT FALSE,
+    cancelling     BOOLEAN NOT NULL DEFAULT FALSE,
+    runner         TEXT    NOT NULL DEFAULT '',
+    release_number BIGINT  NOT NULL DEFAULT 0,
+    exit_code      BIGINT  NOT NULL DEFAULT 0,
+    percent        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    message        TEXT    NOT NULL DEFAULT '',
+    reason         TEXT    NOT NULL,
+    command        TEXT    NOT NULL,
+    payload        TEXT    NOT NULL,
+    result         TEXT    NOT NULL DEFAULT '',
+    output         TEXT    NOT NULL DEFAULT ''
+);
+
+CREATE INDEX runs_listed ON runs (environment, id);
+CREATE INDEX runs_commands ON runs (queue, place, available) WHERE state = 'available' AND kind = 'command';
+CREATE INDEX runs_platform ON runs (queue, place, available) WHERE state = 'available' AND kind <> 'command';
+CREATE INDEX runs_under_way ON runs (queue) WHERE state IN ('claimed', 'running');
+CREATE INDEX runs_run_at ON runs (run_at) WHERE state = 'scheduled';
+CREATE INDEX runs_due ON runs (due) WHERE state = 'scheduled';
+CREATE INDEX runs_waiting ON runs (environment, schedule, id) WHERE state = 'waiting';
+CREATE INDEX runs_deadline ON runs (start_by)
+    WHERE start_by <> 0 AND NOT late AND started = 0 AND state IN ('scheduled', 'waiting', 'available', 'claimed');
+CREATE INDEX runs_forget ON runs (forget) WHERE forget <> 0;
+CREATE INDEX runs_dead ON runs (queue, id) WHERE state = 'dead';
+CREATE UNIQUE INDEX runs_taken ON runs (environment, taken) WHERE taken <> '';
+CREATE UNIQUE INDEX runs_slot ON runs (environment, schedule, slot) WHERE slot <> 0;
+CREATE INDEX runs_of_schedule ON runs (environment, schedule, id) WHERE schedule <> '';
+CREATE INDEX runs_open_of_schedule ON runs (environment, schedule, id)
+    WHERE schedule <> '' AND state IN ('scheduled', 'waiting', 'available', 'claimed', 'running');
+CREATE INDEX runs_of_batch ON runs (environment, batch, id) WHERE batch <> '';
+
+CREATE TABLE happenings (
+    id   BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind TEXT    NOT NULL,
+    run  BIGINT  NOT NULL
+);
+
+CREATE TABLE locks (
+    environment BIGINT  NOT NULL,
+    name        TEXT    NOT NULL,
+    owner       TEXT    NOT NULL,
+    fence       BIGINT  NOT NULL,
+    taken       BIGINT  NOT NULL,
+    expires     BIGINT  NOT NULL,
+    PRIMARY KEY (environment, name)
+);

@@ -1,0 +1,32 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+
+	"github.com/springtide/springtide"
+)
+
+var (
+	errNoClock   = errors.New("the clock is missing")
+	errCollision = errors.New("two runs were given one number")
+	errClosed    = springtide.Errorf(springtide.Unavailable, "ledger: it is closed")
+)
+
+// problem says what an error means to a user. Errors that already say so, and
+// those of the context, stay as they are; meaning knows the database's.
+func problem(ctx context.Context, err error, meaning func(error) error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*springtide.Error](err); ok {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if meant := meaning(err); meant != nil {
+		return meant
+	}
+	return springtide.Errorf(springtide.Internal, "ledger: %w", err)
+}

@@ -1,0 +1,183 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cron"
+)
+
+// SetJobs makes what a release says of its jobs the truth.
+func (l *Ledger) SetJobs(ctx context.Context, id springtide.EnvironmentID, release int, said springtide.Jobs) error {
+	for name, schedule := range said.Schedules {
+		_, wrong := complete(schedule.Job)
+		if _, err := cron.Parse(schedule.Cron, schedule.Timezone); err != nil {
+			wrong = err
+		}
+		if wrong != nil {
+			return springtide.Errorf(springtide.Invalid, "schedule %s: %w", name, wrong)
+		}
+	}
+	for name := range said.Queues {
+		if !queueName.MatchString(string(name)) {
+			return springtide.Errorf(springtide.Invalid, "%q is no name of a queue", name).
+				WithHint("use lower-case letters, digits and hyphens, at most 40")
+		}
+	}
+	return l.resettle(ctx, id, func(tx *transaction, p place, known []schedule, now moment) error {
+		if _, err := tx.exec("UPDATE environments SET concurrency = $1, release_number = $2 WHERE id = $3",
+			said.Concurrency, release, p.environment); err != nil {
+			return err
+		}
+		if err := tx.setQueues(p, said.Queues); err != nil {
+			return err
+		}
+		return tx.setSchedules(p, known, said.Schedules, now)
+	})
+}
+
+// resettle changes what the slots of an environment depend on. What is due until
+// then is recorded first, as it was: nothing is lost, whenever it changes. It
+// holds the schedules, so that nobody records slots of them at the same time.
+func (l *Ledger) resettle(ctx context.Context, id springtide.EnvironmentID, change func(tx *transaction, p place, known []schedule, now moment) error) error {
+	now, err := l.advance(ctx)
+	if err != nil {
+		return err
+	}
+	for whole := false; !whole; {
+		err := l.write(ctx, func(tx *transaction) error {
+			whole = true
+			p, err := tx.ensure(id)
+			if err != nil {
+				return err
+			}
+			// Two releases at once would make the same schedules: they take turns.
+			if _, err := tx.exec("UPDATE environments SET release_number = release_number WHERE id = $1", p.environment); err != nil {
+				return err
+			}
+			lock := ""
+			if tx.dialect.lock != "" {
+				lock = " FOR UPDATE OF s"
+			}
+			known, err := all(tx, scanSchedule, scheduleColumns+"WHERE s.environment = $1 ORDER BY s.id"+lock, p.environment)
+			if err != nil {
+				return err
+			}
+			for _, s := range known {
+				_, _, all, err := l.record(tx, now, s)
+				if err != nil {
+					return err
+				}
+				whole = whole && all
+			}
+			if !whole {
+				return nil // the rest in the next transaction
+			}
+			known, err = all(tx, scanSchedule, scheduleColumns+"WHERE s.environment = $1 ORDER BY s.id", p.environment)
+			if err != nil {
+				return err
+			}
+			return change(tx, p, known, now)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *transaction) setQueues(p place, said map[springtide.QueueName]springtide.Queue) error {
+	// What is not named any more is a queue like any other.
+	if _, err := tx.exec("UPDATE queues SET concurrency = 0, attempts = $1, retention = $2 WHERE environment = $3",
+		springtide.DefaultAttempts, springtide.DefaultRetention.Microseconds(), p.environment); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		queue := said[name]
+		if queue.Attempts <= 0 {
+			queue.Attempts = springtide.DefaultAttempts
+		}
+		if queue.Retention <= 0 {
+			queue.Retention = springtide.DefaultRetention
+		}
+		if _, err := tx.exec(`INSERT INTO queues (environment, name, concurrency, attempts, retention) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (environment, name) DO UPDATE SET concurrency = excluded.concurrency, attempts = excluded.attempts, retention = excluded.retention`,
+			p.environment, string(name), queue.Concurrency, queue.Attempts, queue.Retention.Microseconds()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setSchedules keeps the next slot of those whose times did not change. The
+// others begin from now, and never before their last slot: none is twice.
+func (tx *transaction) setSchedules(p place, known []schedule, said map[springtide.ScheduleName]springtide.Schedule, now moment) error {
+	before := map[springtide.ScheduleName]schedule{}
+	for _, s := range known {
+		before[springtide.ScheduleName(s.name)] = s
+	}
+	// Those that are gone are remembered, for their last slot.
+	if _, err := tx.exec("UPDATE schedules SET gone = TRUE, next_slot = 0 WHERE environment = $1", p.environment); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		spec, old := said[name], before[name]
+		next := old.next
+		if next == 0 || old.spec.Cron != spec.Cron || old.spec.Timezone != spec.Timezone {
+			timetable, err := cron.Parse(spec.Cron, spec.Timezone)
+			if err != nil {
+				return err
+			}
+			next = micros(timetable.Next(at(max(now.calendar, old.last))))
+		}
+		document, err := json.Marshal(spec)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(`INSERT INTO schedules (environment, name, spec, next_slot) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (environment, name) DO UPDATE SET spec = excluded.spec, next_slot = excluded.next_slot, gone = FALSE`,
+			p.environment, string(name), string(document), next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetStopped says that slots are to be recorded as skipped, or run again.
+func (l *Ledger) SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) error {
+	return l.resettle(ctx, id, func(tx *transaction, p place, _ []schedule, _ moment) error {
+		_, err := tx.exec("UPDATE environments SET stopped = $1 WHERE id = $2", stopped, p.environment)
+		return err
+	})
+}
+
+// PauseQueue stops claims of a queue, or ends that.
+func (l *Ledger) PauseQueue(ctx context.Context, id springtide.EnvironmentID, queue springtide.QueueName, paused bool) error {
+	return l.write(ctx, func(tx *transaction) error {
+		tx.awake = true
+		changed, err := tx.exec(`UPDATE queues SET paused = $1 WHERE name = $2 AND environment IN
+			(SELECT id FROM environments WHERE app = $3 AND name = $4 AND forgotten = 0)`, paused, string(queue), string(id.App), string(id.Name))
+		if err == nil && changed == 0 {
+			return springtide.Errorf(springtide.NotFound, "%s has no queue %s", id, queue).WithHint("see: tide jobs ls")
+		}
+		return err
+	})
+}
+
+// PauseSchedule has the slots of a schedule recorded as skipped, or ends that.
+func (l *Ledger) PauseSchedule(ctx context.Context, id springtide.EnvironmentID, name springtide.ScheduleName, paused bool) error {
+	return l.resettle(ctx, id, func(tx *transaction, p place, _ []schedule, _ moment) error {
+		changed, err := tx.exec("UPDATE schedules SET paused = $1 WHERE environment = $2 AND name = $3 AND NOT gone", paused, p.environment, string(name))
+		if err == nil && changed == 0 {
+			return noSchedule(id, name)
+		}
+		return err
+	})
+}
+
+func noSchedule(id springtide.EnvironmentID, name springtide.ScheduleName) error {
+	return springtide.Errorf(springtide.NotFound, "%s has no schedule %s", id, name).WithHint("see: tide schedules")
+}
