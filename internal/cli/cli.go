@@ -53,8 +53,13 @@ type ServeOptions struct {
 	// API is an address for clients with tokens; empty: only the Unix socket.
 	API string
 	// Metrics is a private address for Prometheus; empty: only the Unix socket.
-	Metrics  string
-	LogLevel slog.Level
+	Metrics string
+	// Ledger is the URL of a PostgreSQL database that keeps the jobs; empty: they
+	// are kept in the data folder.
+	Ledger string
+	// AllowCalls are private networks that jobs of kind http may call.
+	AllowCalls []string
+	LogLevel   slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
 	// Force ends what is left of the drain when a value arrives.
@@ -112,6 +117,7 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: "ship", Title: "Bring an app up:"},
 		&cobra.Group{ID: "see", Title: "See how it stands:"},
 		&cobra.Group{ID: "change", Title: "Change it:"},
+		&cobra.Group{ID: "jobs", Title: "Jobs and locks:"},
 		&cobra.Group{ID: "machine", Title: "The machine:"},
 	)
 	group := func(id string, commands ...*cobra.Command) {
@@ -123,6 +129,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
+	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail())
 	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))
 	root.SetHelpCommandGroupID("machine")

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +83,7 @@ func TestScripts(t *testing.T) {
 			"platform": platform,
 			"exits":    exits,
 			"await":    await,
+			"gone":     gone,
 		},
 	})
 }
@@ -100,25 +103,47 @@ func setUp(env *testscript.Env) error {
 	return nil
 }
 
-// platform starts a platform in memory on the script's data folder; with
-// "scenario" it adds output and decisions to the quiz.
+// platform starts a platform in memory on the script's data folder. Then it
+// does things to it: "scenario" adds output and decisions to the quiz, "jobs"
+// schedules and a mail; "instance" puts the script into an instance of it, "lose
+// LOCK" takes a lock away, and "away" ends the platform.
 func platform(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 1 {
-		ts.Fatalf("usage: platform [scenario]")
+	if neg || len(args) > 2 {
+		ts.Fatalf("usage: platform [scenario|jobs|instance|lose LOCK|away]")
 	}
 	holder := ts.Value(serverKey{}).(**apitest.Server)
-	if len(args) == 1 {
-		server := *holder
-		quiz := springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
-		server.Log(quiz, "web-1-aaaaa", "listening on 20001")
-		server.Log(quiz, "web-1-bbbbbbb", "GET / 200")
-		server.Decide(quiz, 1, 3, "web 1 → 3: 96 requests at a time need 3 instances of 40")
+	if len(args) > 0 {
+		scenario(ts, *holder, args)
 		return
 	}
 	server, err := apitest.Serve(apitest.New(), ts.Getenv("TIDE_DATA"), nil)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(server.Close()) })
 	*holder = server
+}
+
+func scenario(ts *testscript.TestScript, server *apitest.Server, args []string) {
+	quiz := springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
+	switch args[0] {
+	case "scenario":
+		server.Log(quiz, "web-1-aaaaa", "listening on 20001")
+		server.Log(quiz, "web-1-bbbbbbb", "GET / 200")
+		server.Decide(quiz, 1, 3, "web 1 → 3: 96 requests at a time need 3 instances of 40")
+	case "jobs":
+		server.SetSchedule(quiz, "fail", springtide.Schedule{Cron: "@hourly", Job: springtide.Job{Command: "exit 3"}})
+		server.SetSchedule(quiz, "tidy", springtide.Schedule{Cron: "0 * * * *", Timezone: "Europe/Warsaw", Job: springtide.Job{Command: "./tidy"}})
+		server.Catch(quiz, "quiz@example.com", "ada@example.com", "Hello", "Hello Ada")
+	case "instance":
+		ts.Setenv("TIDE_API", "http://"+server.Instances+"/v1/apps/quiz/environments/production")
+		ts.Setenv("TIDE_TOKEN", "instance-of-quiz/production")
+		ts.Setenv("TIDE_INSTANCE", "web-1-aaaaa")
+	case "lose":
+		server.LoseLock(quiz, args[1])
+	case "away":
+		ts.Check(server.Close())
+	default:
+		ts.Fatalf("what is platform %s?", args[0])
+	}
 }
 
 // exits checks the exit code of a command: exits 3 tide ps.
@@ -135,6 +160,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// gone waits until the process whose ID is in a file has ended: gone FILE.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone FILE")
+	}
+	process, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	for deadline := time.Now().Add(20 * time.Second); syscall.Kill(process, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("process %d goes on", process)
+		}
 	}
 }
 

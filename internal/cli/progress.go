@@ -39,6 +39,15 @@ func (p *progress) event(e springtide.Event) {
 	}
 }
 
+// printableLines is what may be shown of a text of several lines.
+func printableLines(text string) string {
+	var clean []string
+	for line := range strings.Lines(text) {
+		clean = append(clean, printable(strings.TrimRight(line, "\r\n")))
+	}
+	return strings.Join(clean, "\n")
+}
+
 // printable lets through what a terminal may be shown of other people's output:
 // text, tabs and colours, but nothing that moves the cursor or worse.
 func printable(text string) string {

@@ -30,11 +30,14 @@ type session struct {
 	json, quiet                    bool
 
 	running bool // the command line made sense
+	// flagged tells whether a global flag was set.
+	flagged func(string) bool
 	client  *client.Client
 }
 
 func (s *session) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
+	s.flagged = flags.Changed
 	flags.StringVarP(&s.app, "app", "a", "", "the app; default: that of the manifest in this folder")
 	flags.StringVarP(&s.environment, "env", "e", string(springtide.Production), "the app's environment")
 	flags.StringVar(&s.data, "data", "", "the data folder of a platform on this machine (TIDE_DATA)")
@@ -113,12 +116,28 @@ func (s *session) close() {
 
 // target is the platform and the environment that a command is about.
 func (s *session) target() (*client.Client, springtide.EnvironmentID, error) {
+	if s.client == nil && s.insideInstance() {
+		c, id, err := client.NewInstance(s.getenv("TIDE_API"), s.getenv("TIDE_TOKEN"))
+		s.client = c
+		return c, id, err
+	}
 	id, err := s.environmentID(".")
 	if err != nil {
 		return nil, id, err
 	}
 	c, err := s.platform()
 	return c, id, err
+}
+
+// insideInstance tells whether the command is about the instance's own
+// environment: it runs in one, and no flag names another.
+func (s *session) insideInstance() bool {
+	for _, flag := range []string{"app", "env", "data", "server"} {
+		if s.flagged(flag) {
+			return false
+		}
+	}
+	return s.getenv("TIDE_API") != "" && s.getenv("TIDE_TOKEN") != ""
 }
 
 // environmentID is what the flags name; the app's name may come from the

@@ -7,7 +7,6 @@ package client
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -26,7 +25,6 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
-	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/internal/socket"
 )
 
@@ -101,8 +99,6 @@ type request struct {
 	query        url.Values
 	// body is sent as it is if it is an io.Reader, else as JSON. nil: none.
 	body any
-	// contentType is that of an io.Reader; a tar.gz if empty.
-	contentType string
 	// accept is the content type that is asked for; JSON if empty.
 	accept string
 }
@@ -110,7 +106,7 @@ type request struct {
 // send makes the request and gives a response that is no error; the caller
 // closes its body.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
-	body, contentType, err := encodeBody(r.body, r.contentType)
+	body, contentType, err := encodeBody(r.body)
 	if err != nil {
 		return nil, err
 	}
@@ -140,12 +136,12 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	return response, nil
 }
 
-func encodeBody(value any, contentType string) (io.Reader, string, error) {
+func encodeBody(value any) (io.Reader, string, error) {
 	switch value := value.(type) {
 	case nil:
 		return nil, "", nil
 	case io.Reader:
-		return value, cmp.Or(contentType, "application/gzip"), nil
+		return value, "application/gzip", nil
 	default:
 		text, err := json.Marshal(value)
 		return bytes.NewReader(text), "application/json", err
@@ -170,9 +166,6 @@ func problem(response *http.Response) error {
 	if err != nil || body.Err.Kind == "" {
 		return springtide.Errorf(springtide.Internal, "the server answered %s, and not as `tide serve` does", response.Status).
 			WithHint("check that the URL is that of tide's API")
-	}
-	if body.Next != nil {
-		return &jobs.OffsetError{Next: *body.Next}
 	}
 	return &body.Err
 }

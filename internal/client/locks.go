@@ -25,10 +25,8 @@ func (c *Client) TakeLock(ctx context.Context, id springtide.EnvironmentID, name
 		if err == nil || kind != springtide.Conflict && kind != springtide.Unavailable || !time.Now().Before(until) {
 			return lock, err
 		}
-		if kind == springtide.Unavailable {
-			if err := pause(ctx, min(time.Until(until), 500*time.Millisecond)); err != nil {
-				return lock, err
-			}
+		if err := pause(ctx, min(time.Until(until), 200*time.Millisecond)); err != nil { // a server that ends answers at once
+			return lock, err
 		}
 	}
 }
