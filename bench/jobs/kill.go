@@ -73,7 +73,7 @@ func killSubject(ctx context.Context, o options, s subject) (l loss, err error) 
 		return l, err
 	}
 	defer os.RemoveAll(folder)
-	server, err := startServer(ctx, s, folder)
+	server, err := startServer(ctx, s, folder, false)
 	if err != nil {
 		return l, err
 	}

@@ -58,7 +58,7 @@ func parse() options {
 	flag.BoolVar(&o.json, "json", false, "lines of JSON")
 	flag.StringVar(&o.only, "only", "", "only subjects with this in their name")
 	flag.StringVar(&o.folder, "folder", os.TempDir(), "where the stores are: on a real disk, with a short path")
-	flag.StringVar(&o.profile, "profile", "", "a folder for CPU profiles of the subjects' processes")
+	flag.StringVar(&o.profile, "profile", "", "a folder for CPU profiles of the subjects' processes, and for what PostgreSQL spent its time on")
 	flag.Parse()
 	if o.quick {
 		o.rounds, o.Jobs, o.Singles, o.Window = 1, 4_000, 500, 2*time.Second
@@ -100,7 +100,7 @@ func measureSubject(ctx context.Context, o options, s subject, round int) (figur
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	server, err := startServer(ctx, s, folder)
+	server, err := startServer(ctx, s, folder, o.profile != "")
 	if err != nil {
 		return nil, err
 	}
@@ -112,5 +112,9 @@ func measureSubject(ctx context.Context, o options, s subject, round int) (figur
 	if o.profile != "" {
 		t.Profile = filepath.Join(o.profile, fmt.Sprintf("%s.%d", strings.ReplaceAll(s.Name, " ", "-"), round))
 	}
-	return measureIn(ctx, t)
+	figures, err = measureIn(ctx, t)
+	if err == nil && t.Profile != "" && s.Server == "postgres" {
+		err = statements(ctx, server.address, t.Profile+".statements")
+	}
+	return figures, err
 }

@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/springtide/springtide/test/postgres"
 )
@@ -22,13 +25,15 @@ type server struct {
 }
 
 // startServer starts what the subject needs, with a new and empty store in a
-// folder of its own.
-func startServer(ctx context.Context, s subject, folder string) (server, error) {
+// folder of its own. Profiled says that PostgreSQL keeps the times of statements.
+func startServer(ctx context.Context, s subject, folder string, profiled bool) (server, error) {
 	switch s.Server {
 	case "postgres":
-		cluster, err := postgres.New(folder, postgres.Options{Settings: map[string]string{
-			"shared_buffers": "128MB", "shared_preload_libraries": "pg_stat_statements",
-		}})
+		settings := map[string]string{"shared_buffers": "128MB"}
+		if profiled {
+			settings["shared_preload_libraries"] = "pg_stat_statements"
+		}
+		cluster, err := postgres.New(folder, postgres.Options{Settings: settings})
 		if err != nil {
 			return server{}, err
 		}
@@ -78,6 +83,25 @@ func startRedis(ctx context.Context, folder string, settings []string) (server, 
 			return server{}, errors.Join(fmt.Errorf("redis-server did not come up: %w", err), stop())
 		}
 	}
+}
+
+// statements tells on what PostgreSQL spent its time.
+func statements(ctx context.Context, address, path string) error {
+	connection, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer connection.Close(ctx)
+	if _, err := connection.Exec(ctx, "create extension pg_stat_statements"); err != nil {
+		return err
+	}
+	rows, err := connection.Query(ctx, `select format('%s ms in %s calls, %s rows: %s', round(total_exec_time), calls, rows, query)
+		from pg_stat_statements order by total_exec_time desc limit 20`)
+	if err != nil {
+		return err
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return errors.Join(err, os.WriteFile(path, []byte(strings.Join(lines, "\n\n")+"\n"), 0o644))
 }
 
 // newFolder makes a folder for a server that is another user.
