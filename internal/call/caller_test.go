@@ -18,6 +18,8 @@ import (
 	"github.com/springtide/springtide/internal/jobs"
 )
 
+var _ jobs.Executor = (*Caller)(nil)
+
 var production = springtide.EnvironmentID{App: "shop", Name: springtide.Production}
 
 // loopback lets tests call their own servers.
@@ -274,30 +276,30 @@ func TestASlowAnswerIsAFailureAndAnInterruptionIsNone(t *testing.T) {
 
 func TestACallThatCouldNeverBeMadeIsRefusedBeforehand(t *testing.T) {
 	caller := New(Options{})
-	for payload, want := range map[string]string{
-		`7`:                                        "the payload is not a call",
-		`{"url":"/x","to":"y"}`:                    `unknown field "to"`,
-		`{}`:                                       `the URL "" is neither a path of the app nor http:// or https:// with a host`,
-		`{"url":"//evil.example/x"}`:               "neither a path",
-		`{"url":"ftp://x.example"}`:                "neither a path",
-		`{"url":"http://"}`:                        "neither a path",
-		`{"url":"http://[::1"}`:                    "cannot be read",
-		`{"url":"https://a:b@x.example/"}`:         "has a user in it",
-		`{"url":"/x","method":"CONNECT"}`:          `"CONNECT" is not a method`,
-		`{"url":"/x","method":"GET","body":{}}`:    "a GET has no body",
-		`{"url":"/x","rate":-1}`:                   "below nothing",
-		`{"url":"/x","headers":{"A":"b\r\nC: d"}}`: "is not one that HTTP knows",
-		`{"url":"/x","headers":{"A b":"c"}}`:       "is not one that HTTP knows",
-		`{"url":"/x","headers":{"Webhook-Signature":"v1,x"}}`:    "set by the platform alone",
-		`{"url":"/x","headers":{"host":"x"}}`:                    "set by the platform alone",
-		`{"url":"/x","headers":{"Transfer-Encoding":"chunked"}}`: "set by the platform alone",
+	for _, c := range []struct{ payload, want string }{
+		{`7`, "the payload is not a call"},
+		{`{"url":"/x","to":"y"}`, `unknown field "to"`},
+		{`{}`, `the URL "" is neither a path of the app nor http:// or https:// with a host`},
+		{`{"url":"//evil.example/x"}`, "neither a path"},
+		{`{"url":"ftp://x.example"}`, "neither a path"},
+		{`{"url":"http://"}`, "neither a path"},
+		{`{"url":"http://[::1"}`, "cannot be read"},
+		{`{"url":"https://a:b@x.example/"}`, "has a user in it"},
+		{`{"url":"/x","method":"CONNECT"}`, `"CONNECT" is not a method`},
+		{`{"url":"/x","method":"GET","body":{}}`, "a GET has no body"},
+		{`{"url":"/x","rate":-1}`, "below nothing"},
+		{`{"url":"/x","headers":{"A":"b\r\nC: d"}}`, "is not one that HTTP knows"},
+		{`{"url":"/x","headers":{"A b":"c"}}`, "is not one that HTTP knows"},
+		{`{"url":"/x","headers":{"Webhook-Signature":"v1,x"}}`, "set by the platform alone"},
+		{`{"url":"/x","headers":{"host":"x"}}`, "set by the platform alone"},
+		{`{"url":"/x","headers":{"Transfer-Encoding":"chunked"}}`, "set by the platform alone"},
 	} {
-		err := caller.Validate(json.RawMessage(payload))
-		if springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", payload, err)
+		err := caller.Validate(json.RawMessage(c.payload))
+		if springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.payload, err)
 		}
-		if outcome := caller.Execute(t.Context(), springtide.Run{Payload: json.RawMessage(payload)}); !outcome.Final {
-			t.Errorf("%s: %+v", payload, outcome)
+		if outcome := caller.Execute(t.Context(), springtide.Run{Payload: json.RawMessage(c.payload)}); !outcome.Final {
+			t.Errorf("%s: %+v", c.payload, outcome)
 		}
 	}
 	if err := caller.Validate(json.RawMessage(`{"url":"/x","method":"put","body":"b","rate":0.5,"headers":{"X-A":"b"}}`)); err != nil {

@@ -12,8 +12,11 @@ import (
 // parseAddress reads "name@example.com" or "A Name <name@example.com>". The
 // domain comes in ASCII; what would have to be quoted before the @ is refused.
 func parseAddress(text string) (*netmail.Address, error) {
+	if len(text) > headerLimit || hasControl(text) {
+		return nil, springtide.Errorf(springtide.Invalid, "%q is not a mail address", shortened(text))
+	}
 	address, err := netmail.ParseAddress(text)
-	if err != nil || hasControl(text) {
+	if err != nil {
 		return nil, springtide.Errorf(springtide.Invalid, "%q is not a mail address", text)
 	}
 	at := strings.LastIndexByte(address.Address, '@')

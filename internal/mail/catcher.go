@@ -180,7 +180,7 @@ func (c *Catcher) describe(id springtide.EnvironmentID, one *Caught) error {
 	message, err := netmail.ReadMessage(bufio.NewReader(io.LimitReader(file, 256<<10)))
 	if err != nil {
 		one.Subject = "(its head cannot be read)"
-		return nil //nolint:nilerr // that is what is said of it
+		return nil
 	}
 	one.From = strings.Trim(message.Header.Get(envelopeFrom), "<>")
 	for to := range strings.SplitSeq(message.Header.Get(envelopeTo), ",") {

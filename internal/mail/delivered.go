@@ -30,7 +30,7 @@ type delivered struct {
 	newer, older map[springtide.RunID]delivery
 }
 
-// delivery is what is settled of a run's mail.
+// delivery is what is known of a run's mail.
 type delivery struct {
 	Run      springtide.RunID `json:"run"`
 	Accepted []string         `json:"accepted,omitempty"`
@@ -87,7 +87,7 @@ func readDeliveries(path string) (map[springtide.RunID]delivery, int64, error) {
 	return all, whole, nil
 }
 
-// of gives what is settled of a run's mail.
+// of gives what is known of a run's mail.
 func (d *delivered) of(run springtide.RunID) delivery {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -97,7 +97,7 @@ func (d *delivered) of(run springtide.RunID) delivery {
 	return d.older[run]
 }
 
-// add writes down what is settled of a run's mail, in place of what was before.
+// add writes down what is known of a run's mail, in place of what was before.
 // It is remembered even if it cannot be written.
 func (d *delivered) add(one delivery) error {
 	line, err := json.Marshal(one)
@@ -139,7 +139,7 @@ func (d *delivered) close() error {
 	return file.Close()
 }
 
-// remember writes down who has got the mail, and who never will.
+// remember writes down who has got the mail, and who was refused.
 func (s *Sender) remember(run springtide.Run, report *report) {
 	if len(report.Accepted)+len(report.Bounced) == 0 {
 		return

@@ -152,14 +152,13 @@ func (l *letter) compose(run springtide.RunID) *gomail.Msg {
 	message.Subject(single(l.Subject))
 	message.SetDate()
 	message.SetMessageIDWithValue(l.messageID(run))
-	switch {
-	case l.Text == "":
+	if l.Text == "" {
 		message.SetBodyString(gomail.TypeTextHTML, l.HTML)
-	default:
-		message.SetBodyString(gomail.TypeTextPlain, l.Text)
-		if l.HTML != "" {
-			message.AddAlternativeString(gomail.TypeTextHTML, l.HTML)
-		}
+		return message
+	}
+	message.SetBodyString(gomail.TypeTextPlain, l.Text)
+	if l.HTML != "" {
+		message.AddAlternativeString(gomail.TypeTextHTML, l.HTML)
 	}
 	return message
 }

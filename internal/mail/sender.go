@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -170,26 +171,24 @@ func (s *Sender) prepare(run springtide.Run) (*letter, Settings, error) {
 }
 
 // sort gives those of the recipients who are to be sent the mail, and reports
-// what has become of the others.
+// what has become of the others. Who was refused is tried again unless he is on
+// the suppression list: somebody may have mended what was disliked.
 func (s *Sender) sort(run springtide.Run, letter *letter, report *report) ([]string, error) {
-	known := s.delivered.of(run.ID)
-	report.Accepted, report.Bounced = known.Accepted, known.Bounced
-	over := make(map[string]bool)
-	for _, address := range known.Accepted {
-		over[sameAs(address)] = true
-	}
-	for _, refused := range known.Bounced {
-		over[sameAs(refused.Address)] = true
-	}
 	unwanted, err := s.suppressed(run.Environment)
 	if err != nil {
 		return nil, err
 	}
+	known := s.delivered.of(run.ID)
+	report.Accepted = slices.Clone(known.Accepted)
 	var left []string
 	for _, address := range letter.recipients() {
-		switch {
-		case over[sameAs(address)]:
-		case unwanted[sameAs(address)].Address != "":
+		same := func(other string) bool { return sameAs(other) == sameAs(address) }
+		refused := slices.IndexFunc(known.Bounced, func(refused Refusal) bool { return same(refused.Address) })
+		switch on := unwanted[sameAs(address)].Address != ""; {
+		case slices.ContainsFunc(known.Accepted, same):
+		case on && refused >= 0:
+			report.Bounced = append(report.Bounced, known.Bounced[refused])
+		case on:
 			report.Suppressed = append(report.Suppressed, address)
 		default:
 			left = append(left, address)

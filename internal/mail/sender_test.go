@@ -24,6 +24,8 @@ import (
 	"github.com/springtide/springtide/internal/jobs"
 )
 
+var _ jobs.Executor = (*Sender)(nil)
+
 var production = springtide.EnvironmentID{App: "shop", Name: springtide.Production}
 
 // remote is an SMTP server that says what it is told to.
@@ -283,6 +285,32 @@ func TestAnotherAttemptLeavesOutWhoHasTheMail(t *testing.T) {
 	second, _ := netmail.ReadMessage(strings.NewReader(mails[1].raw))
 	if first.Header.Get("Message-Id") != second.Header.Get("Message-Id") {
 		t.Error("two attempts have two Message-IDs")
+	}
+}
+
+func TestAReplayTriesThoseAgainWhomTheServerOnlyDisliked(t *testing.T) {
+	server := startRemote(t, nil)
+	mended := false
+	server.rcpt = func(address string) error {
+		switch {
+		case address == "gone@example.com":
+			return says(550, smtp.EnhancedCode{5, 1, 1}, "no such user")
+		case !mended:
+			return says(550, smtp.EnhancedCode{5, 7, 1}, "we do not relay")
+		}
+		return nil
+	}
+	sender := senderTo(t, "smtp://"+server.address, nil)
+	run := runOf(t, hello("a@example.com", "gone@example.com"))
+	if outcome := sender.Execute(t.Context(), run); !outcome.Final {
+		t.Errorf("%+v", outcome)
+	}
+	server.mutex.Lock()
+	mended = true
+	server.mutex.Unlock()
+	outcome := sender.Execute(t.Context(), run)
+	if got := reportOf(t, outcome); outcome.Verdict != jobs.Succeeded || !slices.Equal(got.Accepted, []string{"a@example.com"}) || len(got.Bounced) != 1 || got.Suppressed != nil {
+		t.Errorf("%+v: %s", outcome, outcome.Result)
 	}
 }
 
