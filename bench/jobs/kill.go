@@ -106,7 +106,7 @@ func killSubject(ctx context.Context, o options, s subject) (l loss, err error) 
 
 // enqueue makes the tables and enqueues the jobs, before anybody works.
 func (v *victims) enqueue(ctx context.Context, jobs int) error {
-	q, err := v.subject.Open(ctx, opening{Address: v.server.address, Name: "enqueuer", Workers: 1, Fresh: true, Scheduled: true})
+	q, err := v.subject.Open(ctx, opening{Address: v.server.address, Folder: v.folder, Name: "enqueuer", Workers: 1, Fresh: true, Scheduled: true})
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (v *victims) start(ctx context.Context, n int) error {
 	command, _, err := child(ctx, task{
 		Subject: v.subject.Name, Record: v.recordFile(),
 		Opening: opening{
-			Address: v.server.address, Name: fmt.Sprintf("process-%d-%d", n, v.started), Workers: killWorkers,
+			Address: v.server.address, Folder: v.folder, Name: fmt.Sprintf("process-%d-%d", n, v.started), Workers: killWorkers,
 			Scheduled: true, Scheduler: n == 0,
 		},
 	})

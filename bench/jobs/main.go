@@ -107,7 +107,7 @@ func measureSubject(ctx context.Context, o options, s subject, round int) (figur
 	defer func() { err = errors.Join(err, server.stop()) }()
 	t := task{
 		Subject: s.Name, Server: server.pid, Sizes: o.sizes,
-		Opening: opening{Address: server.address, Name: "worker", Workers: o.workers, Fresh: true},
+		Opening: opening{Address: server.address, Folder: folder, Name: "worker", Workers: o.workers, Fresh: true},
 	}
 	if o.profile != "" {
 		t.Profile = filepath.Join(o.profile, fmt.Sprintf("%s.%d", strings.ReplaceAll(s.Name, " ", "-"), round))

@@ -27,6 +27,8 @@ type worker struct {
 type opening struct {
 	// Address is that of its server; of a database that is a file, the file.
 	Address string
+	// Folder is where it may write.
+	Folder string
 	// Name is the process's.
 	Name    string
 	Workers int

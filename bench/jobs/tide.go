@@ -36,7 +36,7 @@ func openTide(ctx context.Context, o opening) (queue, error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	q := &tideQueue{
 		opening: o, ledger: opened,
-		service: jobs.New(jobs.Options{Ledger: opened, Folder: filepath.Join(os.TempDir(), "bench-jobs-"+o.Name+"-output"), Logger: logger}),
+		service: jobs.New(jobs.Options{Ledger: opened, Folder: filepath.Join(o.Folder, "output"), Logger: logger}),
 		who:     jobs.Identity{Environment: springtide.EnvironmentID{App: "bench", Name: springtide.Production}},
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
