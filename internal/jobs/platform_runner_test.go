@@ -51,6 +51,7 @@ func outcome(t *testing.T, b *book) jobs.Outcome {
 func TestThePlatformCarriesOutItsOwnRunsAtOnceAndManyTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()
+		b.finishing = 5 * time.Millisecond
 		var most, now atomic.Int32
 		s := start(t, b, calls(func(_ context.Context, run springtide.Run) jobs.Outcome {
 			if run.State != springtide.RunRunning {
