@@ -348,7 +348,7 @@ func help(t *testing.T, command ...string) string {
 func allCommands(t *testing.T, above ...string) []string {
 	t.Helper()
 	var found []string
-	listed := regexp.MustCompile(`^  ([a-z]+)  +\S`)
+	listed := regexp.MustCompile(`^  ([a-z]+) +[A-Z]`)
 	_, list, _ := strings.Cut(help(t, above...), "Usage:")
 	list, _, _ = strings.Cut(list, "\nFlags:")
 	for line := range strings.Lines(list) {
