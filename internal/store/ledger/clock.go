@@ -26,14 +26,14 @@ type moment struct {
 type told struct{ calendar, lastSeen, uptime, now int64 }
 
 // clockColumns are what told is scanned from, of the table clock named c.
-func (d dialect) clockColumns() string {
+func (d *dialect) clockColumns() string {
 	return "c.calendar, c.last_seen, c.uptime, " + d.now
 }
 
 func (t *told) columns() []any { return []any{&t.calendar, &t.lastSeen, &t.uptime, &t.now} }
 
 // moment is what the next tick would make of it.
-func (t *told) moment(d dialect) moment {
+func (t *told) moment(d *dialect) moment {
 	if d.tell != nil {
 		t.now = d.tell().UnixMicro()
 	}

@@ -56,8 +56,8 @@ func (tx *transaction) with(statement, list string, rows [][]any, args ...any) (
 	return strings.Replace(statement, "%s", source, 1), append(args, given...), nil
 }
 
-func sqliteDialect(now func() time.Time) dialect {
-	return dialect{
+func sqliteDialect(now func() time.Time) *dialect {
+	return &dialect{
 		now:  "0",
 		tell: now,
 		advance: `UPDATE clock SET calendar = max(calendar, $1), last_seen = $1,
@@ -85,8 +85,8 @@ func sqliteDialect(now func() time.Time) dialect {
 	}
 }
 
-func postgresDialect() dialect {
-	return dialect{
+func postgresDialect() *dialect {
+	return &dialect{
 		now: `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`,
 		// The row is locked before the clock is looked at: who waited for the lock
 		// must not bring an older time than the one before him.

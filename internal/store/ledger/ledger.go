@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -27,7 +28,7 @@ type Options struct {
 
 // Ledger is a jobs.Ledger in a database.
 type Ledger struct {
-	dialect dialect
+	dialect *dialect
 	logger  *slog.Logger
 	reader  *sql.DB
 	// transact carries out a change in one transaction, durably.
@@ -68,13 +69,19 @@ func (l *Ledger) Close() error { return l.close() }
 // could not bring it together with another's; only the last time counts.
 func (l *Ledger) write(ctx context.Context, change func(*transaction) error) error {
 	var awake bool
-	err := l.transact(ctx, func(tx *transaction) error {
-		if err := change(tx); err != nil {
-			return err
+	var err error
+	for range tries {
+		err = l.transact(ctx, func(tx *transaction) error {
+			if err := change(tx); err != nil {
+				return err
+			}
+			awake = tx.awake
+			return tx.saveCounts()
+		})
+		if !errors.Is(err, errCollision) {
+			break
 		}
-		awake = tx.awake
-		return tx.saveCounts()
-	})
+	}
 	if err != nil {
 		return l.problem(ctx, err)
 	}
@@ -101,7 +108,7 @@ type executor interface {
 // transaction is what a change is carried out in.
 type transaction struct {
 	ctx     context.Context
-	dialect dialect
+	dialect *dialect
 	on      executor
 	counts  map[int64]counts
 	// awake says that somebody may have something to do once this is committed.

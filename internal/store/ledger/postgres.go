@@ -1,5 +1,198 @@
 package ledger
 
-import "context"
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
-func openPostgres(context.Context, string, Options) (*Ledger, error) { return nil, errClosed }
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/springtide/springtide"
+)
+
+const (
+	// oldestServer is the oldest PostgreSQL that is known to do.
+	oldestServer = 15
+	// tries is how often a transaction is begun that others are in the way of.
+	tries = 10
+	// connectTimeout is how long a server may take to answer, unless the URL says so.
+	connectTimeout = 5 * time.Second
+)
+
+// settings are those of a session.
+func settings() map[string]string {
+	return map[string]string{
+		"application_name": "springtide",
+		"search_path":      "springtide",
+		// Whoever is stopped in the middle of a transaction must not keep its locks.
+		"idle_in_transaction_session_timeout": "5s",
+		"lock_timeout":                        "20s",
+		// The tables grow and shrink faster than anybody counts their rows: where
+		// there is an index for it, it is the right one.
+		"enable_seqscan": "off",
+		"jit":            "off",
+	}
+}
+
+func openPostgres(ctx context.Context, location string, options Options) (*Ledger, error) {
+	config, err := pgx.ParseConfig(location)
+	if err != nil {
+		return nil, springtide.Errorf(springtide.Invalid, "the ledger's address: %w", err).
+			WithHint("use one like postgres://user:password@host:5432/database")
+	}
+	maps.Copy(config.RuntimeParams, settings())
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		// What is acknowledged must be on a disk, whatever holds for others.
+		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+		return err
+	}))
+	db.SetMaxOpenConns(options.Connections)
+	db.SetMaxIdleConns(options.Connections)
+	p := &postgres{db: db, dialect: postgresDialect(), logger: options.Logger}
+	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: db, transact: p.transact}
+	l.problem = func(ctx context.Context, err error) error {
+		return problem(ctx, err, func(err error) error { return postgresProblem(config.Host, err) })
+	}
+	l.close = sync.OnceValue(db.Close)
+	if err := p.prepare(ctx); err != nil {
+		return nil, errors.Join(l.problem(ctx, err), l.Close())
+	}
+	if err := l.migrate(ctx, "postgres", "SELECT version FROM ledger_version FOR UPDATE", "UPDATE ledger_version SET version = %d"); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	m := newMessenger(config, db, l.wakes.wake, options.Logger)
+	l.announce = m.announce
+	l.close = sync.OnceValue(func() error {
+		m.close()
+		return db.Close()
+	})
+	return l, nil
+}
+
+// postgres makes transactions in PostgreSQL.
+type postgres struct {
+	db      *sql.DB
+	dialect *dialect
+	logger  *slog.Logger
+}
+
+// prepare makes what the migrations need: a schema of our own, and the version
+// of its tables.
+func (p *postgres) prepare(ctx context.Context) error {
+	return p.transact(ctx, func(tx *transaction) error {
+		version, err := one(tx, nil, value[int], "SELECT current_setting('server_version_num')::bigint / 10000")
+		if err != nil {
+			return err
+		}
+		if version < oldestServer {
+			return springtide.Errorf(springtide.Failed, "ledger: PostgreSQL %d is too old", version).
+				WithHint("version %d or newer is needed", oldestServer)
+		}
+		const others = "SELECT pg_advisory_xact_lock(hashtext('springtide ledger'))"
+		if _, err := tx.exec(others); err != nil {
+			return err
+		}
+		there, err := one(tx, nil, value[bool], "SELECT to_regclass('springtide.ledger_version') IS NOT NULL")
+		if err != nil || there {
+			return err
+		}
+		_, err = tx.exec(`CREATE SCHEMA IF NOT EXISTS springtide; CREATE TABLE springtide.ledger_version (version BIGINT NOT NULL);
+			INSERT INTO springtide.ledger_version VALUES (0)`)
+		return err
+	})
+}
+
+func (p *postgres) transact(ctx context.Context, change func(*transaction) error) error {
+	for try := 1; ; try++ {
+		err := p.once(ctx, change)
+		if err == nil || try == tries || !isInTheWay(err) {
+			return err
+		}
+		select {
+		case <-time.After(rand.N(time.Duration(try) * 5 * time.Millisecond)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (p *postgres) once(ctx context.Context, change func(*transaction) error) error {
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx}); err != nil {
+		_ = tx.Rollback() // the first error says what went wrong
+		return err
+	}
+	return tx.Commit()
+}
+
+// isInTheWay reports whether the transaction has changed nothing because of
+// another at the same time, or took too long in between: it may be begun again.
+func isInTheWay(err error) bool {
+	cause, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains([]string{
+		"40001", // serialization failure
+		"40P01", // deadlock
+		"23505", // somebody else has made it: it will be found
+		"25P03", // we were stopped for too long in the middle of it
+	}, cause.Code)
+}
+
+// postgresProblem says what an error of PostgreSQL means.
+func postgresProblem(host string, err error) error {
+	cause, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		if isConnection(err) {
+			return springtide.Errorf(springtide.Unavailable, "ledger: PostgreSQL at %s does not answer: %w", host, err).
+				WithHint("is it running, and is there a way to it? nothing is lost, and it goes on by itself")
+		}
+		return nil
+	}
+	unavailable := func(what, hint string) error {
+		return springtide.Errorf(springtide.Unavailable, "ledger: %s: %w", what, err).WithHint("%s", hint)
+	}
+	switch {
+	case cause.Code == "53100":
+		return unavailable("the disk of PostgreSQL at "+host+" is full", "free some space on it; nothing else needs to be done")
+	case cause.Code == "53300":
+		return unavailable("PostgreSQL at "+host+" has no connection left", "raise its max_connections: each server needs up to 9")
+	case cause.Code == "25006":
+		return unavailable("PostgreSQL at "+host+" is read-only", "is it a standby? give the address of the primary")
+	case cause.Code == "55P03", isInTheWay(err):
+		return unavailable("others are in the way in PostgreSQL at "+host, "look for long transactions in pg_stat_activity")
+	case strings.HasPrefix(cause.Code, "57P"), strings.HasPrefix(cause.Code, "08"), strings.HasPrefix(cause.Code, "53"), strings.HasPrefix(cause.Code, "58"):
+		return unavailable("PostgreSQL at "+host+" is starting, stopping or in trouble", "see its log; nothing is lost, and it goes on by itself")
+	case strings.HasPrefix(cause.Code, "28"), cause.Code == "3D000", cause.Code == "42501":
+		return unavailable("PostgreSQL at "+host+" does not let us in", "see that user, password and database are right, and that the user may create a schema in it")
+	}
+	return nil
+}
+
+// isConnection reports whether an error is about the connection.
+func isConnection(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

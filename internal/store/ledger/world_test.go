@@ -3,15 +3,19 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/jobs"
+	postgres15 "github.com/springtide/springtide/test/postgres"
 )
 
 var quiz = springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
@@ -29,12 +33,92 @@ type world struct {
 // onBoth runs a test on an empty ledger in each database.
 func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, sqliteWorld(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, postgresWorld(t)) })
+}
+
+// server is the PostgreSQL that tests share, each with a database of its own.
+var server struct {
+	sync.Mutex
+	*postgres15.Cluster
+	folder    string
+	databases int
+}
+
+// TestMain stops it in the end.
+func TestMain(m *testing.M) {
+	if location := os.Getenv(workerLocation); location != "" {
+		fmt.Fprintln(os.Stderr, workForEver(context.Background(), location))
+		os.Exit(1)
+	}
+	code := m.Run()
+	if server.Cluster != nil {
+		server.Stop()
+		os.RemoveAll(server.folder)
+	}
+	os.Exit(code)
+}
+
+// emptyDatabase gives the address of a new database.
+func emptyDatabase(t testing.TB) string {
+	t.Helper()
+	server.Lock()
+	defer server.Unlock()
+	if server.Cluster == nil {
+		folder, err := os.MkdirTemp("", "ledger-")
+		if err == nil {
+			err = os.Chmod(folder, 0o755)
+		}
+		if err == nil {
+			server.folder = folder
+			server.Cluster, err = postgres15.New(folder, postgres15.Options{NoFsync: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.databases++
+	address, err := server.URL(t.Context(), fmt.Sprint("ledger", server.databases))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// epoch is when it is in a test at first.
+var epoch = time.Date(2026, time.March, 2, 8, 0, 0, 0, time.UTC)
+
+func postgresWorld(t testing.TB) *world {
+	t.Helper()
+	location := emptyDatabase(t)
+	w := &world{t: t}
+	now := epoch
+	w.step = func(by time.Duration) {
+		now = now.Add(by)
+		_, err := w.reader.Exec("UPDATE stepped SET now = $1", now)
+		w.must(err)
+	}
+	w.again = func() *Ledger {
+		l, err := Open(context.Background(), location, Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		w.must(err)
+		t.Cleanup(func() { l.Close() })
+		const real, stepped = "clock_timestamp()", "(SELECT now FROM stepped)"
+		l.dialect.now = strings.ReplaceAll(l.dialect.now, real, stepped)
+		l.dialect.advance = strings.ReplaceAll(l.dialect.advance, real, stepped)
+		return l
+	}
+	w.Ledger = w.again()
+	_, err := w.reader.Exec("CREATE TABLE stepped (now timestamptz)")
+	w.must(err)
+	_, err = w.reader.Exec("INSERT INTO stepped VALUES ($1)", now)
+	w.must(err)
+	w.tick()
+	return w
 }
 
 func sqliteWorld(t testing.TB) *world {
 	t.Helper()
 	var mutex sync.Mutex
-	now := time.Date(2026, time.March, 2, 8, 0, 0, 0, time.UTC)
+	now := epoch
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	w := &world{t: t}
 	w.step = func(by time.Duration) {

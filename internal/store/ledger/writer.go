@@ -22,7 +22,7 @@ const (
 // transaction, since it is the commit that waits for the disk.
 type writer struct {
 	db      *sql.DB
-	dialect dialect
+	dialect *dialect
 	logger  *slog.Logger
 	queue   chan *call
 	closing chan struct{}
@@ -42,7 +42,7 @@ type call struct {
 	done  chan error
 }
 
-func newWriter(db *sql.DB, dialect dialect, logger *slog.Logger) *writer {
+func newWriter(db *sql.DB, dialect *dialect, logger *slog.Logger) *writer {
 	w := &writer{
 		db: db, dialect: dialect, logger: logger,
 		queue: make(chan *call, groupLimit), closing: make(chan struct{}), done: make(chan struct{}),

@@ -1,0 +1,7 @@
+package ledger
+
+import "context"
+
+const workerLocation = "TEST_LEDGER_WORKER"
+
+func workForEver(context.Context, string) error { return nil }
