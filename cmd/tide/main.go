@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"flag"
+	"net/netip"
 	"os"
 	"strings"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/cli"
 	"github.com/springtide/springtide/internal/control"
@@ -21,6 +23,7 @@ func main() {
 	command := cli.New(cli.Program{
 		Version:   version,
 		Serve:     serve,
+		Ledger:    serveLedger,
 		Control:   runControl,
 		Edge:      runEdge,
 		Isolation: isolation,
@@ -36,14 +39,49 @@ func runControl(ctx context.Context, args []string) error {
 	flags.StringVar(&o.DataFolder, "data", "", "the data folder")
 	flags.StringVar(&o.API, "api", "", "an address for clients with tokens")
 	flags.StringVar(&o.Metrics, "metrics", "", "a private address for metrics")
+	var allowed []string
+	flags.Var((*list)(&allowed), "allow-calls", "a private network that jobs may call")
 	flags.Var((*list)(&o.HTTPS), "https", "an address that the edges serve")
 	flags.Var((*list)(&o.HTTP), "http", "an address that the edges redirect from")
 	level := flags.String("log-level", "INFO", "what is logged")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	var err error
+	if o.AllowCalls, err = networks(allowed); err != nil {
+		return err
+	}
+	o.Ledger = os.Getenv(ledgerVariable)
 	o.Logger = newLogger(os.Stderr, "control", parseLevel(*level))
 	return control.Run(ctx, o)
+}
+
+// serveLedger serves a ledger of jobs, and nothing else.
+func serveLedger(ctx context.Context, o cli.LedgerOptions) error {
+	allowed, err := networks(o.AllowCalls)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return err
+	}
+	return control.RunLedger(ctx, control.LedgerOptions{
+		Location: o.Location, DataFolder: o.Data, Listen: o.Listen, App: o.App, Environment: o.Environment,
+		Token: o.Token, AllowCalls: allowed, Ready: o.Ready, Logger: newLogger(os.Stderr, "ledger", o.LogLevel),
+	})
+}
+
+// networks reads what --allow-calls names.
+func networks(texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, springtide.Errorf(springtide.Invalid, "--allow-calls %s is not a network", text).WithHint("write it like 10.1.0.0/16")
+		}
+		all = append(all, network)
+	}
+	return all, nil
 }
 
 // runEdge is `tide edge`, which the supervisor starts.

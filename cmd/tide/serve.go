@@ -26,6 +26,9 @@ import (
 // long as it lives itself: `tide up`.
 const ownerVariable = "TIDE_OWNER"
 
+// ledgerVariable names the ledger's location to the control plane.
+const ledgerVariable = "TIDE_LEDGER"
+
 // startLimit is how long a platform that `tide up` starts may take.
 const startLimit = 20 * time.Second
 
@@ -37,6 +40,9 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
+	if err := checkJobs(o); err != nil {
+		return err
+	}
 	executable, err := os.Executable()
 	if err != nil {
 		return err
@@ -112,6 +118,19 @@ func checkAddresses(ctx context.Context, o cli.ServeOptions) error {
 	return nil
 }
 
+// checkJobs tries what is said of jobs. The ledger's location may hold a
+// password: it reaches the control plane by the environment, since everybody
+// sees arguments.
+func checkJobs(o cli.ServeOptions) error {
+	if _, err := networks(o.AllowCalls); err != nil || o.Ledger == "" {
+		return err
+	}
+	if !strings.HasPrefix(o.Ledger, "postgres://") && !strings.HasPrefix(o.Ledger, "postgresql://") {
+		return springtide.Errorf(springtide.Invalid, "--ledger is not a PostgreSQL URL").WithHint("write it like postgres://tide@db.example.com/tide")
+	}
+	return os.Setenv(ledgerVariable, o.Ledger)
+}
+
 // arguments are the platform's settings as flags of `tide serve` and `tide control`.
 func arguments(o cli.ServeOptions) []string {
 	list := []string{"--log-level", o.LogLevel.String()}
@@ -126,6 +145,9 @@ func arguments(o cli.ServeOptions) []string {
 	}
 	if o.Metrics != "" {
 		list = append(list, "--metrics", o.Metrics)
+	}
+	for _, network := range o.AllowCalls {
+		list = append(list, "--allow-calls", network)
 	}
 	return list
 }

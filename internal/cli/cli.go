@@ -28,6 +28,8 @@ type Program struct {
 	// everything and returns when nothing runs. It is an error of kind Conflict if
 	// another one runs there.
 	Serve func(ctx context.Context, options ServeOptions) error
+	// Ledger serves a ledger of jobs until ctx ends, without a platform.
+	Ledger func(ctx context.Context, options LedgerOptions) error
 	// Control and Edge are the hidden commands that the supervisor starts. Edge
 	// minds its signals itself.
 	Control, Edge func(ctx context.Context, args []string) error
@@ -129,7 +131,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
-	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail())
+	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))
 	root.SetHelpCommandGroupID("machine")

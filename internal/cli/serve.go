@@ -54,6 +54,8 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags.StringSliceVar(&options.HTTP, "http", []string{"127.0.0.1:8080"}, "addresses for HTTP, which redirects to HTTPS")
 	flags.StringVar(&options.API, "api", "", "an address for clients with tokens; none by default")
 	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
+	flags.StringVar(&options.Ledger, "ledger", "", "where jobs are kept: postgres://... to share them between servers (better in $TIDE_LEDGER); by default in the data folder")
+	flags.StringSliceVar(&options.AllowCalls, "allow-calls", nil, "private networks that jobs of kind http may call, such as 10.1.0.0/16; none by default")
 }
 
 // forceAfter gives every signal to end but the first: the second Ctrl-C.

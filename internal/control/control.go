@@ -8,8 +8,13 @@
 //	              │        replicas│    │routes         │snapshots
 //	              │                │    ▼               ▼
 //	              └─settle─▶ scale.Scaler  routing.Publisher ──▶ edges, over run/feed.sock
-//	                               ▲               │
-//	                               └─── reports ───┘
+//	                         ▲     ▲               │
+//	                   queues│     └─── reports ───┘
+//	                         │
+//	              jobs.Service ◀── runners in instances, over HTTP
+//	                         │
+//	                         ▼
+//	              store/ledger: SQLite, or PostgreSQL shared by several servers
 //
 // What is wanted is in the store before it is acted upon. The control plane can
 // be killed at any instruction: a new one reads the store, adopts the instances
@@ -17,10 +22,12 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,13 +36,16 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/call"
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
+	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/internal/observe"
 	"github.com/springtide/springtide/internal/routing"
 	"github.com/springtide/springtide/internal/scale"
 	"github.com/springtide/springtide/internal/socket"
+	"github.com/springtide/springtide/internal/store/ledger"
 	"github.com/springtide/springtide/internal/store/sqlite"
 	"github.com/springtide/springtide/internal/supervisor"
 )
@@ -50,8 +60,13 @@ type Options struct {
 	API string
 	// Metrics is a private address for Prometheus; empty: only the Unix socket.
 	Metrics string
-	Version string
-	Logger  *slog.Logger
+	// Ledger is the URL of a PostgreSQL database that keeps the jobs, maybe of
+	// several platforms; empty: they are kept in the data folder.
+	Ledger string
+	// AllowCalls are private networks that jobs of kind http may call.
+	AllowCalls []netip.Prefix
+	Version    string
+	Logger     *slog.Logger
 }
 
 // lockLimit is how long an earlier control plane may take to end.
@@ -106,21 +121,62 @@ func Run(ctx context.Context, o Options) (err error) {
 		Connected: metrics.Edges,
 		Logger:    o.Logger,
 	})
-	engine, err := process.New(process.Options{Data: o.DataFolder, Router: publisher, Log: o.Logger})
+	var access *access
+	var instances instanceListeners
+	busy := &busy{Publisher: publisher}
+	engine, err := process.New(process.Options{
+		Data: o.DataFolder, Router: busy, Log: o.Logger,
+		Access: func(subject process.Subject) map[string]string { return access.variables(subject, instances) },
+	})
 	if err != nil {
 		return err
 	}
-	targets := make(chan struct{}, 1)
+	targets, work := make(chan struct{}, 1), make(chan struct{}, 1)
 	fleet = deploy.NewFleet(store, engine, func() {
 		publisher.Refresh()
 		metrics.Groups(fleet.Groups())
-		select {
-		case targets <- struct{}{}:
-		default:
-		}
+		ring(targets)
+		ring(work)
 	}, o.Logger)
 	scaling := scaling{Fleet: fleet, changed: targets, decisions: store, events: events, metrics: metrics}
 	scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: o.Logger})
+
+	// Jobs, and how instances reach them.
+	if access, err = openAccess(fleet, filepath.Join(o.DataFolder, "instance-key")); err != nil {
+		return err
+	}
+	if instances, err = listenForInstances(ctx, o.DataFolder, engine); err != nil {
+		return err
+	}
+	url := urls(o.HTTPS)
+	book, err := ledger.Open(ctx, cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger})
+	if err != nil {
+		return err
+	}
+	defer book.Close()
+	outside := newOutside(fleet, o.HTTPS, url, authority)
+	caller := call.New(call.Options{
+		App: outside.app, Rate: outside.rate, AllowPrivate: o.AllowCalls, Logger: o.Logger,
+		Secret: func(id springtide.EnvironmentID) []byte { return access.secret("webhook", id) },
+	})
+	mails, err := newMails(fleet, access, caller, o.DataFolder, o.AllowCalls, o.Logger)
+	if err != nil {
+		return err
+	}
+	defer mails.sender.Close()
+	duties := &duties{fleet: fleet, own: o.Ledger == "", logger: o.Logger, changed: work}
+	queued := make(chan struct{}, 1)
+	service := jobs.New(jobs.Options{
+		Ledger: book, Folder: filepath.Join(o.DataFolder, "output"), Logger: o.Logger,
+		Admit: duties.Admit, Served: duties.Served, Next: nextSlot,
+		Happened: tellOf(events), Changed: func() { ring(queued) }, Observer: metrics,
+		Executors: map[springtide.RunKind]jobs.Executor{
+			springtide.RunHTTP: caller, springtide.RunMail: mails.sender,
+		},
+	})
+	duties.ledger, duties.told = service, service.Readmit
+	busy.runs = service
+	metrics.Queues(service.Statuses)
 
 	// From a source to its traffic.
 	builds := newBuilder(o, engine, metrics)
@@ -161,6 +217,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	all.Go(func() error { return publisher.Run(ctx) })
 	all.Go(func() error { return scaler.Run(ctx) })
 	all.Go(func() error { return deployer.Run(ctx) })
+	all.Go(func() error { return service.Run(ctx) })
+	all.Go(func() error { return duties.Run(ctx, book) })
+	all.Go(func() error { return reportWork(ctx, service, scaler, queued) })
+	all.Go(func() error { return mails.catcher.Serve(ctx, instances.smtp) })
 
 	// The API.
 	uploads, err := emptyFolder(o.DataFolder, "uploads")
@@ -171,10 +231,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	url := urls(o.HTTPS)
 	environments := environments{
 		Fleet: fleet, deployer: deployer, edges: publisher, metrics: metrics, url: url,
-		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger,
+		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger, jobs: service, mails: mails,
 	}
 	server := api.New(api.Options{
 		Platform: api.Platform{
@@ -184,22 +243,38 @@ func Run(ctx context.Context, o Options) (err error) {
 			Observer:     observer{fleet: fleet, store: store, engine: engine, events: events, scaler: scaler, url: url},
 			OneOffs:      runs,
 			Shells:       shells{engine},
+			Ledger:       book,
+			Jobs:         service,
+			Leases:       service,
+			Schedules:    service,
+			Locks:        service,
+			Mail:         mails,
 			Tokens:       tokens{store},
 			Machine: machine{
 				options: o, started: time.Now(), fleet: fleet, publisher: publisher,
 				authority: string(authority.PEM()), isolation: engine.Isolation().String(), notes: engine.Isolation().Notes(),
 			},
 		},
-		Logger:     o.Logger,
-		Metrics:    metrics.Handler(),
-		Recordings: filepath.Join(o.DataFolder, "shells"),
+		Logger:         o.Logger,
+		Metrics:        metrics.Handler(),
+		InstanceTokens: access,
+		Recordings:     filepath.Join(o.DataFolder, "shells"),
 	})
+	all.Go(func() error { return server.ServeInstances(ctx, instances.api) })
 	if err := serve(ctx, all, server, authority, o); err != nil {
 		return err
 	}
 	o.Logger.Info("the control plane is up", "data", o.DataFolder, "isolation", engine.Isolation().String())
 	<-ctx.Done()
 	return nil
+}
+
+// ring leaves word in a channel that holds one value.
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
 }
 
 // takeLock waits for an earlier control plane to end.

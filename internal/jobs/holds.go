@@ -23,13 +23,14 @@ type attempt struct {
 	number      int
 	environment springtide.EnvironmentID
 	queue       springtide.QueueName
+	runner      string
 	// since is when it was leased; zero if that was through another server. seen
 	// is when it was last known to be held.
 	since, seen time.Time
 }
 
 func attemptOf(run springtide.Run) attempt {
-	return attempt{fence: run.Fence, number: run.Attempt, environment: run.Environment, queue: run.Queue, seen: time.Now()}
+	return attempt{fence: run.Fence, number: run.Attempt, environment: run.Environment, queue: run.Queue, runner: run.Runner, seen: time.Now()}
 }
 
 // add remembers an attempt, unless a later one is known.
@@ -77,6 +78,19 @@ func (h *holds) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.byRun, func(_ springtide.RunID, a attempt) bool { return time.Since(a.seen) > 2*LeaseFor })
+}
+
+// Leased counts the runs that a runner was leased through this server and has
+// not brought to their end.
+func (s *Service) Leased(runner string) (count int) {
+	s.holds.mu.Lock()
+	defer s.holds.mu.Unlock()
+	for _, a := range s.holds.byRun {
+		if a.runner == runner {
+			count++
+		}
+	}
+	return count
 }
 
 // attemptOf gives the attempt that a hold names; not known if the run is not

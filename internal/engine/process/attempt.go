@@ -197,7 +197,10 @@ func (e *Engine) variables(s spec) []string {
 		template, release = s.Task.Template, s.Task.Release
 		all["TIDE_TASK"] = s.Task.ID
 	}
-	maps.Copy(all, template.Env)
+	if e.options.Access != nil {
+		maps.Copy(all, e.options.Access(s.subject()))
+	}
+	maps.Copy(all, template.Env) // what an app says itself wins
 	all["PATH"] = strings.TrimPrefix(all["PATH"]+":"+e.programs.folder, ":")
 	if s.Task == nil {
 		maps.Copy(all, workerVariables(template.Process))
@@ -209,9 +212,6 @@ func (e *Engine) variables(s spec) []string {
 	all["TIDE_RELEASE"] = strconv.Itoa(release)
 	all[nameVariable] = s.name()
 	all["HOME"], all["TMPDIR"] = home, filepath.Join(home, "tmp")
-	if e.options.Access != nil {
-		maps.Copy(all, e.options.Access(s.subject()))
-	}
 	list := make([]string, 0, len(all))
 	for key, value := range all {
 		list = append(list, key+"="+value)

@@ -1,0 +1,102 @@
+package control
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/durable"
+	"github.com/springtide/springtide/internal/jobs"
+)
+
+// access makes the tokens that instances speak to the API with, and knows them
+// again. It implements api.InstanceTokens. A token says who has it, signed: none
+// is stored, and one whose environment is gone is worth nothing.
+type access struct {
+	fleet *deploy.Fleet
+	key   []byte
+}
+
+// tokenPrefix marks the tokens of instances.
+const tokenPrefix = "tide_instance_"
+
+// claims are what a token says.
+type claims struct {
+	jobs.Identity
+	// Created is when the environment was made: another of the same name is
+	// another environment.
+	Created time.Time
+}
+
+// openAccess reads the key that tokens are signed with, or makes it.
+func openAccess(fleet *deploy.Fleet, path string) (*access, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, sha256.Size)
+		_, _ = rand.Read(key) // it never fails
+		err = durable.WriteFile(path, key, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(key) != sha256.Size {
+		return nil, springtide.Errorf(springtide.Failed, "%s is damaged: it has %d bytes instead of %d", path, len(key), sha256.Size).
+			WithHint("remove it and restart all apps: their instances get new tokens")
+	}
+	return &access{fleet: fleet, key: key}, nil
+}
+
+// token gives an instance's token.
+func (a *access) token(identity jobs.Identity) (string, error) {
+	environment, _, err := a.fleet.Environment(identity.Environment)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(claims{identity, environment.Created})
+	if err != nil {
+		return "", err
+	}
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(text) + "." + base64.RawURLEncoding.EncodeToString(a.sign(text)), nil
+}
+
+func (a *access) sign(text []byte) []byte {
+	mac := hmac.New(sha256.New, a.key)
+	mac.Write(text)
+	return mac.Sum(nil)
+}
+
+// secret gives a key of an environment's own, for a purpose.
+func (a *access) secret(purpose string, id springtide.EnvironmentID) []byte {
+	return a.sign([]byte(purpose + " " + id.String()))
+}
+
+// Identify implements api.InstanceTokens.
+func (a *access) Identify(token string) (jobs.Identity, error) {
+	refused := springtide.Errorf(springtide.Unauthorized, "the token is not one of this platform's instances").
+		WithHint("use the one in TIDE_TOKEN")
+	said, isOurs := strings.CutPrefix(token, tokenPrefix)
+	payload, signature, whole := strings.Cut(said, ".")
+	text, err1 := base64.RawURLEncoding.DecodeString(payload)
+	mac, err2 := base64.RawURLEncoding.DecodeString(signature)
+	if !isOurs || !whole || err1 != nil || err2 != nil || !hmac.Equal(mac, a.sign(text)) {
+		return jobs.Identity{}, refused
+	}
+	var who claims
+	if err := json.Unmarshal(text, &who); err != nil {
+		return jobs.Identity{}, refused
+	}
+	environment, _, err := a.fleet.Environment(who.Environment)
+	if err != nil || !environment.Created.Equal(who.Created) {
+		return jobs.Identity{}, springtide.Errorf(springtide.Unauthorized, "the environment of this token, %s, is gone", who.Environment)
+	}
+	return who.Identity, nil
+}

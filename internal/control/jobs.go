@@ -1,0 +1,256 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cron"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/scale"
+)
+
+// duties joins the ledger with the fleet: it keeps the ledger told of what the
+// releases say of their jobs, and says who may take up work.
+type duties struct {
+	fleet  *deploy.Fleet
+	ledger jobs.Settings
+	// own says that no other platform uses the ledger: what belongs to an
+	// environment that is not here is nobody's.
+	own    bool
+	logger *slog.Logger
+	// changed receives a value after every change of what is wanted.
+	changed chan struct{}
+	// told wakes those who wait for work.
+	told func()
+}
+
+// retrySettings is when what the ledger did not take is tried again.
+const retrySettings = time.Second
+
+// said is what the ledger was told of an environment.
+type said struct {
+	release, generation int
+	stopped             bool
+}
+
+// Run keeps the ledger told until ctx ends. It goes by what is, not by what
+// happened, so that whatever a killed control plane had not told is told now.
+func (d *duties) Run(ctx context.Context, ledger jobs.Reader) error {
+	known, whole := map[springtide.EnvironmentID]said{}, false
+	for read := false; ctx.Err() == nil; {
+		if !read {
+			read = d.read(ctx, ledger, known)
+		}
+		whole = d.tell(ctx, known) && read
+		var retry <-chan time.Time
+		if !whole {
+			retry = time.After(retrySettings)
+		}
+		select {
+		case <-d.changed:
+		case <-retry:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// read lists the environments that the ledger has something of.
+func (d *duties) read(ctx context.Context, ledger jobs.Reader, known map[springtide.EnvironmentID]said) bool {
+	queues, err1 := ledger.Queues(ctx, springtide.EnvironmentID{})
+	schedules, err2 := ledger.Schedules(ctx, springtide.EnvironmentID{})
+	for _, queue := range queues {
+		known[queue.Environment] = said{}
+	}
+	for _, schedule := range schedules {
+		known[schedule.Environment] = said{}
+	}
+	return err1 == nil && err2 == nil
+}
+
+// tell tells the ledger what it does not know yet, and reports whether it took
+// all of it.
+func (d *duties) tell(ctx context.Context, known map[springtide.EnvironmentID]said) (whole bool) {
+	whole = true
+	changed := false
+	here := map[springtide.EnvironmentID]bool{}
+	for _, environment := range d.fleet.Environments() {
+		here[environment.ID] = true
+		now := said{environment.Active, environment.Generation, environment.Stopped}
+		if before, told := known[environment.ID]; told && before == now {
+			continue
+		}
+		if err := d.set(ctx, environment.ID, known[environment.ID], now); err != nil {
+			whole = false
+			d.complain(ctx, environment.ID, err)
+			continue
+		}
+		known[environment.ID] = now
+		changed = true
+	}
+	for id := range known {
+		if here[id] {
+			continue
+		}
+		if d.own {
+			if err := d.ledger.ForgetEnvironment(ctx, id); err != nil {
+				whole = false
+				d.complain(ctx, id, err)
+				continue
+			}
+		}
+		delete(known, id)
+	}
+	if changed {
+		d.told()
+	}
+	return whole
+}
+
+func (d *duties) set(ctx context.Context, id springtide.EnvironmentID, before, now said) error {
+	_, release, err := d.fleet.Environment(id)
+	if err != nil || release.Number == 0 {
+		return nil //nolint:nilerr // It is gone meanwhile, or has nothing to say yet.
+	}
+	if before.release != now.release {
+		if err := d.ledger.SetJobs(ctx, id, release.Number, release.App.Jobs); err != nil {
+			return err
+		}
+	}
+	return d.ledger.SetStopped(ctx, id, now.stopped)
+}
+
+func (d *duties) complain(ctx context.Context, id springtide.EnvironmentID, err error) {
+	if ctx.Err() == nil {
+		d.logger.Error("the ledger does not take what an environment says of its jobs; it is tried again", "environment", id, "error", err)
+	}
+}
+
+// Admit says what a runner may do: one that belongs to no release may take
+// whatever there is.
+func (d *duties) Admit(who jobs.Identity) jobs.Admission {
+	if who.Release == 0 {
+		return jobs.Admission{Lease: true}
+	}
+	switch d.fleet.Duty(who.Environment, who.Release, who.Generation) {
+	case deploy.DutyActive:
+		return jobs.Admission{Lease: true}
+	case deploy.DutyComing:
+		return jobs.Admission{}
+	case deploy.DutyHalted:
+		return jobs.Admission{Drain: true, Interrupt: true}
+	default:
+		return jobs.Admission{Drain: true}
+	}
+}
+
+// Served lists the queues that the workers of the active release take from.
+func (d *duties) Served(id springtide.EnvironmentID) (queues []springtide.QueueName, limited bool) {
+	for _, active := range d.fleet.ActiveOf(id) {
+		if active.Process.Worker == nil {
+			continue
+		}
+		for _, queue := range active.Process.Worker.Queues {
+			if !slices.Contains(queues, queue) {
+				queues = append(queues, queue)
+			}
+		}
+	}
+	slices.Sort(queues)
+	return queues, true
+}
+
+// tellOf makes an event of what happened to a run that somebody should see.
+func tellOf(events *observe.Events) func(jobs.Happened) {
+	return func(happened jobs.Happened) {
+		run := happened.Run
+		fields := map[string]string{"run": string(run.ID), "queue": string(run.Queue)}
+		what := "run " + string(run.ID)
+		if run.Schedule != "" {
+			fields["schedule"] = string(run.Schedule)
+			what = "the run of " + string(run.Schedule)
+			if !run.Slot.IsZero() {
+				fields["slot"] = run.Slot.UTC().Format(time.RFC3339)
+				what = string(run.Schedule) + " of " + fields["slot"]
+			}
+		}
+		message := map[string]string{
+			"slot.late":    what + " has not started by its deadline",
+			"slot.missed":  what + " was missed",
+			"slot.skipped": what + " was skipped",
+			"run.lost":     what + " lost its runner",
+			"run.dead":     what + " failed for good",
+		}[happened.Kind]
+		if run.Reason != "" {
+			message += ": " + run.Reason
+		}
+		if happened.Kind != "slot.skipped" {
+			fields["level"] = "warning"
+		}
+		events.Publish(springtide.Event{Time: time.Now(), Environment: run.Environment, Kind: happened.Kind, Message: message, Fields: fields})
+	}
+}
+
+// reportEvery is how often the scaler is told of the queues although nothing changed.
+const reportEvery = 5 * time.Second
+
+// reportWork tells the scaler how the queues stand, until ctx ends.
+func reportWork(ctx context.Context, service *jobs.Service, scaler *scale.Scaler, queued <-chan struct{}) error {
+	again := time.NewTicker(reportEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-queued:
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+		scaler.ReportWork(asWork(service.Statuses()))
+	}
+}
+
+// busy is the edges as the engine sees them, and what runners have to do.
+type busy struct {
+	*routing.Publisher
+	runs interface {
+		// Leased counts the runs that a runner has. Implemented by jobs.Service.
+		Leased(runner string) int
+	}
+}
+
+// Load implements engine.Router.
+func (b *busy) Load(id springtide.InstanceID) int {
+	return b.Publisher.Load(id) + b.runs.Leased(string(id))
+}
+
+// nextSlot gives the next time of a schedule.
+func nextSlot(schedule springtide.Schedule, after time.Time) (time.Time, error) {
+	timetable, err := cron.Parse(schedule.Cron, schedule.Timezone)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return timetable.Next(after), nil
+}
+
+// asWork says how the queues stand in the scaler's words.
+func asWork(statuses []jobs.QueueStatus) []scale.Work {
+	all := make([]scale.Work, 0, len(statuses))
+	for _, status := range statuses {
+		work := scale.Work{
+			Environment: status.Environment, Queue: status.Name,
+			Backlog: status.Commands, Oldest: status.Oldest, UnderWay: status.UnderWay, Limit: status.Settings.Concurrency,
+			Arrived: status.Arrived, Finished: status.Finished, Busy: status.Busy,
+		}
+		if status.Paused {
+			work.Backlog, work.Oldest = 0, 0
+		}
+		all = append(all, work)
+	}
+	return all
+}
