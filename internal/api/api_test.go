@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const quizPath = "/v1/apps/quiz/environments/production"
 
 // serve serves a platform and gives a client of its Unix socket.
-func serve(t *testing.T, config *tls.Config) (*apitest.Server, *http.Client) {
+func serve(t testing.TB, config *tls.Config) (*apitest.Server, *http.Client) {
 	t.Helper()
 	server, err := apitest.Serve(apitest.New(), t.TempDir(), config)
 	if err != nil {
@@ -56,7 +56,7 @@ func serve(t *testing.T, config *tls.Config) (*apitest.Server, *http.Client) {
 }
 
 // ask makes a request and gives the status and the body.
-func ask(t *testing.T, client *http.Client, method, url, body string, header ...string) (*http.Response, string) {
+func ask(t testing.TB, client *http.Client, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	if strings.HasPrefix(url, "/") {
 		url = "http://tide" + url

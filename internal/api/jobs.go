@@ -204,8 +204,6 @@ func (s *Server) jobOutput(ctx context.Context, in *jobOutputInput) (func(huma.C
 	return func(ctx huma.Context) {
 		defer done()
 		defer output.Close()
-		stop := context.AfterFunc(serving, func() { output.Close() }) // ends a read that waits
-		defer stop()
 		_, w := humago.Unwrap(ctx)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/api/apitest"
 	"github.com/springtide/springtide/internal/jobs"
 )
@@ -225,3 +226,13 @@ func BenchmarkALeasedRunIsCompleted(b *testing.B) {
 		post("/leases/complete", `{"runs":[{"run":"job-1","fence":1,"verdict":"succeeded"}]}`)
 	}
 }
+
+// The service is served as it is, and the ledger beneath it.
+var _ interface {
+	api.Jobs
+	api.Leases
+	api.Schedules
+	api.Locks
+} = (*jobs.Service)(nil)
+
+var _ api.Ledger = jobs.Ledger(nil)

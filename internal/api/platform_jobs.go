@@ -25,7 +25,8 @@ type Jobs interface {
 	// WaitRun returns when the run is over; when ctx ends before, it gives the run
 	// as it is, without an error.
 	WaitRun(ctx context.Context, id springtide.EnvironmentID, run springtide.RunID) (springtide.Run, error)
-	// Output gives what the run wrote, as text; with follow until it is over.
+	// Output gives what the run wrote, as text; with follow until it is over. ctx
+	// ends a read that waits.
 	Output(ctx context.Context, id springtide.EnvironmentID, run springtide.RunID, follow bool) (io.ReadCloser, error)
 	// Cancel, Retry and Replay are as in [jobs.Hand], PauseQueue as in [jobs.Settings].
 	Cancel(ctx context.Context, id springtide.EnvironmentID, run springtide.RunID) (springtide.Run, error)

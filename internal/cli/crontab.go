@@ -139,6 +139,12 @@ func (s *session) printSchedules(all []importedSchedule, warnings []cron.Warning
 		s.tell("there is no schedule in it")
 		return nil
 	}
+	_, err := io.WriteString(s.stdout, schedulesSection(all))
+	return err
+}
+
+// schedulesSection is the section of a manifest.
+func schedulesSection(all []importedSchedule) string {
 	var text strings.Builder
 	text.WriteString("schedules:\n")
 	for _, v := range all {
@@ -151,8 +157,7 @@ func (s *session) printSchedules(all []importedSchedule, warnings []cron.Warning
 		}
 		fmt.Fprintf(&text, "    command: %s\n", yamlString(v.Command))
 	}
-	_, err := io.WriteString(s.stdout, text.String())
-	return err
+	return text.String()
 }
 
 // yamlString writes a string as JSON does, which is YAML as well.

@@ -130,13 +130,27 @@ func (s *session) printJob(r springtide.Run) error {
 		return t.UTC().Format("2006-01-02 15:04:05Z")
 	}
 	rows := [][]string{
-		{"run", string(r.ID)}, {"queue", string(r.Queue)}, {"state", runState(r)}, {"reason", r.Reason},
-		{"kind", string(r.Kind)}, {"command", r.Command}, {"payload", string(r.Payload)},
-		{"key", r.Key}, {"schedule", string(r.Schedule)}, {"slot", when(r.Slot)}, {"batch", r.Batch},
-		{"attempt", fmt.Sprintf("%d, of which %d of at most %d failed", r.Attempt, r.Failures, r.Attempts)},
-		{"runner", r.Runner}, {"fence", fmt.Sprint(r.Fence)}, {"release", version(r.Release)},
-		{"created", when(r.Created)}, {"due", when(r.RunAt)}, {"started", when(r.Started)}, {"finished", when(r.Finished)},
-		{"progress", r.Progress.Message}, {"result", string(r.Result)},
+		{"run", string(r.ID)},
+		{"queue", string(r.Queue)},
+		{"state", runState(r)},
+		{"reason", r.Reason},
+		{"kind", string(r.Kind)},
+		{"command", r.Command},
+		{"payload", string(r.Payload)},
+		{"key", r.Key},
+		{"schedule", string(r.Schedule)},
+		{"slot", when(r.Slot)},
+		{"batch", r.Batch},
+		{"attempt", fmt.Sprintf("%d; %d of at most %d failed", r.Attempt, r.Failures, r.Attempts)},
+		{"runner", r.Runner},
+		{"fence", fmt.Sprint(r.Fence)},
+		{"release", version(r.Release)},
+		{"created", when(r.Created)},
+		{"due", when(r.RunAt)},
+		{"started", when(r.Started)},
+		{"finished", when(r.Finished)},
+		{"progress", r.Progress.Message},
+		{"result", string(r.Result)},
 	}
 	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
 	if err := table(s.stdout, rows); err != nil || r.Output == "" {

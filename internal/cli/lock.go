@@ -121,7 +121,7 @@ type guarded struct {
 
 // startGuarded starts a command. On a terminal its group is the one that may read.
 func (s *session) startGuarded(arguments []string, variables ...string) (*guarded, error) {
-	command := exec.Command(arguments[0], arguments[2:]...) //nolint:noctx // It is ended by signals to its group.
+	command := exec.Command(arguments[0], arguments[2:]...)
 	command.Args[0] = arguments[1]
 	command.Env = append(os.Environ(), variables...)
 	command.Stdin, command.Stdout, command.Stderr = s.stdin, s.stdout, s.stderr

@@ -132,12 +132,8 @@ func (s *session) target() (*client.Client, springtide.EnvironmentID, error) {
 // insideInstance tells whether the command is about the instance's own
 // environment: it runs in one, and no flag names another.
 func (s *session) insideInstance() bool {
-	for _, flag := range []string{"app", "env", "data", "server"} {
-		if s.flagged(flag) {
-			return false
-		}
-	}
-	return s.getenv("TIDE_API") != "" && s.getenv("TIDE_TOKEN") != ""
+	elsewhere := slices.ContainsFunc([]string{"app", "env", "data", "server"}, s.flagged)
+	return !elsewhere && s.getenv("TIDE_API") != "" && s.getenv("TIDE_TOKEN") != ""
 }
 
 // environmentID is what the flags name; the app's name may come from the

@@ -138,7 +138,7 @@ func (c *Client) copyOutput(ctx context.Context, id springtide.EnvironmentID, ru
 	}
 	defer output.Close()
 	if _, err := io.CopyN(io.Discard, output, *written); err != nil {
-		return nil //nolint:nilerr // It broke off, or there is less than there was.
+		return nil // it broke off, or there is less than there was
 	}
 	counted := &countingWriter{Writer: w}
 	_, _ = io.Copy(counted, output)
