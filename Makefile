@@ -9,7 +9,7 @@ INIT    := internal/engine/process/embedded/tide-init
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle clean
+.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle bench-jobs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: setup build ## all tests: unit, conformance, end to end
 	cd examples/quiz && go vet ./... && go test -race ./...
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
+	cd examples/worker-go && go vet ./... && go test -race ./...
+	cd examples/worker-node && node --test
+	cd examples/worker-python && python3 -m unittest -q
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff
@@ -61,6 +64,10 @@ bench-deploy: build ## failed requests per deploy, ms beyond build and app start
 
 bench-idle: build ## memory and CPU of the idle platform, 0 to 100 apps; BENCH="-quick -json"
 	go run ./bench/idle -tide bin/tide $(BENCH)
+
+bench-jobs: ## the ledger beside River, asynq and a poller; BENCH="-quick -json -kill"
+	@./deploy/setup.sh bench
+	cd bench/jobs && go run . $(BENCH)
 
 clean: ## removes what was built
 	rm -rf bin $(INIT)
