@@ -139,6 +139,10 @@ type period struct {
 
 func periodAt(at time.Time) period {
 	start, end := at.ZoneBounds()
+	if !end.IsZero() && !end.After(at) {
+		// On the 366th day of a year the library gives the end of the 365th.
+		end = at.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour).In(at.Location())
+	}
 	p := period{start: start, end: end, offset: offsetAt(at)}
 	p.before = p.offset
 	if !start.IsZero() {
