@@ -171,7 +171,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		Admit: duties.Admit, Served: duties.Served, Next: nextSlot,
 		Happened: tellOf(events), Changed: func() { ring(queued) }, Observer: metrics,
 		Executors: map[springtide.RunKind]jobs.Executor{
-			springtide.RunHTTP: caller, springtide.RunMail: mails.sender,
+			springtide.RunHTTP: here{fleet, caller}, springtide.RunMail: here{fleet, mails.sender},
 		},
 	})
 	duties.ledger, duties.told = service, service.Readmit

@@ -11,6 +11,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/jobs"
 )
 
 // outside says how requests that the platform makes for its apps get where
@@ -81,9 +82,32 @@ func (o *outside) rate(id springtide.EnvironmentID, host string) float64 {
 	return rateOf(release.App.Jobs, host)
 }
 
-func rateOf(jobs springtide.Jobs, host string) float64 {
-	if rate, named := jobs.Calls[host]; named {
+func rateOf(said springtide.Jobs, host string) float64 {
+	if rate, named := said.Calls[host]; named {
 		return rate
 	}
-	return jobs.Calls["*"]
+	return said.Calls["*"]
+}
+
+// here carries out what belongs to environments of this platform. Where several
+// share a ledger, another may have claimed what is not its own.
+type here struct {
+	fleet *deploy.Fleet
+	validatedExecutor
+}
+
+type validatedExecutor interface {
+	jobs.Executor
+	jobs.Validator
+}
+
+// elsewhereAfter is how long a run is left to others.
+const elsewhereAfter = 2 * time.Second
+
+// Execute implements jobs.Executor.
+func (h here) Execute(ctx context.Context, run springtide.Run) jobs.Outcome {
+	if _, _, err := h.fleet.Environment(run.Environment); err != nil {
+		return jobs.Outcome{Verdict: jobs.Returned, RetryAfter: elsewhereAfter, Reason: err.Error()}
+	}
+	return h.validatedExecutor.Execute(ctx, run)
 }
