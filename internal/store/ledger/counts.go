@@ -77,16 +77,13 @@ func (tx *transaction) saveCounts() error {
 	}
 	// Everybody takes the rows in the same order, so that nobody waits in a circle.
 	slices.SortFunc(rows, func(a, b []any) int { return int(a[0].(int64) - b[0].(int64)) })
-	query, args, err := tx.with(`INSERT INTO queue_counts AS q (queue, shard, arrived, finished, busy, waited, succeeded, dead, cancelled, skipped, missed)
+	query, args := tx.with(`INSERT INTO queue_counts AS q (queue, shard, arrived, finished, busy, waited, succeeded, dead, cancelled, skipped, missed)
 		SELECT * FROM %s WHERE true ON CONFLICT (queue, shard) DO UPDATE SET
 		arrived = q.arrived + excluded.arrived, finished = q.finished + excluded.finished,
 		busy = q.busy + excluded.busy, waited = q.waited + excluded.waited,
 		succeeded = q.succeeded + excluded.succeeded, dead = q.dead + excluded.dead,
 		cancelled = q.cancelled + excluded.cancelled, skipped = q.skipped + excluded.skipped,
 		missed = q.missed + excluded.missed`, countColumns, rows)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(query, args...)
+	_, err := tx.exec(query, args...)
 	return err
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -23,9 +22,9 @@ type dialect struct {
 	lockFence string
 	// spendFences accounts for those that were used; empty: nothing to do.
 	spendFences string
-	// source gives rows as a table named v; arguments are what it is given for them.
-	source    func(columns []column, first int) string
-	arguments func(columns []column, rows [][]any) ([]any, error)
+	// source gives rows as a table named v, whose first parameter is numbered as
+	// said, and what it is given for them.
+	source func(columns []column, first int, rows [][]any) (source string, arguments []any)
 	// shards is over how many rows each count is spread, so that transactions at
 	// the same time do not wait for each other.
 	shards int
@@ -44,16 +43,11 @@ func columns(list string) []column {
 	return read
 }
 
-// with executes a statement that takes its rows from a table v: the place of
-// the table is %s, and $1 and on are args.
-func (tx *transaction) with(statement, list string, rows [][]any, args ...any) (query string, all []any, err error) {
-	named := columns(list)
-	given, err := tx.dialect.arguments(named, rows)
-	if err != nil {
-		return "", nil, err
-	}
-	source := tx.dialect.source(named, len(args)+1)
-	return strings.Replace(statement, "%s", source, 1), append(args, given...), nil
+// with completes a statement that takes its rows from a table v: the place of
+// the table is %s, and $1 and on, which come before it, are args.
+func (tx *transaction) with(statement, list string, rows [][]any, args ...any) (query string, all []any) {
+	source, given := tx.dialect.source(columns(list), len(args)+1, rows)
+	return strings.Replace(statement, "%s", source, 1), append(args, given...)
 }
 
 func sqliteDialect(now func() time.Time) *dialect {
@@ -71,17 +65,7 @@ func sqliteDialect(now func() time.Time) *dialect {
 		lockFence:   `(SELECT last FROM fences) + 1`,
 		spendFences: `UPDATE fences SET last = last + $1`,
 		shards:      1,
-		source: func(columns []column, first int) string {
-			fields := make([]string, len(columns))
-			for i, c := range columns {
-				fields[i] = fmt.Sprintf("value->>%d AS %s", i, c.name)
-			}
-			return fmt.Sprintf("(SELECT %s FROM json_each($%d)) AS v", strings.Join(fields, ", "), first)
-		},
-		arguments: func(_ []column, rows [][]any) ([]any, error) {
-			text, err := json.Marshal(rows)
-			return []any{string(text)}, err
-		},
+		source: valueRows,
 	}
 }
 
@@ -103,33 +87,48 @@ func postgresDialect() *dialect {
 		fence:     `nextval('fences')`,
 		lockFence: `nextval('fences')`,
 		shards:    16,
-		source: func(columns []column, first int) string {
-			arrays, names := make([]string, len(columns)), make([]string, len(columns))
-			for i, c := range columns {
-				arrays[i], names[i] = fmt.Sprintf("$%d::%s[]", first+i, c.kind), c.name
-			}
-			return fmt.Sprintf("unnest(%s) AS v(%s)", strings.Join(arrays, ", "), strings.Join(names, ", "))
-		},
-		arguments: arrays,
+		source: arrays,
 	}
 }
 
-// arrays turns rows into one array for each column.
-func arrays(columns []column, rows [][]any) ([]any, error) {
-	made := make([]any, len(columns))
+// valueRows writes rows as VALUES. Their number is rounded up, with rows of
+// nothing but NULL, so that there are few statements, which stay prepared.
+func valueRows(columns []column, _ int, rows [][]any) (string, []any) {
+	size := 1
+	for size < len(rows) {
+		size *= 2
+	}
+	names := make([]string, len(columns))
 	for i, c := range columns {
+		names[i] = fmt.Sprintf("column%d AS %s", i+1, c.name)
+	}
+	given := make([]any, size*len(columns))
+	for i, row := range rows {
+		copy(given[i*len(columns):], row)
+	}
+	// A parameter without a number is the next one.
+	one := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
+	return fmt.Sprintf("(SELECT %s FROM (VALUES %s) WHERE column1 IS NOT NULL) AS v", strings.Join(names, ", "),
+		strings.TrimSuffix(strings.Repeat(one+",", size), ",")), given
+}
+
+// arrays writes rows as one array for each column.
+func arrays(columns []column, first int, rows [][]any) (string, []any) {
+	parameters, names, given := make([]string, len(columns)), make([]string, len(columns)), make([]any, len(columns))
+	for i, c := range columns {
+		parameters[i], names[i] = fmt.Sprintf("$%d::%s[]", first+i, c.kind), c.name
 		switch c.kind {
 		case "bigint":
-			made[i] = array[int64](rows, i)
+			given[i] = array[int64](rows, i)
 		case "text":
-			made[i] = array[string](rows, i)
+			given[i] = array[string](rows, i)
 		case "boolean":
-			made[i] = array[bool](rows, i)
+			given[i] = array[bool](rows, i)
 		case "double precision":
-			made[i] = array[float64](rows, i)
+			given[i] = array[float64](rows, i)
 		}
 	}
-	return made, nil
+	return fmt.Sprintf("unnest(%s) AS v(%s)", strings.Join(parameters, ", "), strings.Join(names, ", ")), given
 }
 
 func array[T any](rows [][]any, column int) []T {

@@ -118,12 +118,9 @@ func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error 
 			r.since, r.startBy, r.finished, r.forget, r.reason, job.Command, string(job.Payload),
 		}
 	}
-	query, args, err := tx.with(`INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
+	query, args := tx.with(`INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
 		schedule, slot, batch, attempts, timeout, on_lost, run_at, due, place, available, start_by, finished, forget, reason, command, payload)
 		SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true ON CONFLICT DO NOTHING RETURNING id`, insertColumns, rows, environment, now)
-	if err != nil {
-		return err
-	}
 	inserted, err := all(tx, value[int64], query, args...)
 	if err != nil {
 		return err

@@ -107,10 +107,7 @@ func (tx *transaction) attempts(outcomes []jobs.Outcome, open []int) (moment, ma
 	for n, i := range open {
 		rows[n] = []any{runNumber(outcomes[i].Run)}
 	}
-	query, args, err := tx.with("SELECT "+attemptColumns+"WHERE runs.id IN (SELECT v.id FROM %s)", "id bigint", rows)
-	if err != nil {
-		return now, nil, err
-	}
+	query, args := tx.with("SELECT "+attemptColumns+"WHERE runs.id IN (SELECT v.id FROM %s)", "id bigint", rows)
 	found, err := all(tx, scanAttempt, query, args...)
 	attempts := make(map[int64]attempt, len(found))
 	for _, a := range found {
@@ -144,7 +141,7 @@ func (l *Ledger) apply(tx *transaction, now moment, changes []change) ([]bool, e
 	}
 	// Everybody locks the runs in the same order.
 	slices.SortFunc(rows, func(a, b []any) int { return int(a[0].(int64) - b[0].(int64)) })
-	query, args, err := tx.with(`UPDATE runs SET state = v.state, failures = v.failures,
+	query, args := tx.with(`UPDATE runs SET state = v.state, failures = v.failures,
 			run_at = CASE WHEN v.run_at = 0 THEN runs.run_at ELSE v.run_at END, due = v.due, available = v.available, place = v.place,
 			finished = v.finished, forget = v.forget, cancelling = FALSE,
 			taken = CASE WHEN v.finished <> 0 AND runs.scope = 'active' THEN '' ELSE runs.taken END,
@@ -153,9 +150,6 @@ func (l *Ledger) apply(tx *transaction, now moment, changes []change) ([]bool, e
 			result = CASE WHEN v.verdict = '' THEN runs.result ELSE v.result END, output = CASE WHEN v.verdict = '' THEN runs.output ELSE v.output END
 		FROM %s WHERE runs.id = v.id AND runs.state = v.was AND runs.fence = v.fence AND runs.cancelling = v.asked AND runs.lease <= v.lease
 		RETURNING runs.id`, changeColumns, rows)
-	if err != nil {
-		return nil, err
-	}
 	written, err := all(tx, value[int64], query, args...)
 	if err != nil {
 		return nil, err

@@ -24,11 +24,8 @@ func (tx *transaction) tell(told []happening) error {
 	for i, h := range told {
 		rows[i] = []any{h.kind, h.run}
 	}
-	query, args, err := tx.with("INSERT INTO happenings (kind, run) SELECT v.kind, v.run FROM %s WHERE true", "kind text, run bigint", rows)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(query, args...)
+	query, args := tx.with("INSERT INTO happenings (kind, run) SELECT v.kind, v.run FROM %s WHERE true", "kind text, run bigint", rows)
+	_, err := tx.exec(query, args...)
 	return err
 }
 
@@ -58,10 +55,7 @@ func (l *Ledger) happened(ctx context.Context) (told []jobs.Happened, err error)
 				told = append(told, jobs.Happened{Kind: w.kind, Run: run})
 			}
 		}
-		query, args, err := tx.with("DELETE FROM happenings WHERE id IN (SELECT v.id FROM %s)", "id bigint", rows)
-		if err != nil {
-			return err
-		}
+		query, args := tx.with("DELETE FROM happenings WHERE id IN (SELECT v.id FROM %s)", "id bigint", rows)
 		_, err = tx.exec(query, args...)
 		return err
 	})

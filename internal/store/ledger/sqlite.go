@@ -21,8 +21,9 @@ const (
 	// busyTimeout is how long a statement waits for another process that has the
 	// database, such as a backup or a curious operator's shell.
 	busyTimeout = 5 * time.Second
-	// walLimit is what the write-ahead log is cut down to after a checkpoint, in bytes.
-	walLimit = 16 << 20
+	// walLimit is how long the write-ahead log becomes before a checkpoint, and
+	// what it is cut down to after one, in bytes.
+	walLimit, pageSize = 16 << 20, 4096
 	// The page caches of a connection, in KiB.
 	writerCache, readerCache = 8192, 512
 )
@@ -76,6 +77,7 @@ func connectSQLite(path, lock string, cache, limit int, setting string) (*sql.DB
 			"mmap_size(0)",
 			"temp_store(MEMORY)",
 			"journal_size_limit(" + strconv.Itoa(walLimit) + ")",
+			"wal_autocheckpoint(" + strconv.Itoa(walLimit/pageSize) + ")",
 			setting,
 		}}.Encode(),
 	}

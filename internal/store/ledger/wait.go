@@ -91,12 +91,9 @@ func (tx *transaction) skippedWhenLate(rows [][]any) ([]attempt, error) {
 		attempt
 		spec string
 	}
-	query, args, err := tx.with(`SELECT `+attemptFields+`, s.spec `+attemptFrom+`
+	query, args := tx.with(`SELECT `+attemptFields+`, s.spec `+attemptFrom+`
 		JOIN schedules s ON s.environment = runs.environment AND s.name = runs.schedule
 		WHERE runs.id IN (SELECT v.id FROM %s) AND runs.state IN ('scheduled', 'waiting', 'available')`, "id bigint", rows)
-	if err != nil {
-		return nil, err
-	}
 	found, err := all(tx, func(r row) (n late, err error) {
 		n.attempt, err = scanAttemptAnd(r, &n.spec)
 		return n, err
