@@ -102,8 +102,9 @@ func (s *Service) await(ctx context.Context, claim Claim, wait time.Duration, ad
 			return nil, true, nil
 		}
 		if admission.Lease && w == nil {
-			w, try = s.lobby.enter(claim.Environment, claim.Queues, claim.Most), true
-			wake = w.wake
+			var futile bool
+			w, futile = s.lobby.enter(claim.Environment, claim.Queues, claim.Most)
+			wake, try = w.wake, !futile || wait <= 0
 		}
 		if admission.Lease && try {
 			runs, err = s.claim(ctx, claim)
@@ -111,6 +112,8 @@ func (s *Service) await(ctx context.Context, claim Claim, wait time.Duration, ad
 			if err != nil || len(runs) > 0 {
 				return runs, false, err
 			}
+		}
+		if admission.Lease {
 			s.lobby.rest(w)
 		}
 		select {

@@ -51,9 +51,10 @@ func newLobby() *lobby {
 	return &lobby{rooms: map[springtide.EnvironmentID]*room{}, owed: make(chan struct{}, 1)}
 }
 
-// enter adds one who is about to claim; from then on no hint is lost on him.
-func (l *lobby) enter(id springtide.EnvironmentID, queues []springtide.QueueName, most int) *waiter {
-	w := &waiter{environment: id, queues: queues, most: most, wake: make(chan struct{}, 1)}
+// enter adds one who is about to claim; from then on no hint is lost on him. It
+// is futile to claim at once where somebody waits who would have found the same.
+func (l *lobby) enter(id springtide.EnvironmentID, queues []springtide.QueueName, most int) (w *waiter, futile bool) {
+	w = &waiter{environment: id, queues: queues, most: most, wake: make(chan struct{}, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rooms[id]
@@ -61,8 +62,9 @@ func (l *lobby) enter(id springtide.EnvironmentID, queues []springtide.QueueName
 		r = &room{}
 		l.rooms[id] = r
 	}
+	futile = slices.ContainsFunc(r.waiters, func(other *waiter) bool { return other.idle && other.covers(w) })
 	r.waiters = append(r.waiters, w)
-	return w
+	return w, futile
 }
 
 // leave takes him out; what he was woken for meanwhile wakes another.
@@ -230,6 +232,12 @@ func (w *waiter) rouse(scout bool) {
 func (w *waiter) shares(other *waiter) bool {
 	return len(w.queues) == 0 || len(other.queues) == 0 ||
 		slices.ContainsFunc(w.queues, func(queue springtide.QueueName) bool { return slices.Contains(other.queues, queue) })
+}
+
+// covers reports whether it would take every run that the other takes.
+func (w *waiter) covers(other *waiter) bool {
+	return len(w.queues) == 0 || len(other.queues) > 0 &&
+		!slices.ContainsFunc(other.queues, func(queue springtide.QueueName) bool { return !slices.Contains(w.queues, queue) })
 }
 
 // ring leaves a value in a channel that has room for one.
