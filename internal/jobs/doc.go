@@ -41,5 +41,6 @@
 // this server learns of, an enqueued run, wakes as many as are needed. What the
 // ledger merely hints at wakes one scout for each environment; who finds as much
 // as it asked for sends two more. Hints may be lost, so each second a scout looks
-// anyway: a thousand idle runners of an environment cost a claim each second.
+// anyway: a thousand idle runners of an environment cost a claim each second. Who
+// comes where another of his kind waits already does not claim either.
 package jobs

@@ -114,6 +114,27 @@ func TestARunThatNobodyHintedAtIsLeasedWithinASecond(t *testing.T) {
 	})
 }
 
+func TestWhoComesWhereOthersWaitInVainWaitsWithoutAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		s, stop := startStoppable(t, b)
+		b.add(quiz, 1, springtide.Job{Kind: springtide.RunCommand, Queue: "fast"}) // whose hint was lost
+		slow := waiting(t, s, 100, func(jobs.LeaseAnswer) {}, "slow")
+		if claims := b.count(&b.claims); claims > 2 {
+			t.Errorf("a hundred who came took %d claims", claims)
+		}
+		if answer := lease(t, s, 1, "slow", "fast"); len(answer.Runs) != 1 {
+			t.Error("who waits for other queues was not served")
+		}
+		now, err := s.Lease(t.Context(), jobs.Identity{Environment: quiz}, jobs.LeaseRequest{Runner: "r"})
+		if claims := b.count(&b.claims); err != nil || len(now.Runs) != 0 || claims < 3 {
+			t.Error("who does not wait was answered without a look", now, err)
+		}
+		stop()
+		slow.Wait()
+	})
+}
+
 func TestHintsInVainAreFollowedLessAndLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()
