@@ -154,3 +154,21 @@ func TestDurationsAndSizesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 	})
 }
+
+func FuzzCrontabBecomesSchedules(f *testing.F) {
+	f.Add("A=b c\n*/5 * * * * ./a%in'put\nCRON_TZ=Europe/Berlin\n@daily \"x\" \t# y\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		crontab, err := cron.ReadCrontab(strings.NewReader(text), cron.CrontabOptions{})
+		written := "app: quiz\nprocesses: { web: ./web }\n" + string(FromCrontab(crontab))
+		if err != nil || len(written) > sizeLimit {
+			return
+		}
+		m, err := Parse(FileName, []byte(written))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, written)
+		}
+		if got := len(m.App(springtide.Production).Jobs.Schedules); got != len(crontab.Entries) {
+			t.Fatalf("%d entries became %d schedules\n%s", len(crontab.Entries), got, written)
+		}
+	})
+}
