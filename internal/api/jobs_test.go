@@ -38,6 +38,23 @@ func TestAKeyMakesEnqueueingIdempotent(t *testing.T) {
 	wantError(t, response, body, 422, springtide.Invalid, "Idempotency-Key and the field key differ")
 }
 
+func TestABatchIsReadBackByTheNameItWasGiven(t *testing.T) {
+	_, client := serve(t, nil)
+	response, body := ask(t, client, "POST", quizPath+"/batches", `{"jobs":[{},{"command":"exit 1"}],"done":{}}`)
+	made := answered[api.NewBatch](t, response, body, http.StatusCreated)
+	if made.ID == "" || len(made.Runs) != 2 {
+		t.Fatalf("made %+v", made)
+	}
+	response, body = ask(t, client, "GET", quizPath+"/batches/"+made.ID, "")
+	if status := answered[jobs.BatchStatus](t, response, body, http.StatusOK); status != (jobs.BatchStatus{ID: made.ID, Size: 2, Over: 2, Dead: 1}) {
+		t.Errorf("it is %+v", status)
+	}
+	response, body = ask(t, client, "GET", quizPath+"/jobs?state=dead&state=available&batch="+made.ID, "")
+	if dead := answered[[]springtide.Run](t, response, body, http.StatusOK); len(dead) != 1 || dead[0].ID != made.Runs[1].Run {
+		t.Errorf("dead are %+v", dead)
+	}
+}
+
 func TestWhatARunnerMayNotSayIsRefused(t *testing.T) {
 	_, client := serve(t, nil)
 	many := strings.Repeat(`{"run":"x","fence":1},`, 1001)

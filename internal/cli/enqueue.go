@@ -138,11 +138,13 @@ func (s *session) enqueueJob(ctx context.Context, c *client.Client, id springtid
 // waitForJob shows the output of a run and ends as the run does.
 func (s *session) waitForJob(ctx context.Context, c *client.Client, id springtide.EnvironmentID, run springtide.RunID) error {
 	s.tell("%s", run)
-	output := s.stdout
+	var over springtide.Run
+	var err error
 	if s.json { // which has the end of the output
-		output = io.Discard
+		over, err = c.WaitJob(ctx, id, run)
+	} else {
+		over, err = c.FollowJob(ctx, id, run, s.stdout)
 	}
-	over, err := c.FollowJob(ctx, id, run, output)
 	if err != nil {
 		if ctx.Err() != nil {
 			s.tell("the run goes on; `tide jobs show %s` tells how it stands", run)

@@ -26,24 +26,6 @@ func (c *Client) Enqueue(ctx context.Context, id springtide.EnvironmentID, job s
 	return answer, c.patiently(ctx, try)
 }
 
-// EnqueueBatch makes runs of many jobs, all or none.
-func (c *Client) EnqueueBatch(ctx context.Context, id springtide.EnvironmentID, all []springtide.Job, batch jobs.Batch) (api.NewBatch, error) {
-	body := api.BatchRequest{ID: batch.ID, Jobs: make([]api.JobRequest, len(all))}
-	for i, job := range all {
-		body.Jobs[i] = api.JobRequestOf(job)
-	}
-	if batch.Done != nil {
-		done := api.JobRequestOf(*batch.Done)
-		body.Done = &done
-	}
-	return call[api.NewBatch](ctx, c, request{method: "POST", path: environmentPath(id, "batches"), body: body})
-}
-
-// Batch tells how far a batch has come.
-func (c *Client) Batch(ctx context.Context, id springtide.EnvironmentID, batch string) (jobs.BatchStatus, error) {
-	return call[jobs.BatchStatus](ctx, c, request{method: "GET", path: environmentPath(id, "batches", batch)})
-}
-
 // Jobs lists runs, the newest first.
 func (c *Client) Jobs(ctx context.Context, query jobs.Query) ([]springtide.Run, error) {
 	values := url.Values{}

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api/apitest"
 	"github.com/springtide/springtide/internal/client"
@@ -52,23 +50,6 @@ func TestAJobIsFollowedToItsEnd(t *testing.T) {
 	}
 	if run, err := c.WaitJob(ctx, quiz, enqueued.Run); err != nil || run.State != springtide.RunSucceeded {
 		t.Errorf("waited for %+v, %v", run, err)
-	}
-}
-
-func TestABatchIsReadBack(t *testing.T) {
-	_, c := serve(t)
-	ctx := t.Context()
-	made, err := c.EnqueueBatch(ctx, quiz, []springtide.Job{{}, {Command: "exit 1"}}, jobs.Batch{Done: &springtide.Job{}})
-	if err != nil || made.ID == "" || len(made.Runs) != 2 {
-		t.Fatalf("made %+v, %v", made, err)
-	}
-	status, err := c.Batch(ctx, quiz, made.ID)
-	if err != nil || !cmp.Equal(status, jobs.BatchStatus{ID: made.ID, Size: 2, Over: 2, Dead: 1}) {
-		t.Errorf("it is %+v, %v", status, err)
-	}
-	dead := jobs.Query{Environment: quiz, Batch: made.ID, States: []springtide.RunState{springtide.RunDead}}
-	if runs, err := c.Jobs(ctx, dead); err != nil || len(runs) != 1 || runs[0].ID != made.Runs[1].Run {
-		t.Errorf("dead are %+v, %v", runs, err)
 	}
 }
 
