@@ -30,7 +30,7 @@ func main() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT)
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
-	for fd := order.PipeFD; fd <= order.WatchFD; fd++ {
+	for fd := order.PipeFD; fd <= order.ProgramFD; fd++ {
 		syscall.CloseOnExec(fd)
 	}
 
@@ -130,7 +130,7 @@ func supervise(asked order.Order, pid int, signals, children <-chan os.Signal, a
 			finish(pid, ended, &status)
 			return status
 		case <-children:
-			if reap(pid, &status) {
+			if over, _ := reap(pid, &status); over {
 				ended = true
 			}
 		}
@@ -143,8 +143,9 @@ func supervise(asked order.Order, pid int, signals, children <-chan os.Signal, a
 	}
 }
 
-// reap collects what has ended and reports whether the command was among it.
-func reap(pid int, status *order.Status) (ended bool) {
+// reap collects what has ended and reports whether the command was among it,
+// and whether no child is left.
+func reap(pid int, status *order.Status) (ended, alone bool) {
 	for {
 		var wait syscall.WaitStatus
 		got, err := syscall.Wait4(-1, &wait, syscall.WNOHANG, nil)
@@ -152,7 +153,7 @@ func reap(pid int, status *order.Status) (ended bool) {
 			continue
 		}
 		if err != nil || got <= 0 {
-			return ended
+			return ended, err == syscall.ECHILD
 		}
 		if got == pid {
 			record(wait, status)
@@ -165,13 +166,18 @@ func reap(pid int, status *order.Status) (ended bool) {
 func finish(pid int, ended bool, status *order.Status) {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 	for {
-		killRest()
-		var wait syscall.WaitStatus
-		got, err := syscall.Wait4(-1, &wait, 0, nil)
-		if err == syscall.ECHILD {
-			return
+		if ended {
+			pid = 0 // Another may have it by now.
 		}
-		if got == pid && !ended {
+		over, alone := reap(pid, status)
+		if alone {
+			return // As mostly, and nothing had to be looked for.
+		}
+		ended = ended || over
+		killRest()
+		// Until one of them has ended.
+		var wait syscall.WaitStatus
+		if got, err := syscall.Wait4(-1, &wait, 0, nil); err == nil && got == pid && !ended {
 			record(wait, status)
 			ended = true
 		}

@@ -2,10 +2,9 @@ package main
 
 import (
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 
+	"github.com/springtide/springtide/internal/engine/process/children"
 	"github.com/springtide/springtide/internal/engine/process/order"
 )
 
@@ -141,28 +140,7 @@ func killRest() {
 		_ = syscall.Kill(-1, syscall.SIGKILL) // All of the namespace but this process.
 		return
 	}
-	own := os.Getpid()
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && parent(pid) == own {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+	for _, pid := range children.List() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-}
-
-// parent gives the parent of a process; 0 if it is gone.
-func parent(pid int) int {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	// pid (name) state parent ...; the name may hold anything.
-	text := string(data)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 2 {
-		return 0
-	}
-	number, _ := strconv.Atoi(fields[1])
-	return number
 }

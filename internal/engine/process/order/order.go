@@ -18,6 +18,8 @@ const (
 	FolderFD = 5 // the instance's folder: the status goes here
 	LogFD    = 6 // the folder of the log
 	WatchFD  = 7 // whoever watches over a run renews it here
+	// ProgramFD may be the init's own program, where it is in memory only.
+	ProgramFD = 8
 )
 
 // StatusFile is the name of the file in the instance's folder that tells how
