@@ -70,10 +70,12 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	}
 	l.close = sync.OnceValue(db.Close)
 	if err := p.prepare(ctx); err != nil {
-		return nil, errors.Join(l.problem(ctx, err), l.Close())
+		_ = l.Close()
+		return nil, l.problem(ctx, err)
 	}
 	if err := l.migrate(ctx, "postgres", "SELECT version FROM ledger_version FOR UPDATE", "UPDATE ledger_version SET version = %d"); err != nil {
-		return nil, errors.Join(err, l.Close())
+		_ = l.Close()
+		return nil, err
 	}
 	m := newMessenger(config, db, l.wakes.wake, options.Logger)
 	l.announce = m.announce

@@ -10,7 +10,7 @@ import (
 var (
 	errNoClock   = errors.New("the clock is missing")
 	errCollision = errors.New("two runs were given one number")
-	errClosed    = springtide.Errorf(springtide.Unavailable, "ledger: it is closed")
+	errClosed    = springtide.Errorf(springtide.Unavailable, "ledger: it is closed").WithHint("the server is stopping; ask the next one")
 )
 
 // problem says what an error means to a user. Errors that already say so, and

@@ -60,7 +60,8 @@ func openSQLite(ctx context.Context, path string, options Options) (*Ledger, err
 		}),
 	}
 	if err := l.migrate(ctx, "sqlite", "PRAGMA user_version", "PRAGMA user_version = %d"); err != nil {
-		return nil, errors.Join(err, l.Close())
+		_ = l.Close()
+		return nil, err
 	}
 	return l, nil
 }
