@@ -49,7 +49,7 @@ func parse() options {
 	flag.IntVar(&o.Singles, "singles", 2_000, "how many of them are enqueued one by one")
 	flag.IntVar(&o.workers, "workers", 200, "how many jobs are carried out at the same time")
 	flag.IntVar(&o.Rate, "rate", 100, "jobs per second whose pick-up is timed")
-	flag.DurationVar(&o.Window, "window", 10*time.Second, "for how long")
+	flag.DurationVar(&o.Window, "window", 5*time.Second, "for how long")
 	flag.BoolVar(&o.kill, "kill", false, "kill those who work instead, and count what is lost")
 	flag.IntVar(&o.Kills, "kills", 10, "how many times")
 	flag.DurationVar(&o.Every, "every", 5*time.Second, "how often")
