@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -150,19 +149,21 @@ func (d *duties) Admit(who jobs.Identity) jobs.Admission {
 	}
 }
 
-// Served lists the queues that the workers of the active release take from.
-func (d *duties) Served(id springtide.EnvironmentID) (queues []springtide.QueueName, limited bool) {
+// Served gives the queues that the workers of the active release take from, and
+// how long an attempt may take for a deploy to wait for it.
+func (d *duties) Served(id springtide.EnvironmentID) (queues map[springtide.QueueName]time.Duration, limited bool) {
+	queues = map[springtide.QueueName]time.Duration{}
 	for _, active := range d.fleet.ActiveOf(id) {
-		if active.Process.Worker == nil {
+		worker := active.Process.Worker
+		if worker == nil {
 			continue
 		}
-		for _, queue := range active.Process.Worker.Queues {
-			if !slices.Contains(queues, queue) {
-				queues = append(queues, queue)
+		for _, queue := range worker.Queues {
+			if known, several := queues[queue]; !several || worker.Timeout < known {
+				queues[queue] = worker.Timeout
 			}
 		}
 	}
-	slices.Sort(queues)
 	return queues, true
 }
 

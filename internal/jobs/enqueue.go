@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ func (s *Service) complete(id springtide.EnvironmentID, job *springtide.Job) err
 		job.Kind = springtide.RunCommand
 	}
 	if job.Kind == springtide.RunCommand {
-		return s.served(id, job.Queue)
+		return s.served(id, *job)
 	}
 	executor := s.options.Executors[job.Kind]
 	if executor == nil {
@@ -71,22 +72,33 @@ func (s *Service) kinds() string {
 	return "there are: " + strings.Join(names, ", ")
 }
 
-// served refuses a queue that no worker of the environment takes runs from.
-func (s *Service) served(id springtide.EnvironmentID, queue springtide.QueueName) error {
+// served refuses a queue that no worker of the environment takes runs from, and
+// a time limit that its workers would not outlast: a deploy must not cut it short.
+func (s *Service) served(id springtide.EnvironmentID, job springtide.Job) error {
 	queues, limited := s.options.Served(id)
-	if !limited || slices.Contains(queues, queue) {
+	longest, served := queues[job.Queue]
+	switch {
+	case !limited:
 		return nil
+	case len(queues) == 0:
+		return springtide.Errorf(springtide.Invalid, "no worker of %s takes runs from the queue %q", id, job.Queue).
+			WithHint("it has no worker at all: give a process `queues` in the manifest, and deploy")
+	case !served:
+		return springtide.Errorf(springtide.Invalid, "no worker of %s takes runs from the queue %q", id, job.Queue).
+			WithHint("its workers serve: %s", list(slices.Sorted(maps.Keys(queues))))
+	case longest > 0 && job.Timeout > longest:
+		return springtide.Errorf(springtide.Invalid, "a timeout of %s is longer than what runs of the queue %q are given, %s", job.Timeout, job.Queue, longest).
+			WithHint("set a longer timeout of its worker in the manifest, and deploy")
 	}
-	err := springtide.Errorf(springtide.Invalid, "no worker of %s takes runs from the queue %q", id, queue)
-	if len(queues) == 0 {
-		return err.WithHint("it has no worker at all: add a process with `worker` to the manifest, and deploy")
-	}
+	return nil
+}
+
+func list(queues []springtide.QueueName) string {
 	names := make([]string, len(queues))
-	for i, name := range queues {
-		names[i] = string(name)
+	for i, queue := range queues {
+		names[i] = string(queue)
 	}
-	slices.Sort(names)
-	return err.WithHint("its workers serve: %s", strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // enqueued wakes whoever is to carry out what was enqueued.

@@ -18,9 +18,10 @@ type Options struct {
 	// Admit says what somebody may do now; see [Service.Readmit]. nil: everybody
 	// may lease.
 	Admit func(Identity) Admission
-	// Served gives the queues that workers of an environment take runs from; not
+	// Served gives the queues that workers of an environment take runs from, and
+	// how long an attempt may take there at most, 0: as long as it likes. Not
 	// limited: every queue is served. nil: no environment is limited.
-	Served func(springtide.EnvironmentID) (queues []springtide.QueueName, limited bool)
+	Served func(springtide.EnvironmentID) (queues map[springtide.QueueName]time.Duration, limited bool)
 	// Happened is given what the ledger tells this server. nil: nobody wants it.
 	Happened func(Happened)
 	// Changed is called when [Service.Statuses] has something new; it must return
@@ -78,7 +79,7 @@ func New(options Options) *Service {
 		options.Admit = func(Identity) Admission { return Admission{Lease: true} }
 	}
 	if options.Served == nil {
-		options.Served = func(springtide.EnvironmentID) ([]springtide.QueueName, bool) { return nil, false }
+		options.Served = func(springtide.EnvironmentID) (map[springtide.QueueName]time.Duration, bool) { return nil, false }
 	}
 	if options.Happened == nil {
 		options.Happened = func(Happened) {}

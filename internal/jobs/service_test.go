@@ -27,8 +27,8 @@ func (picky) Validate(payload json.RawMessage) error {
 func TestAJobThatNobodyWouldCarryOutIsRefused(t *testing.T) {
 	b := newBook()
 	s := start(t, b, func(o *jobs.Options) {
-		o.Served = func(id springtide.EnvironmentID) ([]springtide.QueueName, bool) {
-			return map[springtide.EnvironmentID][]springtide.QueueName{quiz: {"slow", "default"}}[id], true
+		o.Served = func(id springtide.EnvironmentID) (map[springtide.QueueName]time.Duration, bool) {
+			return map[springtide.EnvironmentID]map[springtide.QueueName]time.Duration{quiz: {"slow": time.Hour, "default": 0}}[id], true
 		}
 		o.Executors = map[springtide.RunKind]jobs.Executor{springtide.RunHTTP: picky{until}}
 	})
@@ -38,6 +38,8 @@ func TestAJobThatNobodyWouldCarryOutIsRefused(t *testing.T) {
 	}
 	_, err := s.Enqueue(t.Context(), quiz, []springtide.Job{{}, {Queue: "fast"}}, nil)
 	wantKind(t, err, springtide.Invalid, `"fast"`, "default, slow")
+	_, err = s.Enqueue(t.Context(), quiz, []springtide.Job{{Queue: "slow", Timeout: 2 * time.Hour}}, nil)
+	wantKind(t, err, springtide.Invalid, "2h0m0s", "1h0m0s")
 	_, err = s.Enqueue(t.Context(), quiz, []springtide.Job{{}}, &jobs.Batch{Done: &springtide.Job{Queue: "fast"}})
 	wantKind(t, err, springtide.Invalid, `"fast"`)
 	_, err = s.Enqueue(t.Context(), blog, []springtide.Job{{}}, nil)
