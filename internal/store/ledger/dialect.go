@@ -65,7 +65,7 @@ func sqliteDialect(now func() time.Time) *dialect {
 		lockFence:   `(SELECT last FROM fences) + 1`,
 		spendFences: `UPDATE fences SET last = last + $1`,
 		shards:      1,
-		source: valueRows,
+		source:      valueRows,
 	}
 }
 
@@ -87,7 +87,7 @@ func postgresDialect() *dialect {
 		fence:     `nextval('fences')`,
 		lockFence: `nextval('fences')`,
 		shards:    16,
-		source: arrays,
+		source:    arrays,
 	}
 }
 

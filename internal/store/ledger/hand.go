@@ -92,7 +92,7 @@ func (l *Ledger) Retry(ctx context.Context, id springtide.EnvironmentID, run spr
 			return nil // asked again
 		case found.State == springtide.RunDead || found.State == springtide.RunCancelled,
 			found.State == springtide.RunScheduled && found.Attempt > 0:
-			return tx.retry(now, id, runNumber(run))
+			return tx.retry(now, runNumber(run))
 		}
 		return springtide.Errorf(springtide.Conflict, "run %s is %s", run, found.State).
 			WithHint("only a run that is dead, cancelled or waiting for its next try can be tried now; for another run of a schedule: tide schedules run")
@@ -100,7 +100,7 @@ func (l *Ledger) Retry(ctx context.Context, id springtide.EnvironmentID, run spr
 }
 
 // retry makes a run available that is dead, cancelled or scheduled.
-func (tx *transaction) retry(now moment, id springtide.EnvironmentID, number int64) error {
+func (tx *transaction) retry(now moment, number int64) error {
 	found, err := tx.lockRun(number)
 	if err != nil || len(found) == 0 {
 		return err
@@ -154,7 +154,7 @@ func (l *Ledger) Replay(ctx context.Context, id springtide.EnvironmentID, queue 
 			}
 			for _, number := range dead {
 				done = false
-				switch err := tx.retry(now, id, number); springtide.KindOf(err) {
+				switch err := tx.retry(now, number); springtide.KindOf(err) {
 				case "":
 					count++
 				case springtide.Conflict: // another run has its key: it stays dead

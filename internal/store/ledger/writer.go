@@ -180,7 +180,7 @@ func (w *writer) say(ctx context.Context, statement string) error {
 
 // ExecContext executes a statement, which stays prepared.
 func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	statement, err := w.prepare(ctx, query)
+	statement, err := w.prepare(ctx, query) //nolint:sqlclosecheck // it stays prepared
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sq
 
 // QueryContext executes a query, which stays prepared.
 func (w *writer) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	statement, err := w.prepare(ctx, query)
+	statement, err := w.prepare(ctx, query) //nolint:sqlclosecheck // it stays prepared
 	if err != nil {
 		return nil, err
 	}
