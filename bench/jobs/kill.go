@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,6 +42,7 @@ type victims struct {
 	folder   string
 	server   server
 	children []*exec.Cmd
+	names    []string // of the children
 	started  int
 }
 
@@ -78,11 +79,15 @@ func killSubject(ctx context.Context, o options, s subject) (l loss, err error) 
 		return l, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	v := &victims{options: o, subject: s, folder: folder, server: server, children: make([]*exec.Cmd, 1)}
+	processes := 1
 	if s.Server != "" {
-		v.children = make([]*exec.Cmd, 2)
+		processes = 2
 	}
-	l = loss{Subject: s.Name, Processes: len(v.children), Kills: o.Kills}
+	v := &victims{
+		options: o, subject: s, folder: folder, server: server,
+		children: make([]*exec.Cmd, processes), names: make([]string, processes),
+	}
+	l = loss{Subject: s.Name, Processes: processes, Kills: o.Kills}
 	l.Jobs = killRate * int(time.Duration(o.Kills)*o.Every/time.Second) * l.Processes
 	if err := v.enqueue(ctx, l.Jobs); err != nil {
 		return l, err
@@ -131,10 +136,8 @@ func (v *victims) killThem(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i := range v.children {
-			if record.leader == v.name(i) {
-				n = i
-			}
+		if leader := slices.Index(v.names, record.leader); leader >= 0 {
+			n = leader
 		}
 		if err := v.children[n].Process.Kill(); err != nil {
 			return err
@@ -153,10 +156,11 @@ func (v *victims) killThem(ctx context.Context) error {
 // start starts a process under a name that none had before.
 func (v *victims) start(ctx context.Context, n int) error {
 	v.started++
+	v.names[n] = fmt.Sprintf("process-%d-%d", n, v.started)
 	command, _, err := child(ctx, task{
 		Subject: v.subject.Name, Record: v.recordFile(),
 		Opening: opening{
-			Address: v.server.address, Folder: v.folder, Name: fmt.Sprintf("process-%d-%d", n, v.started), Workers: killWorkers,
+			Address: v.server.address, Folder: v.folder, Name: v.names[n], Workers: killWorkers,
 			Scheduled: true, Scheduler: n == 0,
 		},
 	})
@@ -165,13 +169,6 @@ func (v *victims) start(ctx context.Context, n int) error {
 	}
 	v.children[n] = command
 	return command.Start()
-}
-
-// name is that of a process that runs.
-func (v *victims) name(n int) string {
-	_, rest, _ := strings.Cut(strings.Join(v.children[n].Args, " "), `"Name":"`)
-	name, _, _ := strings.Cut(rest, `"`)
-	return name
 }
 
 func (v *victims) recordFile() string { return filepath.Join(v.folder, "record") }

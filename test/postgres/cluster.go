@@ -95,7 +95,10 @@ func New(folder string, options Options) (*Cluster, error) {
 	if err := c.initialize(); err != nil {
 		return nil, err
 	}
-	return c, c.Start()
+	if err := c.Start(); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
 }
 
 // initialize makes the data folder.

@@ -29,12 +29,11 @@ func Start(t testing.TB, options ...Options) *Server {
 		o = options[0]
 	}
 	cluster, err := New(folder, o)
-	if cluster != nil {
-		t.Cleanup(func() { cluster.Stop() })
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := &Server{cluster, t}
-	s.must(err)
-	return s
+	t.Cleanup(func() { cluster.Stop() })
+	return &Server{cluster, t}
 }
 
 // URL gives the address of a database, which is created if it is missing.
