@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -130,7 +131,7 @@ func (o *output) pending() []byte {
 	if len(o.unsent) == 0 {
 		o.unsent = append(o.unsent, o.loss()...)
 	}
-	return o.unsent[:len(o.unsent):len(o.unsent)]
+	return slices.Clip(o.unsent)
 }
 
 // sent forgets that much of what was to be sent.

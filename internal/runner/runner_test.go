@@ -51,7 +51,6 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(folder)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(folder)
 		os.Exit(code)
@@ -329,7 +328,7 @@ func TestARunIsKilledBeforeItsLeaseEndsAndTakenUpAgainWhenThePlatformIsBack(t *t
 	f.lease = 1500 * time.Millisecond // killed after a second
 	run := f.enqueue("test $ATTEMPT -gt 1 && exit 0; (setsid env -i sleep 98761.5 &); while :; do sleep 0.05; done")
 	startHere(t, f, nil)
-	f.await("its begin", func() bool { return run.state == springtide.RunRunning })
+	poll(t, "its begin", func() bool { return len(alive(mark(run))) > 0 && len(alive("98761.5")) > 0 })
 	var until time.Time
 	f.change(func() { f.away, until = true, run.until })
 	awaitNone(t, time.Until(until), mark(run), "98761.5")
@@ -411,7 +410,9 @@ func TestManyRunsAreCarriedOutAtATime(t *testing.T) {
 func TestOutputNeverHoldsACommandUp(t *testing.T) {
 	f := newFake(t)
 	run := f.enqueue(`echo up; while ! test -e "$RUN_PROGRESS"; do sleep 0.01; done; head -c 3000000 /dev/zero | tr '\0' x; echo; head -c 200 /dev/zero | tr '\0' '\377'; echo; echo "the end"`)
-	h := startHere(t, f, func(o *Options) { o.Output = stuck{} })
+	nobody := make(stuck)
+	t.Cleanup(func() { close(nobody) })
+	h := startHere(t, f, func(o *Options) { o.Output = nobody })
 	f.await("its begin", func() bool { return len(run.output) > 0 })
 	f.change(func() { f.away = true })
 	begun, _ := filepath.Glob(filepath.Join(h.folder, folderPrefix+"*", "*"))
@@ -434,10 +435,10 @@ func TestOutputNeverHoldsACommandUp(t *testing.T) {
 	})
 }
 
-// stuck is an output that nobody reads.
-type stuck struct{}
+// stuck is an output that nobody reads until the channel is closed.
+type stuck chan struct{}
 
-func (stuck) Write([]byte) (int, error) {
-	time.Sleep(10 * time.Second)
+func (s stuck) Write([]byte) (int, error) {
+	<-s
 	return 0, os.ErrDeadlineExceeded
 }
