@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,8 @@ type LedgerOptions struct {
 	Token string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []netip.Prefix
+	// Now is the clock of a ledger in a file. Default: time.Now.
+	Now func() time.Time
 	// Ready is called once it serves.
 	Ready  func(net.Addr)
 	Logger *slog.Logger
@@ -56,7 +59,7 @@ func (o LedgerOptions) Identify(token string) (jobs.Identity, error) {
 // and complete runs, requests are made. Any number of servers may share one
 // PostgreSQL.
 func RunLedger(ctx context.Context, o LedgerOptions) error {
-	book, err := ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger})
+	book, err := ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger, Now: o.Now})
 	if err != nil {
 		return err
 	}
