@@ -90,6 +90,10 @@ func (s *session) platform() (*client.Client, error) {
 	if options.URL == "" && s.data == "" {
 		options.URL = s.getenv("TIDE_SERVER")
 	}
+	if options.URL == "" && s.data == "" && s.getenv("TIDE_DATA") == "" && s.getenv("TIDE_API") != "" {
+		return nil, springtide.Errorf(springtide.Denied, "TIDE_API and TIDE_TOKEN are about jobs and locks of one environment, and about nothing else").
+			WithHint("leave out --app and --env, or name a platform with --server and a token that is an operator's")
+	}
 	if options.URL == "" {
 		folder, err := s.dataFolder()
 		if err != nil {
