@@ -1,7 +1,13 @@
 package process
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +18,8 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine/enginetest"
+	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/runner"
 )
 
 // eachKind runs a test with all the isolation there is, and with none.
@@ -139,6 +147,9 @@ func TestTheHostIsWhereInstancesReachTheMachine(t *testing.T) {
 const runnerVariable = "PROCESSTEST_RUNNER"
 
 func runRunner() {
+	if os.Getenv("TIDE_API") != "" {
+		runRealRunner()
+	}
 	words := append([]string{}, os.Args[1:]...)
 	for _, name := range []string{"TIDE_QUEUES", "TIDE_SLOTS", "TIDE_RUNNER_COMMAND", "TIDE_RUNNER_TIMEOUT", "TIDE_RUNNER_GRACE"} {
 		words = append(words, os.Getenv(name))
@@ -147,6 +158,23 @@ func runRunner() {
 		panic(err)
 	}
 	time.Sleep(time.Hour) // until it is told to end
+}
+
+// runRealRunner is `tide runner`.
+func runRealRunner() {
+	options, err := runner.OptionsOf(os.Getenv)
+	if err != nil {
+		panic(err)
+	}
+	if initProgram != nil {
+		panic("the init is not built in")
+	}
+	options.Output, options.Log = os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := runner.Run(context.Background(), options); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func workerGroup(worker springtide.Worker, command string) springtide.Group {
@@ -231,4 +259,60 @@ func TestOfWorkersTheIdleOneGoesFirst(t *testing.T) {
 	if left := awaitReady(t, e, group); left[0].ID != busy.ID {
 		t.Errorf("the busy one went, %s stayed", left[0].ID)
 	}
+}
+
+func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
+	if initProgram != nil {
+		t.Skip("the init is not built in")
+	}
+	leased, ended := make(chan string, 1), make(chan jobs.Completion, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /leases", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // Only then is the end of the connection noticed.
+		select {
+		case command := <-leased:
+			_ = json.NewEncoder(w).Encode(jobs.LeaseAnswer{Runs: []jobs.LeasedRun{{Run: "r1", Fence: 1, Attempt: 1, Command: command}}})
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("POST /leases/start", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"accepted":[true]}`) })
+	mux.HandleFunc("POST /leases/complete", func(w http.ResponseWriter, r *http.Request) {
+		var request jobs.CompleteRequest
+		_ = json.NewDecoder(r.Body).Decode(&request)
+		fmt.Fprint(w, `{"accepted":[true]}`)
+		ended <- request.Runs[0]
+	})
+	var api atomic.Value
+	access := func(Subject) map[string]string {
+		return map[string]string{"TIDE_API": api.Load().(string), "TIDE_TOKEN": "x"}
+	}
+	eachKind(t, func(o *Options) { o.Access = access }, func(t *testing.T, e *Engine) {
+		host, err := e.Host()
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
+		go func() { _ = server.Serve(listener) }()
+		t.Cleanup(func() { server.Close() })
+		api.Store("http://" + listener.Addr().String())
+		group := workerGroup(springtide.Worker{Timeout: time.Minute, Grace: time.Second}, "")
+		group.Template.Env = map[string]string{runnerVariable: "1"}
+		if err := e.Apply(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		awaitReady(t, e, group)
+		leased <- `(setsid sleep 60 &); echo "{\"user\":$(id -u)}" > "$RUN_RESULT"; tide=$(command -v tide); echo "$TIDE_INSTANCE ${tide##*/}"`
+		select {
+		case run := <-ended:
+			if run.Verdict != jobs.Succeeded || !strings.HasSuffix(run.Output, " tide\n") || !strings.HasPrefix(string(run.Result), `{"user":`) {
+				t.Errorf("%+v", run)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the run did not end")
+		}
+	})
 }
