@@ -41,7 +41,11 @@ func (l *Ledger) Claim(ctx context.Context, request jobs.Claim) ([]springtide.Ru
 		return nil, err
 	}
 	var claimed []claimedRun
-	err = l.write(ctx, func(tx *transaction) error {
+	write := l.write
+	if len(lanes) == 1 && lanes[0].environmentLimit == 0 && lanes[0].queueLimit == 0 {
+		write = l.writeOne // nothing is to be counted first
+	}
+	err = write(ctx, func(tx *transaction) error {
 		shares, err := tx.shares(lanes, request)
 		if err != nil {
 			return err

@@ -55,6 +55,7 @@ func (tx *transaction) now() (moment, error) {
 // advance moves the clocks on.
 func (l *Ledger) advance(ctx context.Context) (now moment, err error) {
 	err = l.write(ctx, func(tx *transaction) (err error) {
+		tx.exact = true
 		var argument []any
 		if tx.dialect.tell != nil {
 			argument = append(argument, tx.dialect.tell().UnixMicro())

@@ -3,6 +3,7 @@ package ledger
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/springtide/springtide"
 )
@@ -47,11 +48,11 @@ func (tx *transaction) count(queue int64, change func(*counts)) {
 
 // countState notes that so many more runs of a queue are in a state.
 func (tx *transaction) countState(queue int64, state springtide.RunState, more int64) {
-	tx.count(queue, func(c *counts) {
-		if of := c.of(state); of != nil {
-			*of += more
-		}
-	})
+	if !state.Over() {
+		return
+	}
+	tx.exact = true
+	tx.count(queue, func(c *counts) { *c.of(state) += more })
 }
 
 // countAvailable notes that a run became available.
@@ -62,9 +63,56 @@ func (tx *transaction) countAvailable(queue int64, kind springtide.RunKind) {
 	}
 }
 
-// saveCounts writes what was counted. It comes last, so that others wait for
-// the rows no longer than for the commit.
-func (tx *transaction) saveCounts() error {
+// add adds others.
+func (c *counts) add(o counts) {
+	c.arrived, c.finished, c.busy, c.waited = c.arrived+o.arrived, c.finished+o.finished, c.busy+o.busy, c.waited+o.waited
+	c.succeeded, c.dead, c.cancelled = c.succeeded+o.succeeded, c.dead+o.dead, c.cancelled+o.cancelled
+	c.skipped, c.missed = c.skipped+o.skipped, c.missed+o.missed
+}
+
+// unsaved are counts that are written at the next occasion, at the latest by the
+// next tick: only rates are told from them, which a crash may bend a little.
+type unsaved struct {
+	mutex sync.Mutex
+	all   map[int64]counts
+}
+
+func (u *unsaved) add(more map[int64]counts) {
+	if len(more) == 0 {
+		return
+	}
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	if u.all == nil {
+		u.all = map[int64]counts{}
+	}
+	for queue, c := range more {
+		c.add(u.all[queue])
+		u.all[queue] = c
+	}
+}
+
+func (u *unsaved) take() map[int64]counts {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	taken := u.all
+	u.all = nil
+	return taken
+}
+
+// of gives those of a queue.
+func (u *unsaved) of(queue int64) counts {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	return u.all[queue]
+}
+
+// saveCounts writes what was counted, and others. It comes last, so that others
+// wait for the rows no longer than for the commit.
+func (tx *transaction) saveCounts(others map[int64]counts) error {
+	for queue, c := range others {
+		tx.count(queue, func(sum *counts) { sum.add(c) })
+	}
 	shard := rand.Int64N(int64(tx.dialect.shards))
 	var rows [][]any
 	for queue, c := range tx.counts {

@@ -1,9 +1,14 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // dialect is what SQLite and PostgreSQL say differently.
@@ -25,6 +30,8 @@ type dialect struct {
 	// source gives rows as a table named v, whose first parameter is numbered as
 	// said, and what it is given for them.
 	source func(columns []column, first int, rows [][]any) (source string, arguments []any)
+	// collided reports whether something was there already that must be unique.
+	collided func(error) bool
 	// shards is over how many rows each count is spread, so that transactions at
 	// the same time do not wait for each other.
 	shards int
@@ -65,7 +72,11 @@ func sqliteDialect(now func() time.Time) *dialect {
 		lockFence:   `(SELECT last FROM fences) + 1`,
 		spendFences: `UPDATE fences SET last = last + $1`,
 		shards:      1,
-		source:      valueRows,
+		collided: func(err error) bool {
+			cause, ok := errors.AsType[*sqlite.Error](err)
+			return ok && cause.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+		},
+		source: valueRows,
 	}
 }
 
@@ -87,7 +98,11 @@ func postgresDialect() *dialect {
 		fence:     `nextval('fences')`,
 		lockFence: `nextval('fences')`,
 		shards:    16,
-		source:    arrays,
+		collided: func(err error) bool {
+			cause, ok := errors.AsType[*pgconn.PgError](err)
+			return ok && cause.Code == "23505"
+		},
+		source: arrays,
 	}
 }
 

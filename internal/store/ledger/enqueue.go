@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -36,6 +37,12 @@ func (l *Ledger) Enqueue(ctx context.Context, id springtide.EnvironmentID, asked
 	} else if len(asked) == 0 {
 		return nil, nil
 	}
+	if batch == nil && len(completed) <= insertChunk && !slices.ContainsFunc(completed, hasKey) {
+		enqueued, err := l.enqueuePlain(ctx, id, completed)
+		if !errors.Is(err, errUnknownQueue) {
+			return enqueued, err
+		}
+	}
 	var enqueued []jobs.Enqueued
 	err := l.write(ctx, func(tx *transaction) error {
 		p, err := tx.ensure(id, queues...)
@@ -49,6 +56,35 @@ func (l *Ledger) Enqueue(ctx context.Context, id springtide.EnvironmentID, asked
 		runs := p.newRuns(l.identity.take(p.now, len(completed)), completed, "")
 		if err := tx.insert(p, runs); err != nil {
 			return err
+		}
+		enqueued = answer(runs)
+		return nil
+	})
+	return enqueued, err
+}
+
+func hasKey(job springtide.Job) bool { return job.Key != "" }
+
+// enqueuePlain enqueues what one statement can, since nothing of it can be there
+// already; errUnknownQueue if the environment or a queue is to be made first.
+func (l *Ledger) enqueuePlain(ctx context.Context, id springtide.EnvironmentID, completed []springtide.Job) (enqueued []jobs.Enqueued, err error) {
+	err = l.writeOne(ctx, func(tx *transaction) error {
+		p, err := tx.place(id)
+		if err != nil {
+			return err
+		}
+		for _, job := range completed {
+			if _, known := p.queues[job.Queue]; !known {
+				return errUnknownQueue
+			}
+		}
+		runs := p.newRuns(l.identity.take(p.now, len(completed)), completed, "")
+		query, args := tx.with(insertInto, insertColumns, insertRows(runs), p.environment, p.now.calendar)
+		if _, err := tx.exec(query, args...); err != nil {
+			return err // also if two runs were given one number: then they are given others
+		}
+		for i := range runs {
+			tx.countInserted(&runs[i])
 		}
 		enqueued = answer(runs)
 		return nil
@@ -102,7 +138,12 @@ const insertColumns = "id bigint, queue bigint, kind text, state text, priority 
 	"schedule text, slot bigint, batch text, attempts bigint, timeout bigint, on_lost text, run_at bigint, due bigint, place bigint, " +
 	"available bigint, start_by bigint, finished bigint, forget bigint, reason text, command text, payload text"
 
-func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error {
+// insertInto inserts rows into an environment, created at a time.
+const insertInto = `INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
+	schedule, slot, batch, attempts, timeout, on_lost, run_at, due, place, available, start_by, finished, forget, reason, command, payload)
+	SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true`
+
+func insertRows(runs []newRun) [][]any {
 	rows := make([][]any, len(runs))
 	for i, r := range runs {
 		job, scope, taken := r.job, "", r.job.Key
@@ -118,9 +159,18 @@ func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error 
 			r.since, r.startBy, r.finished, r.forget, r.reason, job.Command, string(job.Payload),
 		}
 	}
-	query, args := tx.with(`INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
-		schedule, slot, batch, attempts, timeout, on_lost, run_at, due, place, available, start_by, finished, forget, reason, command, payload)
-		SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true ON CONFLICT DO NOTHING RETURNING id`, insertColumns, rows, environment, now)
+	return rows
+}
+
+func (tx *transaction) countInserted(r *newRun) {
+	tx.countState(r.queue, r.state, 1)
+	if r.state == springtide.RunAvailable {
+		tx.countAvailable(r.queue, r.job.Kind)
+	}
+}
+
+func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error {
+	query, args := tx.with(insertInto+" ON CONFLICT DO NOTHING RETURNING id", insertColumns, insertRows(runs), environment, now)
 	inserted, err := all(tx, value[int64], query, args...)
 	if err != nil {
 		return err
@@ -129,10 +179,7 @@ func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error 
 		r := &runs[i]
 		switch {
 		case len(inserted) == len(runs) || slices.Contains(inserted, r.number):
-			tx.countState(r.queue, r.state, 1)
-			if r.state == springtide.RunAvailable {
-				tx.countAvailable(r.queue, r.job.Kind)
-			}
+			tx.countInserted(r)
 		case r.slot != 0:
 			r.alreadyThere = true
 		case r.job.Key == "":

@@ -97,22 +97,22 @@ func (l *Ledger) finish(tx *transaction, outcomes []jobs.Outcome) ([]bool, error
 	return accepted, nil
 }
 
-// attempts looks at the runs of those outcomes that are open.
-func (tx *transaction) attempts(outcomes []jobs.Outcome, open []int) (moment, map[int64]attempt, error) {
-	now, err := tx.now()
-	if err != nil {
-		return now, nil, err
-	}
+// attempts looks at the runs of those outcomes that are open, and at the clock
+// if there are any.
+func (tx *transaction) attempts(outcomes []jobs.Outcome, open []int) (now moment, attempts map[int64]attempt, err error) {
 	rows := make([][]any, len(open))
 	for n, i := range open {
 		rows[n] = []any{runNumber(outcomes[i].Run)}
 	}
-	query, args := tx.with("SELECT "+attemptColumns+"WHERE runs.id IN (SELECT v.id FROM %s)", "id bigint", rows)
-	found, err := all(tx, scanAttempt, query, args...)
-	attempts := make(map[int64]attempt, len(found))
-	for _, a := range found {
-		attempts[a.number] = a
-	}
+	query, args := tx.with("SELECT "+attemptFields+", "+tx.dialect.clockColumns()+attemptFrom+
+		"CROSS JOIN clock c WHERE runs.id IN (SELECT v.id FROM %s)", "id bigint", rows)
+	attempts = make(map[int64]attempt, len(open))
+	_, err = all(tx, func(r row) (struct{}, error) {
+		var t told
+		a, err := scanAttemptAnd(r, t.columns()...)
+		now, attempts[a.number] = t.moment(tx.dialect), a
+		return struct{}{}, err
+	}, query, args...)
 	return now, attempts, err
 }
 

@@ -31,12 +31,14 @@ type Ledger struct {
 	dialect *dialect
 	logger  *slog.Logger
 	reader  *sql.DB
-	// transact carries out a change in one transaction, durably.
-	transact func(ctx context.Context, change func(*transaction) error) error
+	// transact carries out a change in one transaction, durably. So does
+	// transactOne, if the change writes with one statement at most.
+	transact, transactOne func(ctx context.Context, change func(*transaction) error) error
 	// problem says what an error of the database means.
 	problem  func(ctx context.Context, err error) error
 	identity identities
 	wakes    wakes
+	unsaved  unsaved
 	// announce tells other processes that there is something to do; nil: there are none.
 	announce func()
 	close    func() error
@@ -68,24 +70,42 @@ func (l *Ledger) Close() error { return l.close() }
 // nil. The change may be carried out again from its beginning if the database
 // could not bring it together with another's; only the last time counts.
 func (l *Ledger) write(ctx context.Context, change func(*transaction) error) error {
-	var awake bool
+	return l.writeBy(ctx, l.transact, change)
+}
+
+// writeOne is write for a change that writes with one statement at most. What it
+// reads before may be older.
+func (l *Ledger) writeOne(ctx context.Context, change func(*transaction) error) error {
+	return l.writeBy(ctx, l.transactOne, change)
+}
+
+func (l *Ledger) writeBy(ctx context.Context, transact func(context.Context, func(*transaction) error) error, change func(*transaction) error) error {
+	var last *transaction
+	var saved map[int64]counts
 	var err error
 	for range tries {
-		err = l.transact(ctx, func(tx *transaction) error {
-			if err := change(tx); err != nil {
+		err = transact(ctx, func(tx *transaction) error {
+			last = tx
+			if err := change(tx); err != nil || !tx.exact {
 				return err
 			}
-			awake = tx.awake
-			return tx.saveCounts()
+			if saved == nil {
+				saved = l.unsaved.take()
+			}
+			return tx.saveCounts(saved)
 		})
-		if !errors.Is(err, errCollision) {
+		if !errors.Is(err, errCollision) && !l.dialect.collided(err) {
 			break
 		}
 	}
 	if err != nil {
+		l.unsaved.add(saved)
 		return l.problem(ctx, err)
 	}
-	if awake {
+	if !last.exact {
+		l.unsaved.add(last.counts)
+	}
+	if last.awake {
 		l.wakes.wake()
 		if l.announce != nil {
 			l.announce()
@@ -111,6 +131,8 @@ type transaction struct {
 	dialect *dialect
 	on      executor
 	counts  map[int64]counts
+	// exact says that the counts are part of it: some of them must not be lost.
+	exact bool
 	// awake says that somebody may have something to do once this is committed.
 	awake bool
 }

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
 	// channel is what servers on one PostgreSQL wake each other by.
 	channel = "springtide_ledger"
 	// betweenMessages is how long to wait after a message before the next.
-	betweenMessages = 5 * time.Millisecond
+	betweenMessages = 10 * time.Millisecond
 	// checkEvery is how often a silent connection is tried.
 	checkEvery = 30 * time.Second
 	// The pauses between attempts to connect.
@@ -37,8 +38,12 @@ type messenger struct {
 	done   sync.WaitGroup
 }
 
-func newMessenger(config *pgx.ConnConfig, db *sql.DB, wake func(), logger *slog.Logger) *messenger {
+func newMessenger(config *pgx.ConnConfig, wake func(), logger *slog.Logger) *messenger {
 	ctx, cancel := context.WithCancel(context.Background())
+	config = config.Copy()
+	config.RuntimeParams["synchronous_commit"] = "off" // a message need not outlive the server
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(1)
 	m := &messenger{
 		config: config, db: db, wake: wake, logger: logger,
 		name: strconv.FormatUint(rand.Uint64(), 36), news: make(chan struct{}, 1), cancel: cancel,
@@ -59,6 +64,7 @@ func (m *messenger) announce() {
 func (m *messenger) close() {
 	m.cancel()
 	m.done.Wait()
+	_ = m.db.Close() // nothing of ours is in it
 }
 
 func (m *messenger) speak(ctx context.Context) {

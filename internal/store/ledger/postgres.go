@@ -64,7 +64,7 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	db.SetMaxOpenConns(options.Connections)
 	db.SetMaxIdleConns(options.Connections)
 	p := &postgres{db: db, dialect: postgresDialect(), logger: options.Logger}
-	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: db, transact: p.transact}
+	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: db, transact: p.transact, transactOne: p.transactOne}
 	l.problem = func(ctx context.Context, err error) error {
 		return problem(ctx, err, func(err error) error { return postgresProblem(config.Host, err) })
 	}
@@ -77,7 +77,7 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 		_ = l.Close()
 		return nil, err
 	}
-	m := newMessenger(config, db, l.wakes.wake, options.Logger)
+	m := newMessenger(config, l.wakes.wake, options.Logger)
 	l.announce = m.announce
 	l.close = sync.OnceValue(func() error {
 		m.close()
@@ -120,29 +120,33 @@ func (p *postgres) prepare(ctx context.Context) error {
 }
 
 func (p *postgres) transact(ctx context.Context, change func(*transaction) error) error {
+	return repeat(ctx, func() error {
+		tx, err := p.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx}); err != nil {
+			_ = tx.Rollback() // the first error says what went wrong
+			return err
+		}
+		return tx.Commit()
+	})
+}
+
+// transactOne lets the server make a transaction of each statement.
+func (p *postgres) transactOne(ctx context.Context, change func(*transaction) error) error {
+	return repeat(ctx, func() error { return change(&transaction{ctx: ctx, dialect: p.dialect, on: p.db}) })
+}
+
+// repeat begins again what others were in the way of.
+func repeat(ctx context.Context, once func() error) error {
 	for try := 1; ; try++ {
-		err := p.once(ctx, change)
+		err := once()
 		if err == nil || try == tries || !isInTheWay(err) {
 			return err
 		}
-		select {
-		case <-time.After(rand.N(time.Duration(try) * 5 * time.Millisecond)):
-		case <-ctx.Done():
-			return err
-		}
+		pause(ctx, rand.N(time.Duration(try)*5*time.Millisecond))
 	}
-}
-
-func (p *postgres) once(ctx context.Context, change func(*transaction) error) error {
-	tx, err := p.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx}); err != nil {
-		_ = tx.Rollback() // the first error says what went wrong
-		return err
-	}
-	return tx.Commit()
 }
 
 // isInTheWay reports whether the transaction has changed nothing because of

@@ -8,9 +8,11 @@ import (
 )
 
 var (
-	errNoClock   = errors.New("the clock is missing")
-	errCollision = errors.New("two runs were given one number")
-	errClosed    = springtide.Errorf(springtide.Unavailable, "ledger: it is closed").WithHint("the server is stopping; ask the next one")
+	errNoClock = errors.New("the clock is missing")
+	// errUnknownQueue says that an environment or a queue is not there yet.
+	errUnknownQueue = springtide.Errorf(springtide.NotFound, "the queue is not known")
+	errCollision    = errors.New("two runs were given one number")
+	errClosed       = springtide.Errorf(springtide.Unavailable, "ledger: it is closed").WithHint("the server is stopping; ask the next one")
 )
 
 // problem says what an error means to a user. Errors that already say so, and

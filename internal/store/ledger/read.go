@@ -80,7 +80,9 @@ func (l *Ledger) Queues(ctx context.Context, id springtide.EnvironmentID) ([]job
 		q := jobs.QueueStatus{States: map[springtide.RunState]int{}}
 		err := r.Scan(&number, &q.Environment.App, &q.Environment.Name, &q.Name, &q.Settings.Concurrency, &q.Settings.Attempts, &retention, &q.Paused,
 			&q.Arrived, &q.Finished, &busy, &waited, &c.succeeded, &c.dead, &c.cancelled, &c.skipped, &c.missed)
-		q.Settings.Retention, q.Busy, q.Waited = elapsed(retention), elapsed(busy), elapsed(waited)
+		more := l.unsaved.of(number)
+		q.Arrived, q.Finished = q.Arrived+more.arrived, q.Finished+more.finished
+		q.Settings.Retention, q.Busy, q.Waited = elapsed(retention), elapsed(busy+more.busy), elapsed(waited+more.waited)
 		for _, state := range []springtide.RunState{springtide.RunSucceeded, springtide.RunDead, springtide.RunCancelled, springtide.RunSkipped, springtide.RunMissed} {
 			if n := int(*c.of(state)); n > 0 {
 				q.States[state] = n

@@ -51,7 +51,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Ledger, err
 		dialect:  w.dialect,
 		logger:   options.Logger,
 		reader:   reader,
-		transact: w.transact,
+		transact: w.transact, transactOne: w.transact,
 		problem: func(ctx context.Context, err error) error {
 			return problem(ctx, err, func(err error) error { return sqliteProblem(path, err) })
 		},
