@@ -12,10 +12,13 @@ func (r *runner) heart(life context.Context) {
 	var p patience
 	next := time.NewTimer(r.timing.Load().beat)
 	defer next.Stop()
+	draining := r.draining
 	for {
 		select {
 		case <-next.C:
 		case <-r.retimed:
+		case <-draining:
+			draining = nil // Asked at once: maybe what runs is to be given back.
 		case <-life.Done():
 			return
 		}

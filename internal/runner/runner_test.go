@@ -380,6 +380,26 @@ func TestAnInterruptGivesRunsBack(t *testing.T) {
 	}
 }
 
+func TestARunnerThatIsToEndAsksAtOnceWhatBecomesOfItsRuns(t *testing.T) {
+	f := newFake(t)
+	f.lease = 90 * time.Second // a beat in thirty seconds
+	run := f.enqueue("echo up; exec sleep 600")
+	h := startHere(t, f, nil)
+	f.await("its begin", func() bool { return len(run.output) > 0 })
+	f.change(func() { f.interrupt = true })
+	told := time.Now()
+	h.stop()
+	if err := h.wait(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(told); took > 15*time.Second {
+		t.Errorf("it ended after %s", took)
+	}
+	if ended := f.end(run); ended.Verdict != jobs.Returned {
+		t.Errorf("%+v", ended)
+	}
+}
+
 func TestATokenThatIsRefusedEndsTheRunner(t *testing.T) {
 	f := newFake(t)
 	run := f.enqueue("exec sleep 600")
