@@ -38,7 +38,7 @@ func (l *Ledger) Enqueue(ctx context.Context, id springtide.EnvironmentID, asked
 		return nil, nil
 	}
 	if batch == nil && len(completed) <= insertChunk && !slices.ContainsFunc(completed, hasKey) {
-		enqueued, err := l.enqueuePlain(ctx, id, completed)
+		enqueued, err := l.gather.enqueue(ctx, id, completed)
 		if !errors.Is(err, errUnknownQueue) {
 			return enqueued, err
 		}

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,4 +196,34 @@ func TestRunIDsSortByTime(t *testing.T) {
 		}
 		last = id
 	}
+}
+
+func TestManySmallCallsAtOnceAreEachAnswered(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.enqueue(springtide.Job{})
+		var all sync.WaitGroup
+		var mutex sync.Mutex
+		seen := map[springtide.RunID]bool{}
+		for n := range 200 {
+			all.Go(func() {
+				enqueued, err := w.Enqueue(context.Background(), quiz, []springtide.Job{{Command: fmt.Sprint(n, "a")}, {Command: fmt.Sprint(n, "b")}}, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i, letter := range []string{"a", "b"} {
+					if run, err := w.Run(context.Background(), quiz, enqueued[i].Run); err != nil || run.Command != fmt.Sprint(n, letter) {
+						t.Errorf("call %d was given %+v, %v", n, run, err)
+					}
+					mutex.Lock()
+					seen[enqueued[i].Run] = true
+					mutex.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if len(seen) != 400 {
+			t.Errorf("%d runs", len(seen))
+		}
+	})
 }

@@ -39,6 +39,7 @@ type Ledger struct {
 	identity identities
 	wakes    wakes
 	unsaved  unsaved
+	gather   *gatherer
 	// announce tells other processes that there is something to do; nil: there are none.
 	announce func()
 	close    func() error

@@ -27,6 +27,8 @@ const (
 	oldestServer = 15
 	// tries is how often a transaction is begun that others are in the way of.
 	tries = 10
+	// statementsAtOnce is how many statements enqueue for an environment at once.
+	statementsAtOnce = 2
 	// connectTimeout is how long a server may take to answer, unless the URL says so.
 	connectTimeout = 5 * time.Second
 )
@@ -68,6 +70,7 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	l.problem = func(ctx context.Context, err error) error {
 		return problem(ctx, err, func(err error) error { return postgresProblem(config.Host, err) })
 	}
+	l.gather = newGatherer(statementsAtOnce, l.enqueuePlain)
 	l.close = sync.OnceValue(db.Close)
 	if err := p.prepare(ctx); err != nil {
 		_ = l.Close()

@@ -161,7 +161,7 @@ func (l *Ledger) PauseQueue(ctx context.Context, id springtide.EnvironmentID, qu
 		changed, err := tx.exec(`UPDATE queues SET paused = $1 WHERE name = $2 AND environment IN
 			(SELECT id FROM environments WHERE app = $3 AND name = $4 AND forgotten = 0)`, paused, string(queue), string(id.App), string(id.Name))
 		if err == nil && changed == 0 {
-			return springtide.Errorf(springtide.NotFound, "%s has no queue %s", id, queue).WithHint("see: tide jobs ls")
+			return springtide.Errorf(springtide.NotFound, "%s has no queue %s", id, queue).WithHint("see: tide jobs queues")
 		}
 		return err
 	})

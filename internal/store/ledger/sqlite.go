@@ -59,6 +59,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Ledger, err
 			return errors.Join(reader.Close(), w.close(), truth.Close())
 		}),
 	}
+	l.gather = newGatherer(1, l.enqueuePlain)
 	if err := l.migrate(ctx, "sqlite", "PRAGMA user_version", "PRAGMA user_version = %d"); err != nil {
 		_ = l.Close()
 		return nil, err
