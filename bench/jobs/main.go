@@ -61,7 +61,7 @@ func parse() options {
 	flag.StringVar(&o.profile, "profile", "", "a folder for CPU profiles of the subjects' processes, and for what PostgreSQL spent its time on")
 	flag.Parse()
 	if o.quick {
-		o.rounds, o.Jobs, o.Singles, o.Window = 1, 4_000, 500, 2*time.Second
+		o.rounds, o.Jobs, o.Singles, o.Window = 1, 3_000, 300, 2*time.Second
 		o.Kills, o.Every, o.Wait = 3, 3*time.Second, 15*time.Second
 	}
 	return o

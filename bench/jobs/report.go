@@ -75,8 +75,9 @@ type ratio struct {
 	Case    string `json:"case"`
 	Subject string `json:"subject"`
 	Peer    string `json:"peer"`
-	Rate    spread `json:"rate_ratio"`
-	CPU     spread `json:"cpu_ratio"`
+	// Rate is left out where it is given.
+	Rate *spread `json:"rate_ratio,omitempty"`
+	CPU  spread  `json:"cpu_ratio"`
 }
 
 // peers are whom each of ours is compared with.
@@ -117,9 +118,15 @@ func ratios(rows []row) (list []ratio) {
 					rate, cpu = append(rate, r.Rate/rows[peer].Rate), append(cpu, rows[peer].CPU/r.CPU)
 				}
 			}
-			if len(rate) > 0 {
-				list = append(list, ratio{name, pair[0], pair[1], spreadOf(rate), spreadOf(cpu)})
+			if len(rate) == 0 {
+				continue
 			}
+			compared := ratio{Case: name, Subject: pair[0], Peer: pair[1], CPU: spreadOf(cpu)}
+			if name != pickUpCase {
+				rates := spreadOf(rate)
+				compared.Rate = &rates
+			}
+			list = append(list, compared)
 		}
 	}
 	return list
@@ -144,8 +151,8 @@ func report(o options, rows []row) error {
 	fmt.Println("\n| case | ours | peer | our rate to its | its CPU to ours |")
 	fmt.Println("|---|---|---|---|---|")
 	for _, r := range compared {
-		rate := "-" // it is given
-		if r.Case != pickUpCase {
+		rate := "-"
+		if r.Rate != nil {
 			rate = r.Rate.format("%.2f")
 		}
 		fmt.Printf("| %s | %s | %s | %s | %s |\n", r.Case, r.Subject, r.Peer, rate, r.CPU.format("%.2f"))
