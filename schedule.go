@@ -91,3 +91,15 @@ type Worker struct {
 	// scaled by it.
 	Wait time.Duration `json:"wait"`
 }
+
+// longestByRunner is how long an attempt may take, if its worker does not say
+// more, before the runner is taken to hang.
+const longestByRunner = 24 * time.Hour
+
+// Longest is how long an attempt may take at most. So long a deploy leaves it be.
+func (w Worker) Longest() time.Duration {
+	if w.Own {
+		return w.Timeout
+	}
+	return max(w.Timeout, longestByRunner)
+}

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -118,11 +119,33 @@ func (d *duties) set(ctx context.Context, id springtide.EnvironmentID, before, n
 		return nil //nolint:nilerr // It is gone meanwhile, or has nothing to say yet.
 	}
 	if before.release != now.release {
-		if err := d.ledger.SetJobs(ctx, id, release.Number, release.App.Jobs); err != nil {
+		if err := d.ledger.SetJobs(ctx, id, release.Number, jobsOf(release.App)); err != nil {
 			return err
 		}
 	}
 	return d.ledger.SetStopped(ctx, id, now.stopped)
+}
+
+// jobsOf is what an app says of its jobs. The queues of its workers are among
+// them, though nothing else may be said of them: they can be seen and paused
+// before they have a run.
+func jobsOf(app springtide.App) springtide.Jobs {
+	said := app.Jobs
+	said.Queues = maps.Clone(said.Queues)
+	if said.Queues == nil {
+		said.Queues = map[springtide.QueueName]springtide.Queue{}
+	}
+	for _, process := range app.Processes {
+		if process.Worker == nil {
+			continue
+		}
+		for _, queue := range process.Worker.Queues {
+			if _, named := said.Queues[queue]; !named {
+				said.Queues[queue] = springtide.Queue{Attempts: springtide.DefaultAttempts, Retention: springtide.DefaultRetention}
+			}
+		}
+	}
+	return said
 }
 
 func (d *duties) complain(ctx context.Context, id springtide.EnvironmentID, err error) {
@@ -159,8 +182,8 @@ func (d *duties) Served(id springtide.EnvironmentID) (queues map[springtide.Queu
 			continue
 		}
 		for _, queue := range worker.Queues {
-			if known, several := queues[queue]; !several || worker.Timeout < known {
-				queues[queue] = worker.Timeout
+			if known, several := queues[queue]; !several || worker.Longest() < known {
+				queues[queue] = worker.Longest()
 			}
 		}
 	}

@@ -9,10 +9,6 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// hungAfter is how long a worker may take to end. Each of its runs ends at its
-// own time limit, which the platform need not know, and it with the last.
-const hungAfter = 24 * time.Hour
-
 // isRunner reports whether the process's command is started by `tide runner`,
 // once for each run.
 func isRunner(process springtide.Process) bool { return process.Worker != nil && !process.Worker.Own }
@@ -55,11 +51,8 @@ func workerVariables(process springtide.Process) map[string]string {
 // what it has begun.
 func graceOf(process springtide.Process) time.Duration {
 	grace := cmp.Or(max(process.Grace, 0), standardGrace)
-	switch {
-	case isRunner(process):
-		return max(grace, hungAfter, 2*process.Worker.Timeout)
-	case process.Worker != nil:
-		return max(grace, process.Worker.Timeout+process.Worker.Grace)
+	if worker := process.Worker; worker != nil {
+		return max(grace, worker.Longest()+worker.Grace+standardGrace)
 	}
 	return grace
 }
