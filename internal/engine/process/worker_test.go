@@ -217,7 +217,7 @@ func TestAWorkerMayFinishWhatItHasBegun(t *testing.T) {
 	web := springtide.Process{Grace: 5 * time.Second}
 	own := springtide.Process{Grace: 5 * time.Second, Worker: &springtide.Worker{Own: true, Timeout: time.Hour, Grace: time.Minute}}
 	run := springtide.Process{Worker: &springtide.Worker{Timeout: 48 * time.Hour}}
-	for want, process := range map[time.Duration]springtide.Process{5 * time.Second: web, 61 * time.Minute: own, 96 * time.Hour: run, standardGrace: {}} {
+	for want, process := range map[time.Duration]springtide.Process{5 * time.Second: web, 61*time.Minute + standardGrace: own, 48*time.Hour + standardGrace: run, standardGrace: {}} {
 		if got := graceOf(process); got != want {
 			t.Errorf("%+v: %s, want %s", process, got, want)
 		}
