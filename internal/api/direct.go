@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/springtide/springtide"
 )
@@ -24,7 +25,7 @@ const largeBody = 32 << 20
 
 // direct adds an operation whose handler takes the body of the request and gives
 // that of the answer.
-func direct[I, T any](r huma.API, mux *http.ServeMux, path, id, summary string, handler func(context.Context, springtide.EnvironmentID, I) (T, error)) {
+func direct[I, T any](r huma.API, mux humago.Mux, path, id, summary string, handler func(context.Context, springtide.EnvironmentID, I) (T, error)) {
 	op := directOperation(r, path, id, summary)
 	op.RequestBody = &huma.RequestBody{Required: true, Content: jsonOf[I](r, "").Content}
 	op.Responses["200"] = jsonOf[T](r, "OK")
@@ -46,7 +47,7 @@ func direct[I, T any](r huma.API, mux *http.ServeMux, path, id, summary string, 
 }
 
 // directOutput adds the operation that takes output.
-func directOutput(r huma.API, mux *http.ServeMux, path, id, summary string, handler http.HandlerFunc) {
+func directOutput(r huma.API, mux humago.Mux, path, id, summary string, handler http.HandlerFunc) {
 	op := directOperation(r, path, id, summary)
 	for name, kind := range map[string]string{"run": huma.TypeString, "fence": huma.TypeInteger, "offset": huma.TypeInteger} {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "query", Required: true, Schema: &huma.Schema{Type: kind}})

@@ -26,8 +26,41 @@ func answered[T any](t *testing.T, response *http.Response, body string, status 
 	return value
 }
 
+// serveQuiz serves a platform that has the environment quiz/production.
+func serveQuiz(t testing.TB) (*apitest.Server, *http.Client) {
+	server, client := serve(t, nil)
+	server.Create(springtide.EnvironmentID{App: "quiz", Name: springtide.Production})
+	return server, client
+}
+
+func TestOfAnEnvironmentThatThereIsNotNothingIsTold(t *testing.T) {
+	_, client := serveQuiz(t)
+	const none = "/v1/apps/quiz/environments/staging"
+	for _, route := range []string{
+		"GET /jobs", "POST /jobs", "GET /jobs/job-1", "GET /jobs/job-1/output", "POST /jobs/job-1/cancel", "POST /jobs/job-1/retry", "POST /jobs/replay",
+		"POST /batches", "GET /batches/b", "GET /queues", "POST /queues/default/pause", "POST /queues/default/resume",
+		"GET /schedules", "GET /schedules/next", "POST /schedules/tidy/trigger", "POST /schedules/tidy/pause", "POST /schedules/tidy/resume",
+		"POST /leases", "POST /leases/start", "POST /leases/heartbeat", "POST /leases/complete", "POST /leases/output?run=job-1&fence=1&offset=0",
+		"GET /locks", "POST /locks/import", "POST /locks/import/renew", "DELETE /locks/import?fence=1",
+		"GET /mail", "GET /mail/x", "GET /mail/suppressions", "POST /mail/suppressions", "DELETE /mail/suppressions?address=ada@example.com",
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		response, body := ask(t, client, method, none+path, "{}")
+		wantError(t, response, body, 404, springtide.NotFound, "no environment quiz/staging")
+	}
+}
+
+func TestAListOfNothingIsAListAllTheSame(t *testing.T) {
+	_, client := serveQuiz(t)
+	for _, path := range []string{"/jobs", "/queues", "/schedules", "/schedules/next", "/locks", "/mail", "/mail/suppressions"} {
+		if _, body := ask(t, client, "GET", quizPath+path, ""); strings.TrimSpace(body) != "[]" {
+			t.Errorf("%s is %s", path, body)
+		}
+	}
+}
+
 func TestAKeyMakesEnqueueingIdempotent(t *testing.T) {
-	_, client := serve(t, nil)
+	_, client := serveQuiz(t)
 	response, body := ask(t, client, "POST", quizPath+"/jobs", `{"queue":"hands"}`, "Idempotency-Key", "order-7")
 	first := answered[jobs.Enqueued](t, response, body, http.StatusCreated)
 	response, body = ask(t, client, "POST", quizPath+"/jobs", `{"queue":"hands","key":"order-7"}`)
@@ -39,7 +72,7 @@ func TestAKeyMakesEnqueueingIdempotent(t *testing.T) {
 }
 
 func TestABatchIsReadBackByTheNameItWasGiven(t *testing.T) {
-	_, client := serve(t, nil)
+	_, client := serveQuiz(t)
 	response, body := ask(t, client, "POST", quizPath+"/batches", `{"jobs":[{},{"command":"exit 1"}],"done":{}}`)
 	made := answered[api.NewBatch](t, response, body, http.StatusCreated)
 	if made.ID == "" || len(made.Runs) != 2 {
@@ -56,7 +89,7 @@ func TestABatchIsReadBackByTheNameItWasGiven(t *testing.T) {
 }
 
 func TestWhatARunnerMayNotSayIsRefused(t *testing.T) {
-	_, client := serve(t, nil)
+	_, client := serveQuiz(t)
 	many := strings.Repeat(`{"run":"x","fence":1},`, 1001)
 	for _, call := range []struct {
 		path, body string
@@ -98,7 +131,7 @@ func TestWhatARunnerMayNotSayIsRefused(t *testing.T) {
 }
 
 func TestOutputWithAWrongOffsetIsToldTheRightOne(t *testing.T) {
-	_, client := serve(t, nil)
+	_, client := serveQuiz(t)
 	ask(t, client, "POST", quizPath+"/jobs", `{"queue":"hands"}`)
 	_, body := ask(t, client, "POST", quizPath+"/leases", `{"runner":"w"}`)
 	if !strings.Contains(body, `"fence":1`) {
@@ -117,7 +150,7 @@ func TestOutputWithAWrongOffsetIsToldTheRightOne(t *testing.T) {
 }
 
 func TestALeaseWaitsForARun(t *testing.T) {
-	_, client := serve(t, nil)
+	_, client := serveQuiz(t)
 	leased := make(chan string, 1)
 	go func() {
 		_, body := ask(t, client, "POST", quizPath+"/leases", `{"runner":"w","wait_seconds":30}`)
@@ -130,7 +163,7 @@ func TestALeaseWaitsForARun(t *testing.T) {
 }
 
 func TestWhoWaitsIsAnsweredWhenTheServerEnds(t *testing.T) {
-	server, client := serve(t, nil)
+	server, client := serveQuiz(t)
 	ask(t, client, "POST", quizPath+"/jobs", `{"queue":"hands"}`)
 	ask(t, client, "POST", quizPath+"/leases", `{"runner":"w"}`)
 	statuses := make(chan int, 2)

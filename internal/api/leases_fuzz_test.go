@@ -14,7 +14,7 @@ func FuzzWhateverARunnerSaysIsAnswered(f *testing.F) {
 	f.Add(3, `{"runs":[{"run":"job-1","fence":1,"verdict":"failed","retry_after_seconds":1e300,"result":[[[1]]]}]}`)
 	f.Add(4, "text")
 	f.Add(3, `{"runs":null}`)
-	_, client := serve(f, nil)
+	_, client := serveQuiz(f)
 	f.Fuzz(func(t *testing.T, route int, body string) {
 		ask(t, client, "POST", quizPath+"/jobs", `{"queue":"hands"}`)
 		routes := []string{"/leases", "/leases/start", "/leases/heartbeat", "/leases/complete", "/leases/output?run=job-1&fence=1&offset=0"}

@@ -14,7 +14,7 @@ func (s *Server) handler() http.Handler {
 		app  = "/v1/apps/{app}/environments"
 		env  = "/v1/apps/{app}/environments/{environment}"
 	)
-	mux := http.NewServeMux()
+	mux := &routes{ServeMux: http.NewServeMux(), around: func(handler http.HandlerFunc) http.HandlerFunc { return handler }}
 	r := humago.New(mux, configuration())
 
 	// The platform.
@@ -61,7 +61,8 @@ func (s *Server) handler() http.Handler {
 	accept(r, env+"/runs", "start-run", "Run a command once in the active release", s.startRun)
 	get(r, env+"/runs/{run}", "get-run", "Tell how a command stands, or wait for its end", s.getRun)
 
-	// Jobs.
+	// From here on only of environments that there are: jobs,
+	mux.around = s.ofKnownEnvironment
 	s.registerEnqueue(r, env+"/jobs")
 	get(r, env+"/jobs", "list-jobs", "List runs, the newest first", s.listJobs)
 	get(r, env+"/jobs/{run}", "get-job", "Tell how a run stands, or wait for its end", s.getJob)
@@ -80,20 +81,20 @@ func (s *Server) handler() http.Handler {
 	do(r, "POST", env+"/schedules/{schedule}/pause", "pause-schedule", "Record the slots of a schedule as skipped", s.pauseSchedule)
 	do(r, "POST", env+"/schedules/{schedule}/resume", "resume-schedule", "End that", s.resumeSchedule)
 
-	// What runners say.
+	// what runners say,
 	direct(r, mux, env+"/leases", "lease", "Get runs to carry out", s.lease)
 	direct(r, mux, env+"/leases/start", "start-leased", "Tell that runs are about to begin", s.startRuns)
 	direct(r, mux, env+"/leases/heartbeat", "heartbeat", "Keep leases, and tell how runs come along", s.heartbeat)
 	direct(r, mux, env+"/leases/complete", "complete", "Tell how runs ended", s.complete)
 	directOutput(r, mux, env+"/leases/output", "append-output", "Add to the output of a run", s.appendOutput)
 
-	// Locks for apps.
+	// locks for apps,
 	get(r, env+"/locks", "list-locks", "List the locks that somebody has", s.listLocks)
 	change(r, "POST", env+"/locks/{name}", "take-lock", "Take a lock, or wait for it", s.takeLock)
 	change(r, "POST", env+"/locks/{name}/renew", "renew-lock", "Keep a lock", s.renewLock)
 	do(r, "DELETE", env+"/locks/{name}", "release-lock", "Give a lock back", s.releaseLock)
 
-	// Mail.
+	// and mail.
 	get(r, env+"/mail", "list-mails", "List the mails that were caught instead of being sent, the newest first", s.listMails)
 	plain(r, env+"/mail/{name}", "get-mail", "message/rfc822", "Read a mail that was caught", s.readMail)
 	get(r, env+"/mail/suppressions", "list-suppressions", "List the addresses that are sent nothing", s.listSuppressions)
@@ -101,8 +102,34 @@ func (s *Server) handler() http.Handler {
 	do(r, "DELETE", env+"/mail/suppressions", "unsuppress", "End that", s.unsuppress)
 
 	mux.Handle("GET /openapi.json", document(r))
-	mux.Handle("/", otherwise(mux))
+	mux.Handle("/", otherwise(mux.ServeMux))
 	return mux
+}
+
+// routes puts something around the handlers that are registered.
+type routes struct {
+	*http.ServeMux
+	around func(http.HandlerFunc) http.HandlerFunc
+}
+
+// HandleFunc implements humago.Mux.
+func (m *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	m.ServeMux.HandleFunc(pattern, m.around(handler))
+}
+
+// ofKnownEnvironment answers an operator who asks for an environment that there
+// is not: a shared ledger may have one of the name for another platform. That of
+// an instance's token is known.
+func (s *Server) ofKnownEnvironment(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if callerOf(r.Context()).instance == nil {
+			if _, err := s.platform.Environments.Environment(r.Context(), pathID(r)); err != nil {
+				writeError(w, err)
+				return
+			}
+		}
+		next(w, r)
+	}
 }
 
 func configuration() huma.Config {

@@ -129,11 +129,15 @@ func scenario(ts *testscript.TestScript, server *apitest.Server, args []string) 
 		server.Log(quiz, "web-1-aaaaa", "listening on 20001")
 		server.Log(quiz, "web-1-bbbbbbb", "GET / 200")
 		server.Decide(quiz, 1, 3, "web 1 → 3: 96 requests at a time need 3 instances of 40")
+	case "environment":
+		server.Create(quiz)
 	case "jobs":
+		server.Create(quiz)
 		server.SetSchedule(quiz, "fail", springtide.Schedule{Cron: "@hourly", Job: springtide.Job{Command: "exit 3"}})
 		server.SetSchedule(quiz, "tidy", springtide.Schedule{Cron: "0 * * * *", Timezone: "Europe/Warsaw", Job: springtide.Job{Command: "./tidy"}})
 		server.Catch(quiz, "quiz@example.com", "ada@example.com", "Hello", "Hello Ada")
 	case "instance":
+		server.Create(quiz)
 		ts.Setenv("TIDE_API", "http://"+server.Instances+"/v1/apps/quiz/environments/production")
 		ts.Setenv("TIDE_TOKEN", "instance-of-quiz/production")
 		ts.Setenv("TIDE_INSTANCE", "web-1-aaaaa")

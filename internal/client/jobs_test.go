@@ -16,6 +16,7 @@ import (
 
 func TestAJobIsFollowedToItsEnd(t *testing.T) {
 	server, c := serve(t)
+	server.Create(quiz)
 	ctx := t.Context()
 	job := springtide.Job{Queue: apitest.Hands, Command: "./import", Payload: []byte(`{"id":7}`), Attempts: 3, Timeout: time.Minute}
 	enqueued, err := c.Enqueue(ctx, quiz, job)
@@ -109,7 +110,8 @@ func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
 }
 
 func TestALockIsLentToOneAtATime(t *testing.T) {
-	_, c := serve(t)
+	server, c := serve(t)
+	server.Create(quiz)
 	ctx := t.Context()
 	mine, err := c.TakeLock(ctx, quiz, "import/2026", "me", time.Minute, 0)
 	if err != nil || mine.Fence == 0 || mine.Left > time.Minute {
@@ -145,6 +147,7 @@ func TestALockIsLentToOneAtATime(t *testing.T) {
 
 func TestQueuesSchedulesAndMailsAreShownAndChanged(t *testing.T) {
 	server, c := serve(t)
+	server.Create(quiz)
 	ctx := t.Context()
 	server.SetSchedule(quiz, "tidy", springtide.Schedule{Cron: "0 * * * *"})
 	server.Catch(quiz, "quiz@example.com", "ada@example.com", "Hello", "Hello Ada")

@@ -20,7 +20,6 @@ const smtpVariable = "SMTP_URL"
 
 // mails implements api.Mail.
 type mails struct {
-	fleet   *deploy.Fleet
 	sender  *mail.Sender
 	catcher *mail.Catcher
 }
@@ -47,14 +46,11 @@ func newMails(fleet *deploy.Fleet, access *access, app *call.Caller, data string
 			return mail.Settings{Server: server, From: release.App.Jobs.MailFrom}, nil
 		},
 	})
-	return mails{fleet: fleet, sender: sender, catcher: catcher}, err
+	return mails{sender: sender, catcher: catcher}, err
 }
 
 // List implements api.Mail.
 func (m mails) List(_ context.Context, id springtide.EnvironmentID) ([]api.CaughtMail, error) {
-	if _, _, err := m.fleet.Environment(id); err != nil {
-		return nil, err
-	}
 	caught, err := m.catcher.List(id)
 	list := make([]api.CaughtMail, len(caught))
 	for i, kept := range caught {
@@ -70,9 +66,6 @@ func (m mails) Read(_ context.Context, id springtide.EnvironmentID, name string)
 
 // Suppressions implements api.Mail.
 func (m mails) Suppressions(_ context.Context, id springtide.EnvironmentID) ([]api.Suppression, error) {
-	if _, _, err := m.fleet.Environment(id); err != nil {
-		return nil, err
-	}
 	known, err := m.sender.Suppressions(id)
 	list := make([]api.Suppression, len(known))
 	for i, one := range known {
@@ -83,9 +76,6 @@ func (m mails) Suppressions(_ context.Context, id springtide.EnvironmentID) ([]a
 
 // Suppress implements api.Mail.
 func (m mails) Suppress(_ context.Context, id springtide.EnvironmentID, address string) error {
-	if _, _, err := m.fleet.Environment(id); err != nil {
-		return err
-	}
 	return m.sender.Suppress(id, address, "by hand")
 }
 

@@ -162,19 +162,26 @@ func readSource(source io.Reader) (files []string, err error) {
 	}
 }
 
+// Create makes an environment without a release.
+func (p *Platform) Create(id springtide.EnvironmentID) { p.update(func() { p.create(id) }) }
+
+// create gives the environment, made if there is none.
+func (p *Platform) create(id springtide.EnvironmentID) *environment {
+	if p.environments[id] == nil {
+		p.environments[id] = &environment{status: api.EnvironmentStatus{
+			Environment: springtide.Environment{ID: id, Created: Epoch()},
+			URLs:        []string{"https://" + host(id) + ":8443"},
+			Processes:   []api.ProcessStatus{},
+		}}
+	}
+	return p.environments[id]
+}
+
 // begin makes a release and rolls it out in the background.
 func (p *Platform) begin(id springtide.EnvironmentID, description string, fail bool) (api.DeployID, error) {
 	var deploy api.Deploy
 	p.update(func() {
-		e, ok := p.environments[id]
-		if !ok {
-			e = &environment{status: api.EnvironmentStatus{
-				Environment: springtide.Environment{ID: id, Created: Epoch()},
-				URLs:        []string{"https://" + host(id) + ":8443"},
-				Processes:   []api.ProcessStatus{},
-			}}
-			p.environments[id] = e
-		}
+		e := p.create(id)
 		release := springtide.Release{
 			Environment: id, Number: len(e.releases) + 1, Artifact: springtide.Digest("sha256:" + strings.Repeat("ab", 32)),
 			App: springtide.App{Name: id.App, Processes: map[springtide.ProcessName]springtide.Process{}}, Config: maps.Clone(e.status.Config),
