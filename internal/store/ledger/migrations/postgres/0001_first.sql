@@ -1,3 +1,7 @@
+-- Times are microseconds of the calendar since 1970, but for those that are said
+-- to be of uptime; durations are microseconds too. 0 and '' stand for none.
+
+-- The two clocks, one row. away is when the last outage was over.
 CREATE TABLE clock (
     calendar  BIGINT  NOT NULL,
     last_seen BIGINT  NOT NULL,
@@ -6,8 +10,10 @@ CREATE TABLE clock (
 );
 INSERT INTO clock VALUES (0, 0, 0, 0);
 
+-- Of runs and of locks.
 CREATE SEQUENCE fences;
 
+-- A forgotten one is there until nothing can be left of it: forgotten is when, in uptime.
 CREATE TABLE environments (
     id             BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     app            TEXT    NOT NULL,
@@ -30,6 +36,8 @@ CREATE TABLE queues (
     UNIQUE (environment, name)
 );
 
+-- What queues are told by, spread over shards: their sum counts. The first four
+-- are of commands only, the others are how many runs are remembered in a state.
 CREATE TABLE queue_counts (
     queue     BIGINT  NOT NULL,
     shard     BIGINT  NOT NULL,
@@ -43,8 +51,9 @@ CREATE TABLE queue_counts (
     skipped   BIGINT  NOT NULL,
     missed    BIGINT  NOT NULL,
     PRIMARY KEY (queue, shard)
-);
+) WITH (fillfactor = 20);
 
+-- spec is JSON: springtide.Schedule. Those that are gone stay, for their last slot.
 CREATE TABLE schedules (
     id          BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     environment BIGINT  NOT NULL,
@@ -58,6 +67,9 @@ CREATE TABLE schedules (
 );
 CREATE INDEX schedules_due ON schedules (next_slot) WHERE next_slot <> 0;
 
+-- jobs is how many were asked for; the runs that were made of them have the
+-- numbers from first_run on, size is how many. done is JSON: springtide.Job.
+-- forget is in uptime.
 CREATE TABLE batches (
     id          BIGINT  PRIMARY KEY,
     environment BIGINT  NOT NULL,
@@ -74,6 +86,10 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_forget ON batches (forget) WHERE forget <> 0;
 
+-- id is what a RunID writes in letters and digits. taken is the key as long as
+-- it keeps others away. due, lease and forget are in uptime. place is its turn
+-- among the available ones, available since when it is. settled is the last
+-- fence whose outcome was accepted, verdict what it was.
 CREATE TABLE runs (
     id             BIGINT  PRIMARY KEY,
     environment    BIGINT  NOT NULL,
@@ -118,7 +134,7 @@ CREATE TABLE runs (
     payload        TEXT    NOT NULL,
     result         TEXT    NOT NULL DEFAULT '',
     output         TEXT    NOT NULL DEFAULT ''
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.1);
 
 CREATE INDEX runs_listed ON runs (environment, id);
 CREATE INDEX runs_commands ON runs (queue, place, available) WHERE state = 'available' AND kind = 'command';
@@ -138,12 +154,14 @@ CREATE INDEX runs_open_of_schedule ON runs (environment, schedule, id)
     WHERE schedule <> '' AND state IN ('scheduled', 'waiting', 'available', 'claimed', 'running');
 CREATE INDEX runs_of_batch ON runs (environment, batch, id) WHERE batch <> '';
 
+-- What the next tick tells an operator.
 CREATE TABLE happenings (
     id   BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT    NOT NULL,
     run  BIGINT  NOT NULL
 );
 
+-- expires is in uptime.
 CREATE TABLE locks (
     environment BIGINT  NOT NULL,
     name        TEXT    NOT NULL,
