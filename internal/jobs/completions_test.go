@@ -73,6 +73,8 @@ func TestEverybodyIsToldThatTheDatabaseIsAway(t *testing.T) {
 			})
 		}
 		all.Wait()
+		_, err := s.Heartbeat(t.Context(), jobs.Identity{Environment: quiz}, jobs.BeatRequest{Runner: "test", Runs: []jobs.Beat{{Hold: holds[0]}}})
+		wantKind(t, err, springtide.Unavailable, "the disk is full")
 		b.set(func() { b.away = nil })
 		for _, hold := range holds {
 			if accepted, err := complete(t, s, jobs.Completion{Hold: hold, Verdict: jobs.Succeeded}); err != nil || !accepted[0] {

@@ -190,8 +190,11 @@ func (s *Service) Heartbeat(ctx context.Context, who Identity, request BeatReque
 		return answer, err
 	}
 	standings, err := s.heartbeat(ctx, owned)
+	if err != nil {
+		return answer, err
+	}
 	answer.Runs = scatter(standings, places, len(request.Runs))
-	return answer, err
+	return answer, nil
 }
 
 // heartbeat renews leases that are known to be the caller's.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// stoppedFor is longer than a lease.
-const stoppedFor = 40 * time.Second
+// shortestStop is longer than a lease; a stop takes at most half of it more.
+const shortestStop = 40 * time.Second
 
 // chaos does to a world what happens to machines, one thing after the other, each
 // chosen by the random numbers of a seed.
@@ -94,8 +94,9 @@ func (c *chaos) stop(ctx context.Context) {
 	}
 	c.stopped[m] = true
 	m.signal(syscall.SIGSTOP)
+	stopped := shortestStop + time.Duration(c.random.Int64N(int64(shortestStop/2)))
 	c.pending.Go(func() {
-		wait(ctx, stoppedFor)
+		wait(ctx, stopped)
 		m.signal(syscall.SIGCONT)
 		c.mu.Lock()
 		defer c.mu.Unlock()

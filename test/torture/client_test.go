@@ -8,19 +8,22 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
-// client speaks to any of several servers, and to the next if one does not answer.
+// client speaks to one of several servers, and to the next if that does not answer.
 type client struct {
 	apis  []string
 	token string
-	at    int
+	at    atomic.Int64
 	http  http.Client
 }
 
 func newClient(apis []string, token string) *client {
-	return &client{apis: apis, token: token, at: rand.IntN(len(apis)), http: http.Client{Timeout: 12 * time.Second}}
+	c := &client{apis: apis, token: token, http: http.Client{Timeout: 12 * time.Second}}
+	c.at.Store(rand.Int64N(int64(len(apis))))
+	return c
 }
 
 // refusal is an answer that would be the same the next time.
@@ -32,12 +35,12 @@ type refusal struct {
 func (r refusal) Error() string { return fmt.Sprintf("%d: %s", r.status, r.text) }
 
 // try asks one server once.
-func (c *client) try(ctx context.Context, path string, question, answer any) error {
+func (c *client) try(ctx context.Context, at int64, path string, question, answer any) error {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.apis[c.at]+"/"+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.apis[at%int64(len(c.apis))]+"/"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -63,11 +66,12 @@ func (c *client) try(ctx context.Context, path string, question, answer any) err
 // ask asks one server after the other, until one answers, refuses, or ctx ends.
 func (c *client) ask(ctx context.Context, path string, question, answer any) error {
 	for {
-		err := c.try(ctx, path, question, answer)
+		at := c.at.Load()
+		err := c.try(ctx, at, path, question, answer)
 		if _, refused := err.(refusal); err == nil || refused || ctx.Err() != nil {
 			return err
 		}
-		c.at = (c.at + 1) % len(c.apis)
+		c.at.CompareAndSwap(at, at+1)
 		time.Sleep(rand.N(100 * time.Millisecond))
 	}
 }

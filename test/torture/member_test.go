@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -44,10 +45,19 @@ func (m *member) begin() error {
 		return errors.New("it is retired")
 	}
 	m.command, m.ended = m.program(), make(chan error, 1)
-	if err := m.command.Start(); err != nil {
+	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it never outlives the test
+	started := make(chan error)
+	go func(command *exec.Cmd, ended chan error) {
+		runtime.LockOSThread() // or that signal comes as soon as the thread has nothing to do
+		err := command.Start()
+		started <- err
+		if err == nil {
+			ended <- command.Wait()
+		}
+	}(m.command, m.ended)
+	if err := <-started; err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	go func(command *exec.Cmd, ended chan error) { ended <- command.Wait() }(m.command, m.ended)
 	return nil
 }
 

@@ -25,6 +25,8 @@ type producer struct {
 	notes  *os.File
 	// commands is how many of a thousand jobs are for tide runner.
 	commands int
+	// early says that there is time left for what takes the longest.
+	early bool
 }
 
 // produce enqueues so many jobs, spread over a time. What is wrong with the jobs
@@ -39,6 +41,7 @@ func (p *producer) produce(ctx context.Context, count int, over time.Duration, t
 		}
 		most = min(most, 500, count-made)
 		size := most/2 + p.random.IntN(most/2+1)
+		p.early = made < count*3/4
 		if err := p.batch(ctx, fmt.Sprintf("%s-%d", p.name, number), size); err != nil {
 			return err
 		}
@@ -121,6 +124,8 @@ func (p *producer) job(key string) api.JobRequest {
 		do.Milliseconds = p.random.IntN(3000)
 	case dice < 173:
 		do.Milliseconds = 12_000 + p.random.IntN(6000) // needs heartbeats
+	case dice < 175 && p.early:
+		do.Silent, do.Milliseconds = true, 15_000
 	case dice < 190:
 		job.DelaySeconds = 2 * p.random.Float64()
 	default:

@@ -50,7 +50,7 @@ func TestAServerOnSQLiteKeepsItsPromise(t *testing.T) {
 	c := &chaos{w: w, random: random(t)}
 	w.location = filepath.Join(w.folder, "data-0", "jobs.db")
 	w.addServer(func(listen, data string) *exec.Cmd {
-		return w.program("servers", []string{roleVariable + "=server", listenVariable + "=" + listen, "TIDE_DATA=" + data, clockVariable + "=" + w.clock}, os.Args[0])
+		return w.program("servers", []string{roleVariable + "=server", listenVariable + "=" + listen, "TIDE_DATA=" + data, clockVariable + "=" + w.clock}, w.helper)
 	})
 	w.prepare()
 	for i := range 2 {
@@ -61,7 +61,7 @@ func TestAServerOnSQLiteKeepsItsPromise(t *testing.T) {
 	}
 	made := torture(t, w, c, s, 2, 20, time.Second)
 	longJump(t, w, c)
-	w.drain(150 * time.Second)
+	w.drain()
 	w.retire()
 	numbers := w.check()
 	if made < int64(s.jobs) || numbers["slots recorded"] < s.slots {

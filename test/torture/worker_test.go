@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,9 +23,16 @@ type task struct {
 	Expect string `json:"expect"`
 	// Fail is how often it fails first; -1: for good.
 	Fail int `json:"fail,omitempty"`
+	// Silent has the first attempt sleep through the loss of its lease: what it
+	// says then is stale, while another attempt is under way.
+	Silent bool `json:"silent,omitempty"`
 	// Milliseconds is how long it takes.
 	Milliseconds int `json:"milliseconds,omitempty"`
 }
+
+// silentFor is longer than it takes until a lost run is tried again, and shorter
+// than until that attempt is over.
+const silentFor = jobs.LeaseFor + jobs.FirstBackOff + 5*time.Second
 
 // mark is what an attempt leaves as its result: who it was.
 type mark struct {
@@ -41,14 +46,14 @@ type mark struct {
 // nothing had been, and what it then says is stale.
 type worker struct {
 	name    string
-	apis    []string
-	token   string
+	client  *client
 	room    int
 	notes   *os.File
 	refused *os.File
 	done    chan jobs.Completion
 
-	mu   sync.Mutex
+	mu sync.Mutex
+	// held are the runs under way, and whether their leases are renewed.
 	held map[jobs.Hold]bool
 }
 
@@ -57,7 +62,7 @@ func work() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	w := &worker{
-		name: fmt.Sprintf("worker-%d-%d", os.Getpid(), rand.Uint32()), apis: strings.Split(os.Getenv(apisVariable), ","), token: token,
+		name: fmt.Sprintf("worker-%d-%d", os.Getpid(), rand.Uint32()), client: newClient(strings.Split(os.Getenv(apisVariable), ","), token),
 		room: 150, done: make(chan jobs.Completion, 1000), held: map[jobs.Hold]bool{},
 	}
 	for file, variable := range map[**os.File]string{&w.notes: notesVariable, &w.refused: refusedVariable} {
@@ -88,17 +93,27 @@ func (w *worker) busy() int {
 	return len(w.held)
 }
 
-func (w *worker) hold(hold jobs.Hold, held bool) {
+func (w *worker) hold(hold jobs.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held[hold] = held; !held {
-		delete(w.held, hold)
-	}
+	w.held[hold] = true
+}
+
+// hush has the lease renewed no more.
+func (w *worker) hush(hold jobs.Hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held[hold] = false
+}
+
+func (w *worker) drop(hold jobs.Hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.held, hold)
 }
 
 // lease takes runs until ctx ends.
 func (w *worker) lease(ctx context.Context) {
-	c := newClient(w.apis, w.token)
 	for ctx.Err() == nil {
 		room := w.room - w.busy()
 		if room < w.room/4 {
@@ -112,15 +127,15 @@ func (w *worker) lease(ctx context.Context) {
 			Queues: []springtide.QueueName{bulkQueue, slotsQueue, limitedQueue},
 		}
 		var answer jobs.LeaseAnswer
-		if err := c.ask(ctx, "leases", request, &answer); err != nil {
+		if err := w.client.ask(ctx, "leases", request, &answer); err != nil {
 			continue
 		}
 		runs := answer.Runs
 		for _, run := range runs {
-			w.hold(jobs.Hold{Run: run.Run, Fence: run.Fence}, true)
+			w.hold(jobs.Hold{Run: run.Run, Fence: run.Fence})
 		}
 		if !request.Started && len(runs) > 0 {
-			runs = w.start(c, runs)
+			runs = w.start(runs)
 		}
 		for _, run := range runs {
 			go w.carryOut(run)
@@ -129,18 +144,18 @@ func (w *worker) lease(ctx context.Context) {
 }
 
 // start tells that runs are about to begin, and gives those that may.
-func (w *worker) start(c *client, runs []jobs.LeasedRun) (may []jobs.LeasedRun) {
+func (w *worker) start(runs []jobs.LeasedRun) (may []jobs.LeasedRun) {
 	var request jobs.StartRequest
 	for _, run := range runs {
 		request.Runs = append(request.Runs, jobs.Hold{Run: run.Run, Fence: run.Fence})
 	}
 	var answer jobs.AcceptedAnswer
-	err := c.ask(context.Background(), "leases/start", request, &answer)
+	err := w.client.ask(context.Background(), "leases/start", request, &answer)
 	for i, run := range runs {
 		if err == nil && answer.Accepted[i] {
 			may = append(may, run)
 		} else {
-			w.hold(request.Runs[i], false)
+			w.drop(request.Runs[i])
 		}
 	}
 	return may
@@ -149,9 +164,14 @@ func (w *worker) start(c *client, runs []jobs.LeasedRun) (may []jobs.LeasedRun) 
 // carryOut does what a run is about.
 func (w *worker) carryOut(run jobs.LeasedRun) {
 	var do task
-	problem := json.Unmarshal(run.Payload, &do)
-	time.Sleep(time.Duration(do.Milliseconds) * time.Millisecond)
 	hold := jobs.Hold{Run: run.Run, Fence: run.Fence}
+	problem := json.Unmarshal(run.Payload, &do)
+	if do.Silent && run.Attempt == 1 {
+		w.hush(hold)
+		time.Sleep(silentFor)
+	} else {
+		time.Sleep(time.Duration(do.Milliseconds) * time.Millisecond)
+	}
 	result, err := json.Marshal(mark{run.Run, run.Fence, run.Attempt})
 	c := jobs.Completion{Hold: hold, Verdict: jobs.Succeeded, Result: result}
 	switch {
@@ -170,7 +190,6 @@ func (w *worker) carryOut(run jobs.LeasedRun) {
 // tell tells how runs ended, many at a time, until the servers know. What was
 // accepted it writes down, and what was refused.
 func (w *worker) tell(ctx context.Context) {
-	c := newClient(w.apis, w.token)
 	for first := range w.done {
 		request := jobs.CompleteRequest{Runs: []jobs.Completion{first}}
 		for more := true; more && len(request.Runs) < 300; {
@@ -184,7 +203,7 @@ func (w *worker) tell(ctx context.Context) {
 			}
 		}
 		var answer jobs.AcceptedAnswer
-		err := c.ask(ctx, "leases/complete", request, &answer)
+		err := w.client.ask(ctx, "leases/complete", request, &answer)
 		var accepted, refused strings.Builder
 		for i, run := range request.Runs {
 			switch {
@@ -199,24 +218,24 @@ func (w *worker) tell(ctx context.Context) {
 		_, _ = w.notes.WriteString(accepted.String()) // what is not noted is not looked for
 		_, _ = w.refused.WriteString(refused.String())
 		for _, run := range request.Runs {
-			w.hold(run.Hold, false)
+			w.drop(run.Hold)
 		}
 	}
 }
 
 // beat renews all leases.
 func (w *worker) beat(ctx context.Context) {
-	c := newClient(w.apis, w.token)
 	for {
 		time.Sleep(jobs.BeatEvery)
 		w.mu.Lock()
-		holds := slices.Collect(maps.Keys(w.held))
-		w.mu.Unlock()
 		request := jobs.BeatRequest{Runner: w.name}
-		for _, hold := range holds {
-			request.Runs = append(request.Runs, jobs.Beat{Hold: hold})
+		for hold, renewed := range w.held {
+			if renewed {
+				request.Runs = append(request.Runs, jobs.Beat{Hold: hold})
+			}
 		}
+		w.mu.Unlock()
 		var answer jobs.BeatAnswer
-		_ = c.ask(ctx, "leases/heartbeat", request, &answer) // what is lost is noticed in the end
+		_ = w.client.ask(ctx, "leases/heartbeat", request, &answer) // what is lost is noticed in the end
 	}
 }

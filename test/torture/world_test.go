@@ -44,6 +44,7 @@ type world struct {
 	mark     string
 	tide     string
 	checker  string
+	helper   string // this test's binary, but not slowed down by the race detector
 	clock    string // the file that steps the clock
 	notes    *os.File
 
@@ -64,7 +65,7 @@ func newWorld(t *testing.T, each, concurrency int) *world {
 	}
 	w := &world{
 		t: t, folder: folder, mark: rand.Text(), tide: story.Binary(t),
-		checker: filepath.Join(folder, "check"), clock: filepath.Join(folder, "clock"), plan: plan{none: true, each: each, concurrency: concurrency},
+		checker: filepath.Join(folder, "check"), helper: filepath.Join(folder, "helper"), clock: filepath.Join(folder, "clock"), plan: plan{none: true, each: each, concurrency: concurrency},
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -73,10 +74,12 @@ func newWorld(t *testing.T, each, concurrency int) *world {
 		}
 		os.RemoveAll(folder)
 	})
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", w.checker, "./test/torture/check")
-	build.Dir = story.Root(t)
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, output)
+	for _, arguments := range [][]string{{"build", "-o", w.checker, "./test/torture/check"}, {"test", "-c", "-o", w.helper, "./test/torture"}} {
+		build := exec.CommandContext(t.Context(), "go", arguments...)
+		build.Dir = story.Root(t)
+		if output, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("go %v: %v\n%s", arguments, err, output)
+		}
 	}
 	w.must(os.Chmod(folder, 0o755)) // the database's user reads the clock
 	w.must(os.Mkdir(filepath.Join(folder, "locks"), 0o755))
@@ -144,7 +147,7 @@ func (w *world) addWorker(number int) *member {
 		return w.program(fmt.Sprint("worker-", number), []string{
 			roleVariable + "=worker", apisVariable + "=" + strings.Join(w.apis, ","),
 			notesVariable + "=" + w.notes.Name(), refusedVariable + "=" + filepath.Join(w.folder, "refused"),
-		}, os.Args[0])
+		}, w.helper)
 	})
 }
 
@@ -211,20 +214,27 @@ func (w *world) database(query string) (number int, err error) {
 	return number, db.QueryRowContext(ctx, query).Scan(&number)
 }
 
-// drain waits until nothing is left to do. What then is left the checker names.
-func (w *world) drain(limit time.Duration) {
-	began := time.Now()
-	for left := -1; left != 0 && time.Since(began) < limit; time.Sleep(500 * time.Millisecond) {
-		var err error
-		if left, err = w.database(`SELECT (SELECT count(*) FROM springtide.runs WHERE state IN ('scheduled', 'waiting', 'available', 'claimed', 'running'))
-			+ (SELECT count(*) FROM springtide.schedules, springtide.clock WHERE next_slot <> 0 AND next_slot <= calendar)`); err != nil {
-			left = -1
+// drain waits until nothing is left to do, for as long as there is less and less
+// of it. What then is left the checker names.
+func (w *world) drain() {
+	const patience = 100 * time.Second // two lost leases and their back-offs
+	began, least, progressed, told := time.Now(), -1, time.Now(), time.Now()
+	for time.Since(progressed) < patience {
+		left, err := w.database(`SELECT (SELECT count(*) FROM springtide.runs WHERE state IN ('scheduled', 'waiting', 'available', 'claimed', 'running'))
+			+ (SELECT count(*) FROM springtide.schedules, springtide.clock WHERE next_slot <> 0 AND next_slot <= calendar)`)
+		if err == nil && (left < least || least < 0) {
+			least, progressed = left, time.Now()
 		}
-		if int(time.Since(began).Seconds()*2)%20 == 0 {
-			w.t.Logf("after %s of peace %d runs are not over", time.Since(began).Round(time.Second), left)
+		if err == nil && left == 0 {
+			break
 		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			w.t.Logf("after %s of peace %d runs are not over: %v", time.Since(began).Round(time.Second), left, err)
+		}
+		time.Sleep(500 * time.Millisecond)
 	}
-	w.t.Logf("all is done after %s of peace", time.Since(began).Round(time.Second))
+	w.t.Logf("peace took %s, with %d runs not over", time.Since(began).Round(time.Second), least)
 }
 
 // retire ends everybody in order, and looks for what they left behind.
