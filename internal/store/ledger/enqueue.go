@@ -79,7 +79,7 @@ func (l *Ledger) enqueuePlain(ctx context.Context, id springtide.EnvironmentID, 
 			}
 		}
 		runs := p.newRuns(l.identity.take(p.now, len(completed)), completed, "")
-		query, args := tx.with(insertInto, insertColumns, insertRows(runs), p.environment, p.now.calendar)
+		query, args := tx.with(insertPlain, plainColumns, plainRows(runs), p.environment, p.now.calendar)
 		if _, err := tx.exec(query, args...); err != nil {
 			return err // also if two runs were given one number: then they are given others
 		}
@@ -142,6 +142,28 @@ const insertColumns = "id bigint, queue bigint, kind text, state text, priority 
 const insertInto = `INSERT INTO runs (environment, created, id, queue, kind, state, priority, unique_key, scope, taken,
 	schedule, slot, batch, attempts, timeout, on_lost, run_at, due, place, available, start_by, finished, forget, reason, command, payload)
 	SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true`
+
+// insertPlain is insertInto for runs that are nothing but a job without a key:
+// half as much to hand over.
+const (
+	plainColumns = "id bigint, queue bigint, kind text, state text, priority bigint, attempts bigint, timeout bigint, on_lost text, " +
+		"run_at bigint, due bigint, place bigint, available bigint, command text, payload text"
+	insertPlain = `INSERT INTO runs (environment, created, id, queue, kind, state, priority, attempts, timeout, on_lost,
+		run_at, due, place, available, command, payload)
+		SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true`
+)
+
+func plainRows(runs []newRun) [][]any {
+	rows := make([][]any, len(runs))
+	for i := range runs {
+		r, job := &runs[i], &runs[i].job
+		rows[i] = []any{
+			r.number, r.queue, string(job.Kind), string(r.state), int64(job.Priority), int64(r.attempts), job.Timeout.Microseconds(), string(job.OnLost),
+			r.runAt, r.due, r.place, r.since, job.Command, string(job.Payload),
+		}
+	}
+	return rows
+}
 
 func insertRows(runs []newRun) [][]any {
 	rows := make([][]any, len(runs))
