@@ -23,7 +23,9 @@ import (
 // is stored, and one whose environment is gone is worth nothing.
 type access struct {
 	fleet *deploy.Fleet
-	key   []byte
+	// key is this machine's, for tokens; shared that of the ledger: whichever
+	// server makes a request for an app, it is signed in the same way.
+	key, shared []byte
 }
 
 // tokenPrefix marks the tokens of instances.
@@ -38,7 +40,7 @@ type claims struct {
 }
 
 // openAccess reads the key that tokens are signed with, or makes it.
-func openAccess(fleet *deploy.Fleet, path string) (*access, error) {
+func openAccess(fleet *deploy.Fleet, path string, shared []byte) (*access, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key = make([]byte, sha256.Size)
@@ -52,7 +54,7 @@ func openAccess(fleet *deploy.Fleet, path string) (*access, error) {
 		return nil, springtide.Errorf(springtide.Failed, "%s is damaged: it has %d bytes instead of %d", path, len(key), sha256.Size).
 			WithHint("remove it and restart all apps: their instances get new tokens")
 	}
-	return &access{fleet: fleet, key: key}, nil
+	return &access{fleet: fleet, key: key, shared: shared}, nil
 }
 
 // token gives an instance's token.
@@ -65,18 +67,18 @@ func (a *access) token(identity jobs.Identity) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tokenPrefix + base64.RawURLEncoding.EncodeToString(text) + "." + base64.RawURLEncoding.EncodeToString(a.sign(text)), nil
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(text) + "." + base64.RawURLEncoding.EncodeToString(sign(a.key, text)), nil
 }
 
-func (a *access) sign(text []byte) []byte {
-	mac := hmac.New(sha256.New, a.key)
+func sign(key, text []byte) []byte {
+	mac := hmac.New(sha256.New, key)
 	mac.Write(text)
 	return mac.Sum(nil)
 }
 
-// secret gives a key of an environment's own, for a purpose.
-func (a *access) secret(purpose string, id springtide.EnvironmentID) []byte {
-	return a.sign([]byte(purpose + " " + id.String()))
+// webhookSecret gives the key that requests to an environment are signed with.
+func (a *access) webhookSecret(id springtide.EnvironmentID) []byte {
+	return sign(a.shared, []byte("webhook "+id.String()))
 }
 
 // Identify implements api.InstanceTokens.
@@ -87,7 +89,7 @@ func (a *access) Identify(token string) (jobs.Identity, error) {
 	payload, signature, whole := strings.Cut(said, ".")
 	text, err1 := base64.RawURLEncoding.DecodeString(payload)
 	mac, err2 := base64.RawURLEncoding.DecodeString(signature)
-	if !isOurs || !whole || err1 != nil || err2 != nil || !hmac.Equal(mac, a.sign(text)) {
+	if !isOurs || !whole || err1 != nil || err2 != nil || !hmac.Equal(mac, sign(a.key, text)) {
 		return jobs.Identity{}, refused
 	}
 	var who claims

@@ -83,13 +83,18 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	all, ctx := errgroup.WithContext(ctx)
 
-	// What is remembered, and what is told. The parts that run use the store: when
-	// one of them fails the others end too, and then it is closed.
+	// What is remembered, and what is told. The parts that run use the store and
+	// the ledger: when one of them fails the others end too, and then they are closed.
 	store, err := sqlite.Open(ctx, filepath.Join(o.DataFolder, "tide.db"), o.Logger)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	book, err := ledger.Open(ctx, cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger})
+	if err != nil {
+		return err
+	}
+	defer book.Close()
 	defer func() {
 		cancel()
 		err = errors.Join(err, all.Wait())
@@ -142,28 +147,26 @@ func Run(ctx context.Context, o Options) (err error) {
 	scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: o.Logger})
 
 	// Jobs, and how instances reach them.
-	if access, err = openAccess(fleet, filepath.Join(o.DataFolder, "instance-key")); err != nil {
-		return err
-	}
 	if instances, err = listenForInstances(ctx, o.DataFolder, engine); err != nil {
 		return err
 	}
-	url := urls(o.HTTPS)
-	book, err := ledger.Open(ctx, cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger})
+	key, err := book.Key(ctx)
 	if err != nil {
 		return err
 	}
-	defer book.Close()
+	if access, err = openAccess(fleet, filepath.Join(o.DataFolder, "instance-key"), key); err != nil {
+		return err
+	}
+	url := urls(o.HTTPS)
 	outside := newOutside(fleet, o.HTTPS, url, authority)
 	caller := call.New(call.Options{
 		App: outside.app, Rate: outside.rate, AllowPrivate: o.AllowCalls, Logger: o.Logger,
-		Secret: func(id springtide.EnvironmentID) []byte { return access.secret("webhook", id) },
+		Secret: access.webhookSecret,
 	})
 	mails, err := newMails(fleet, access, caller, o.DataFolder, o.AllowCalls, o.Logger)
 	if err != nil {
 		return err
 	}
-	defer mails.sender.Close()
 	duties := &duties{fleet: fleet, own: o.Ledger == "", logger: o.Logger, changed: work}
 	queued := make(chan struct{}, 1)
 	service := jobs.New(jobs.Options{
@@ -217,7 +220,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	all.Go(func() error { return publisher.Run(ctx) })
 	all.Go(func() error { return scaler.Run(ctx) })
 	all.Go(func() error { return deployer.Run(ctx) })
-	all.Go(func() error { return service.Run(ctx) })
+	all.Go(func() error {
+		defer mails.sender.Close() // which runs use to their end
+		return service.Run(ctx)
+	})
 	all.Go(func() error { return duties.Run(ctx, book) })
 	all.Go(func() error { return reportWork(ctx, service, scaler, queued) })
 	all.Go(func() error { return mails.catcher.Serve(ctx, instances.smtp) })

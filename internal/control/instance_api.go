@@ -74,7 +74,7 @@ func (a *access) variables(subject process.Subject, listeners instanceListeners)
 	return map[string]string{
 		"TIDE_API":            fmt.Sprintf("http://%s/v1/apps/%s/environments/%s", listeners.api.Addr(), id.App, id.Name),
 		"TIDE_TOKEN":          token,
-		"TIDE_WEBHOOK_SECRET": call.SecretText(a.secret("webhook", id)),
+		"TIDE_WEBHOOK_SECRET": call.SecretText(a.webhookSecret(id)),
 		"SMTP_URL":            catcher.String(),
 	}
 }

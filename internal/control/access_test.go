@@ -1,0 +1,31 @@
+package control
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+
+	"github.com/springtide/springtide"
+)
+
+func TestServersOfOneLedgerSignAlikeAndKnowOnlyTheirOwnTokens(t *testing.T) {
+	shared := []byte("the key of the ledger")
+	open := func() *access {
+		a, err := openAccess(nil, filepath.Join(t.TempDir(), "instance-key"), shared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	one, other := open(), open()
+	if !bytes.Equal(one.webhookSecret(quiz), other.webhookSecret(quiz)) {
+		t.Error("two servers sign differently")
+	}
+	staging := springtide.EnvironmentID{App: quiz.App, Name: "staging"}
+	if bytes.Equal(one.webhookSecret(quiz), one.webhookSecret(staging)) {
+		t.Error("two environments have one secret")
+	}
+	if bytes.Equal(sign(one.key, shared), sign(other.key, shared)) {
+		t.Error("a token of one is good for the other")
+	}
+}
