@@ -239,7 +239,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	environments := environments{
 		Fleet: fleet, deployer: deployer, edges: publisher, metrics: metrics, url: url,
-		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger, jobs: service, mails: mails,
+		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger, duties: duties, mails: mails,
 	}
 	server := api.New(api.Options{
 		Platform: api.Platform{

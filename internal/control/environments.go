@@ -13,7 +13,6 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
-	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/internal/manifest"
 	"github.com/springtide/springtide/internal/observe"
 )
@@ -26,7 +25,7 @@ type environments struct {
 	metrics  *observe.Metrics
 	url      func(host string) string
 	logs     string // the folder with a folder for each app
-	jobs     *jobs.Service
+	duties   *duties
 	mails    mails
 	logger   *slog.Logger
 }
@@ -85,7 +84,7 @@ func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) 
 	e.metrics.Forget(id)
 	// What is left of its jobs makes no difference to anybody: it is forgotten at
 	// the next start if it cannot be now.
-	if err := errors.Join(e.jobs.ForgetEnvironment(ctx, id), e.mails.forget(id)); err != nil {
+	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id)); err != nil {
 		e.logger.Error("an environment is destroyed, but not its jobs and mails", "environment", id, "error", err)
 	}
 	if err := os.RemoveAll(filepath.Join(e.logs, string(id.App), string(id.Name))); err != nil {

@@ -98,12 +98,10 @@ func (d *duties) tell(ctx context.Context, known map[springtide.EnvironmentID]sa
 		if here[id] {
 			continue
 		}
-		if d.own {
-			if err := d.ledger.ForgetEnvironment(ctx, id); err != nil {
-				whole = false
-				d.complain(ctx, id, err)
-				continue
-			}
+		if err := d.forget(ctx, id); err != nil {
+			whole = false
+			d.complain(ctx, id, err)
+			continue
 		}
 		delete(known, id)
 	}
@@ -111,6 +109,15 @@ func (d *duties) tell(ctx context.Context, known map[springtide.EnvironmentID]sa
 		d.told()
 	}
 	return whole
+}
+
+// forget deletes what the ledger has of an environment that is gone from here,
+// unless others may have it.
+func (d *duties) forget(ctx context.Context, id springtide.EnvironmentID) error {
+	if !d.own {
+		return nil
+	}
+	return d.ledger.ForgetEnvironment(ctx, id)
 }
 
 func (d *duties) set(ctx context.Context, id springtide.EnvironmentID, before, now said) error {
