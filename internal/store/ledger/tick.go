@@ -19,8 +19,12 @@ const (
 	soon = 20 * time.Millisecond
 )
 
-// Tick makes what time brings about. Nothing that is due costs two statements.
+// Tick makes what time brings about. Nothing that is due costs two statements,
+// and no write at all while nothing ever will be.
 func (l *Ledger) Tick(ctx context.Context) (ticked jobs.Ticked, err error) {
+	if idle, err := l.due(ctx); err != nil || idle.nothing() {
+		return ticked, err
+	}
 	now, err := l.advance(ctx)
 	if err != nil {
 		return ticked, err
@@ -66,6 +70,11 @@ func (d due) next(now moment) time.Duration {
 		return 0
 	}
 	return max(elapsed(wait), 1)
+}
+
+// nothing reports whether time brings nothing about.
+func (d due) nothing() bool {
+	return !d.waiting && !d.happening && min(d.calendar(), d.uptime()) == never
 }
 
 func (d due) calendar() int64 { return min(d.slot, d.runAt, d.deadline) }
