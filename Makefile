@@ -36,6 +36,7 @@ test: setup build ## all tests: unit, conformance, end to end
 	go vet ./...
 	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
 	go test -race -p 1 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
+	cd bench/jobs && go vet .
 	cd examples/quiz && go vet ./... && go test -race ./...
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
