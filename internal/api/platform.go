@@ -322,10 +322,19 @@ type Status struct {
 	Edges          []EdgeStatus      `json:"edges"`
 	Processes      PlatformProcesses `json:"processes"`
 	// Listeners are the URLs that the edges and the API listen on.
-	Listeners    []string `json:"listeners"`
-	Apps         int      `json:"apps"`
-	Environments int      `json:"environments"`
-	Instances    int      `json:"instances"`
+	Listeners    []string     `json:"listeners"`
+	Ledger       LedgerStatus `json:"ledger"`
+	Apps         int          `json:"apps"`
+	Environments int          `json:"environments"`
+	Instances    int          `json:"instances"`
+}
+
+// LedgerStatus tells of the book of jobs.
+type LedgerStatus struct {
+	// Location is a file, or postgres://HOST/DATABASE without who is let in.
+	Location string `json:"location"`
+	// Trouble says why it does not answer; empty: it does.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // EdgeStatus is one edge.

@@ -49,6 +49,10 @@ func (s *session) printStatus(status api.Status) error {
 	for _, pid := range status.Processes.Edges {
 		processes += fmt.Sprintf(", edge %d", pid)
 	}
+	ledger := status.Ledger.Location
+	if status.Ledger.Trouble != "" {
+		ledger += ", which does not answer: " + status.Ledger.Trouble
+	}
 	rows := [][]string{
 		{"version", fmt.Sprintf("%s (API %d)", status.Version, status.APIVersion)},
 		{"data", status.Data},
@@ -63,6 +67,7 @@ func (s *session) printStatus(status api.Status) error {
 		rows,
 		[]string{"edges", dash(strings.Join(edges, ", "))},
 		[]string{"processes", processes},
+		[]string{"ledger", ledger},
 		[]string{"apps", strconv.Itoa(status.Apps)},
 		[]string{"environments", strconv.Itoa(status.Environments)},
 		[]string{"instances", strconv.Itoa(status.Instances)},

@@ -90,7 +90,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer store.Close()
-	book, err := ledger.Open(ctx, cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger})
+	location := cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db"))
+	book, err := ledger.Open(ctx, location, ledger.Options{Logger: o.Logger})
 	if err != nil {
 		return err
 	}
@@ -259,6 +260,11 @@ func Run(ctx context.Context, o Options) (err error) {
 			Machine: machine{
 				options: o, started: time.Now(), fleet: fleet, publisher: publisher,
 				authority: string(authority.PEM()), isolation: engine.Isolation().String(), notes: engine.Isolation().Notes(),
+				ledger: ledgerPlace(location),
+				ask: func(ctx context.Context) error {
+					_, err := book.Key(ctx)
+					return err
+				},
 			},
 		},
 		Logger:         o.Logger,

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,16 +26,44 @@ type machine struct {
 	authority string // its certificate, in PEM
 	isolation string
 	notes     []string
+	ledger    string // where it is
+	// ask fails if the ledger does not answer.
+	ask func(context.Context) error
+}
+
+// askLimit is how long the ledger may take to answer.
+const askLimit = 2 * time.Second
+
+// ledgerPlace says where a ledger is, but not how one is let in.
+func ledgerPlace(location string) string {
+	if !strings.Contains(location, "://") {
+		return location
+	}
+	where, err := url.Parse(location)
+	if err != nil { // PostgreSQL knows more kinds of addresses; there may be a password in it
+		return "PostgreSQL"
+	}
+	return "postgres://" + cmp.Or(where.Host, where.Query().Get("host")) + where.Path
+}
+
+func (m machine) ledgerStatus(ctx context.Context) api.LedgerStatus {
+	status := api.LedgerStatus{Location: m.ledger}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	if err := m.ask(ctx); err != nil {
+		status.Trouble = err.Error()
+	}
+	return status
 }
 
 // Status implements api.Machine.
-func (m machine) Status(context.Context) (api.Status, error) {
+func (m machine) Status(ctx context.Context) (api.Status, error) {
 	snapshot, _ := m.fleet.Snapshot()
 	status := api.Status{
 		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Started: m.started,
 		Isolation: m.isolation, IsolationNotes: m.notes,
 		Edges: []api.EdgeStatus{}, Listeners: []string{},
-		Instances: len(snapshot.Instances),
+		Instances: len(snapshot.Instances), Ledger: m.ledgerStatus(ctx),
 		Processes: api.PlatformProcesses{
 			Supervisor: supervisor.Holder(filepath.Join(m.options.DataFolder, "lock")),
 			Control:    os.Getpid(),
