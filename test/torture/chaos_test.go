@@ -22,6 +22,8 @@ type chaos struct {
 	offset time.Duration
 	// restart restarts or kills the database; nil: there is none apart.
 	restart func(kind int) error
+	// fill fills the ledger's disk until what it gives is called; nil: it cannot be.
+	fill    func() (free func() error, err error)
 	pending sync.WaitGroup
 	did     map[string]int
 	stopped map[*member]bool // by the chaos, and not going on yet
@@ -55,6 +57,9 @@ func (c *chaos) rage(ctx context.Context, each time.Duration) {
 				w.t.Error(err)
 			}
 		}})
+	}
+	if c.fill != nil {
+		acts = append(acts, act{8, "the disk was full", c.fillDisk})
 	}
 	all := 0
 	for _, a := range acts {
@@ -125,6 +130,19 @@ func (c *chaos) hourBack(ctx context.Context) {
 	c.move(-time.Hour)
 	wait(ctx, time.Duration(1+c.random.Int64N(4))*time.Second)
 	c.move(time.Hour)
+}
+
+// fillDisk leaves no room on the ledger's disk for some seconds.
+func (c *chaos) fillDisk(ctx context.Context) {
+	free, err := c.fill()
+	if err != nil {
+		c.w.t.Error(err)
+		return
+	}
+	wait(ctx, time.Duration(1+c.random.Int64N(4))*time.Second)
+	if err := free(); err != nil {
+		c.w.t.Error(err)
+	}
 }
 
 func (c *chaos) move(by time.Duration) {

@@ -112,7 +112,7 @@ func (p *producer) job(key string) api.JobRequest {
 		kind := kinds[p.random.IntN(len(kinds))]
 		job.Command, job.TimeoutSeconds, job.OnLost, job.Attempts = "./task.sh "+kind.name, kind.timeout, kind.onLost, kind.attempts
 		do.Expect = kind.expect
-	case dice < 100:
+	case dice < 40:
 		job.Queue = limitedQueue
 	case dice < 120:
 		do.Fail = 1

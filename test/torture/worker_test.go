@@ -124,7 +124,7 @@ func (w *worker) lease(ctx context.Context) {
 		// It is lost all the same if that answer is, and then comes back.
 		request := jobs.LeaseRequest{
 			Runner: w.name, Most: room, WaitSeconds: 2, Started: rand.IntN(4) > 0,
-			Queues: []springtide.QueueName{bulkQueue, slotsQueue, limitedQueue},
+			Queues: []springtide.QueueName{[]springtide.QueueName{bulkQueue, bulkQueue, limitedQueue}[rand.IntN(3)], slotsQueue},
 		}
 		var answer jobs.LeaseAnswer
 		if err := w.client.ask(ctx, "leases", request, &answer); err != nil {
