@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,9 +39,10 @@ type attempt struct {
 	folder string
 	child  *child
 	output *output
-	// streams are what the command says; read is closed when they have ended.
-	streams []*os.File
-	read    chan struct{}
+	// said is what the command says, output and errors in their order; read is
+	// closed when it has ended.
+	said *os.File
+	read chan struct{}
 
 	until   atomic.Int64  // a moment; 0: it has not begun
 	fate    atomic.Int32  // a fate
@@ -106,51 +106,34 @@ func (r *runner) prepare(leased jobs.LeasedRun) (a *attempt, err error) {
 		return nil, err
 	}
 	defer folder.Close()
-	outRead, outWrite, err := os.Pipe()
+	said, saying, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer outWrite.Close()
-	errRead, errWrite, err := os.Pipe()
-	if err != nil {
-		outRead.Close()
+	defer saying.Close()
+	if a.child, err = r.nursery.start(string(leased.Run), folder, [3]*os.File{payload, saying, saying}); err != nil {
+		said.Close()
 		return nil, err
 	}
-	defer errWrite.Close()
-	if a.child, err = r.nursery.start(string(leased.Run), folder, [3]*os.File{payload, outWrite, errWrite}); err != nil {
-		outRead.Close()
-		errRead.Close()
-		return nil, err
-	}
-	a.streams = []*os.File{outRead, errRead}
+	a.said = said
 	a.listen()
 	return a, nil
 }
 
 // listen reads what the command says.
 func (a *attempt) listen() {
-	var reading sync.WaitGroup
-	for _, stream := range a.streams {
-		reading.Go(func() {
-			readLines(stream, func(line []byte) {
-				a.output.add(line)
-				a.runner.echo.add(a.leased.Run, line)
-			})
-		})
-	}
 	go func() {
-		reading.Wait()
-		close(a.read)
+		defer close(a.read)
+		readLines(a.said, func(line []byte) {
+			a.output.add(line)
+			a.runner.echo.add(a.leased.Run, line)
+		})
 	}()
 }
 
-// deafen reads no more: a command may have handed its streams to somebody who
+// deafen reads no more: a command may have handed its output to somebody who
 // outlives it.
-func (a *attempt) deafen() {
-	for _, stream := range a.streams {
-		stream.Close()
-	}
-}
+func (a *attempt) deafen() { a.said.Close() }
 
 // discard ends what was prepared for a run that does not begin.
 func (a *attempt) discard() {
@@ -174,7 +157,7 @@ func (a *attempt) carryOut(ctx context.Context) {
 		a.runner.platform.upload(sending, a.hold(), a.output, a.read)
 	}()
 	_ = a.child.give(a.order()) // if the init is dead already, that is noticed next
-	byItself := a.attend()
+	code := a.attend()
 	late := time.AfterFunc(flushLimit, stop)
 	defer late.Stop()
 	select {
@@ -186,21 +169,18 @@ func (a *attempt) carryOut(ctx context.Context) {
 	if fate(a.fate.Load()) == fateLost {
 		return
 	}
-	status, known := a.status()
-	if !byItself || !known {
-		status.Signal = int(syscall.SIGKILL)
-	}
+	status, known := a.status(code)
 	if over := moment(a.until.Load()); status.Signal == int(syscall.SIGKILL) && now() >= over {
 		return // Its init has ended it, for the lease was over.
 	}
 	a.runner.options.Log.Debug("a run has ended", "run", a.leased.Run, "attempt", a.leased.Attempt, "status", string(status.Encode()), "took", time.Since(begun))
-	a.runner.tell(ctx, a, a.outcome(status, byItself && known))
+	a.runner.tell(ctx, a, a.outcome(status, known))
 }
 
-// attend waits for the end of the run and brings it about if need be. It reports
-// whether the init came to its own end.
-func (a *attempt) attend() bool {
-	ended := make(chan bool, 1)
+// attend waits for the end of the run and brings it about if need be. It gives
+// what [child.wait] does.
+func (a *attempt) attend() int {
+	ended := make(chan int, 1)
 	go func() { ended <- a.child.wait() }()
 	check := time.NewTimer(moment(a.until.Load()).left() + lagLimit)
 	defer check.Stop()
@@ -209,8 +189,8 @@ func (a *attempt) attend() bool {
 	last := syscall.SIGQUIT // The init kills everything and ends.
 	for {
 		select {
-		case byItself := <-ended:
-			return byItself
+		case code := <-ended:
+			return code
 		case <-a.decided:
 			if fate(a.fate.Load()) == fateLost {
 				kill.Reset(0)
@@ -233,12 +213,21 @@ func (a *attempt) attend() bool {
 	}
 }
 
-// status is what the init has left.
-func (a *attempt) status() (status order.Status, known bool) {
-	data, err := readSmall(a.file(order.StatusFile), 4<<10)
-	if err != nil {
-		return status, false
+// status is what the init has left, or said by its exit status: where the disk
+// is full it leaves nothing. It is not known if the init was killed.
+func (a *attempt) status(code int) (status order.Status, known bool) {
+	if code < 0 {
+		return order.Status{Signal: int(syscall.SIGKILL)}, false
 	}
-	status, err = order.DecodeStatus(data)
-	return status, err == nil && status.Attempt == a.leased.Attempt
+	data, err := readSmall(a.file(order.StatusFile), 4<<10)
+	if err == nil {
+		status, err = order.DecodeStatus(data)
+	}
+	if err != nil {
+		status = order.Status{Code: code}
+		if code > 128 {
+			status.Signal = code - 128
+		}
+	}
+	return status, true
 }

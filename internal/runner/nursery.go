@@ -119,8 +119,8 @@ func (c *child) renew(until moment) {
 func (c *child) signal(signal syscall.Signal) { _ = c.process.Signal(signal) }
 
 // wait returns when the init is dead and nothing of what it started is left. It
-// reports whether the init came to its own end.
-func (c *child) wait() (byItself bool) {
+// gives the init's exit status; -1: it was killed.
+func (c *child) wait() (code int) {
 	state, err := c.process.Wait()
 	c.order.Close()
 	c.watch.Close()
@@ -128,10 +128,10 @@ func (c *child) wait() (byItself bool) {
 	delete(c.nursery.known, c.process.Pid)
 	c.nursery.mu.Unlock()
 	if err == nil && state.Exited() {
-		return true
+		return state.ExitCode()
 	}
 	c.nursery.sweep()
-	return false
+	return -1
 }
 
 // sweep kills all orphans. Those below them become orphans in turn.

@@ -187,15 +187,14 @@ func TestACommandIsToldOfItsRunAndItsEndIsTold(t *testing.T) {
 	t.Setenv("TIDE_RUNNER_COMMAND", "private")
 	t.Setenv("TIDE_SLOTS", "7")
 	t.Setenv("SLOT", "of another run")
-	run := f.enqueue(`cat; echo; printf '{"sum":3}' > "$RUN_RESULT"; echo "$RUN_ID|$SCHEDULE|$SLOT|$QUEUE|$ATTEMPT|$FENCE|$TIDE_RUNNER_COMMAND$TIDE_SLOTS"; echo to stderr >&2`, func(r *fakeRun) {
+	run := f.enqueue(`cat; echo; printf '{"sum":3}' > "$RUN_RESULT"; echo "$RUN_ID|$SCHEDULE|$SLOT|$QUEUE|$ATTEMPT|$FENCE|$TIDE_RUNNER_COMMAND$TIDE_SLOTS"; echo to stderr >&2; echo the end`, func(r *fakeRun) {
 		r.Payload, r.Schedule, r.Slot = []byte(`{"a":[1,2]}`), "tidy", time.Date(2026, 5, 3, 9, 0, 0, 0, time.FixedZone("", 7200))
 	})
 	plain := f.enqueue(`echo "slot: $SLOT"`)
 	h := startHere(t, f, nil)
 	ended := f.end(run)
-	want := "{\"a\":[1,2]}\n" + string(run.Run) + "|tidy|2026-05-03T07:00:00Z|default|1|1|\n"
-	if ended.Verdict != jobs.Succeeded || ended.ExitCode != 0 || string(ended.Result) != `{"sum":3}` || ended.Reason != "" ||
-		strings.ReplaceAll(ended.Output, "to stderr\n", "") != want || !strings.Contains(ended.Output, "to stderr\n") {
+	want := "{\"a\":[1,2]}\n" + string(run.Run) + "|tidy|2026-05-03T07:00:00Z|default|1|1|\nto stderr\nthe end\n"
+	if ended.Verdict != jobs.Succeeded || ended.ExitCode != 0 || string(ended.Result) != `{"sum":3}` || ended.Reason != "" || ended.Output != want {
 		t.Errorf("%+v", ended)
 	}
 	f.change(func() {
@@ -241,6 +240,18 @@ func TestHowACommandEndsSaysWhatBecomesOfItsRun(t *testing.T) {
 		t.Errorf("%+v", ended)
 	}
 	awaitNone(t, time.Second, mark(late))
+}
+
+func TestAnEndIsToldThoughItCannotBeWrittenDown(t *testing.T) {
+	f := newFake(t)
+	startHere(t, f, nil)
+	full := `mkdir "$(dirname "$RUN_RESULT")/status.new"; ` // in vain, as on a full disk
+	if ended := f.end(f.enqueue(full + "exit 0")); ended.Verdict != jobs.Succeeded || ended.Reason != "" {
+		t.Errorf("%+v", ended)
+	}
+	if ended := f.end(f.enqueue(full + "kill -TERM $$")); ended.Verdict != jobs.Failed || ended.Reason != "killed by SIGTERM" {
+		t.Errorf("%+v", ended)
+	}
 }
 
 func TestARunWithoutACommandFailsForGood(t *testing.T) {
