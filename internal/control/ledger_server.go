@@ -88,7 +88,7 @@ func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) erro
 		})},
 	})
 	metrics.Queues(service.Statuses)
-	if err := service.SetJobs(ctx, o.id(), 0, o.App.Jobs); err != nil {
+	if err := service.SetJobs(ctx, o.id(), 0, jobsOf(o.App)); err != nil {
 		listener.Close()
 		return err
 	}
