@@ -145,9 +145,9 @@ processes:
 	s.await(heir, springtide.RunSucceeded)
 }
 
-func must(n int, err error) int {
+func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return n
+	return value
 }
