@@ -36,6 +36,8 @@ type Options struct {
 	HTTPS, HTTP string
 	// Arguments are further ones for `tide serve`.
 	Arguments []string
+	// User is whose platform it is, to whom the data folder belongs. nil: ours.
+	User *syscall.Credential
 }
 
 // Platform is a tide that runs.
@@ -87,7 +89,7 @@ func (p *Platform) Serve(ctx context.Context) error {
 	arguments := append([]string{"serve", "--data", p.Data, "--https", p.HTTPS, "--http", p.HTTP}, p.Arguments...)
 	p.command = exec.Command(p.Tide, arguments...)
 	p.command.Stdout, p.command.Stderr = p.Output, p.Output
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: p.User}
 	p.command.WaitDelay = time.Second // what survives its supervisor keeps the output open
 	if err := p.command.Start(); err != nil {
 		return err

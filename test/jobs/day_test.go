@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/platform"
 	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/test/story"
 )
@@ -29,7 +31,24 @@ END
 
 
 func TestAScheduleAndAJobGetWhatTheyNeedAndTheWorkerComesAndGoes(t *testing.T) {
-	s := open(t, story.Platform(t), `app: shop
+	t.Parallel()
+	aDay(t, story.Platform(t))
+}
+
+func TestAnOrdinaryUserHasTheSame(t *testing.T) {
+	t.Parallel()
+	p := story.Ordinary(t)
+	aDay(t, p)
+	s := open(t, p, lossy, file{"task.sh", stubborn})
+	id, _ := s.begin("again", "--queue", "killed")
+	run := s.await(id, springtide.RunRunning)
+	runnerOf(t, run).signal(t, syscall.SIGKILL)
+	gone(t, run)
+}
+
+// aDay is what a shop does, from its deploy on.
+func aDay(t *testing.T, p *platform.Platform) {
+	s := open(t, p, `app: shop
 processes:
   worker:
     queues: [default, mail]
@@ -94,7 +113,7 @@ func told(t *testing.T, run springtide.Run, payload string) {
 	if err := json.Compact(&got, run.Result); err != nil || got.String() != want || run.ExitCode != 0 || run.Failures != 0 {
 		t.Errorf("the run was told %s, want %s; %v", got.String(), want, err)
 	}
-	if !strings.Contains(run.Output, "that was it\n") || !strings.Contains(run.Output, "this is ") {
+	if want := "this is " + string(run.Schedule) + string(run.Queue) + "\nthat was it\n"; run.Output != want {
 		t.Errorf("the run's output is %q", run.Output)
 	}
 }

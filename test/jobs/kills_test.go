@@ -11,6 +11,14 @@ import (
 	"github.com/springtide/springtide/test/story"
 )
 
+// lossy is an app whose workers die in different ways.
+const lossy = `app: shop
+processes:
+  killed: { queues: [killed], command: sh task.sh, scale: { min: 0, max: 1, target: { concurrency: 2 } } }
+  paused: { queues: [paused], command: sh task.sh, scale: { min: 2, max: 2 } }
+  orphan: { queues: [orphan], command: sh task.sh, scale: { min: 0, max: 1 } }
+`
+
 // stubborn is a job whose first attempt never ends, ignores SIGTERM, and starts
 // a process that wants to outlive it.
 const stubborn = `name=$(tr -d '"')
@@ -25,12 +33,7 @@ echo "{\"attempt\":$ATTEMPT}" >"$RUN_RESULT"
 
 func TestWhatIsLostLeavesNoProcessAndIsTriedAgainWithAHigherFence(t *testing.T) {
 	t.Parallel()
-	s := open(t, story.Platform(t), `app: shop
-processes:
-  killed: { queues: [killed], command: sh task.sh, scale: { min: 0, max: 1, target: { concurrency: 2 } } }
-  paused: { queues: [paused], command: sh task.sh, scale: { min: 2, max: 2 } }
-  orphan: { queues: [orphan], command: sh task.sh, scale: { min: 0, max: 1 } }
-`, file{"task.sh", stubborn})
+	s := open(t, story.Platform(t), lossy, file{"task.sh", stubborn})
 	begin := func(queue, name string, arguments ...string) springtide.Run {
 		id, _ := s.begin(name, append([]string{"--queue", queue}, arguments...)...)
 		return s.await(id, springtide.RunRunning)

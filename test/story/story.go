@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,12 +62,37 @@ func Binary(t testing.TB) string {
 // if the test fails.
 func Platform(t testing.TB, arguments ...string) *platform.Platform {
 	t.Helper()
+	return run(t, platform.Options{Arguments: arguments})
+}
+
+// nobody is who has ordinary platforms.
+const nobody = 65534
+
+// Ordinary starts a platform of a user who is not root. It takes root to become
+// somebody else; if we are not root, it is ours.
+func Ordinary(t testing.TB, arguments ...string) *platform.Platform {
+	t.Helper()
+	options := platform.Options{Arguments: arguments}
+	if os.Getuid() == 0 {
+		options.User = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	return run(t, options)
+}
+
+// run starts a platform of which not everything is said.
+func run(t testing.TB, options platform.Options) *platform.Platform {
+	t.Helper()
 	log := &output{}
-	data := t.TempDir()
-	if err := os.Chmod(filepath.Dir(data), 0o755); err != nil { // apps have users of their own
+	options.Tide, options.Data, options.Output = Binary(t), t.TempDir(), log
+	if err := os.Chmod(filepath.Dir(options.Data), 0o755); err != nil { // apps have users of their own
 		t.Fatal(err)
 	}
-	p, err := platform.Start(t.Context(), platform.Options{Tide: Binary(t), Data: data, Output: log, Arguments: arguments})
+	if options.User != nil {
+		if err := os.Chown(options.Data, int(options.User.Uid), int(options.User.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := platform.Start(t.Context(), options)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the platform said:\n%s", log.tail(200))
