@@ -68,9 +68,12 @@ func private(ip netip.Addr) bool {
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return true
 	}
+	if ip.Is6() && !netip.MustParsePrefix("2000::/3").Contains(ip) { // whatever translates to IPv4 is outside
+		return true
+	}
 	return slices.ContainsFunc([]string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
 		"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fec0::/10",
+		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 	}, func(prefix string) bool { return netip.MustParsePrefix(prefix).Contains(ip) })
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -46,18 +44,6 @@ type host struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	// opened is when the breaker last opened, in nanoseconds of Unix time.
 	opened atomic.Int64
-}
-
-// Breaker tells how a breaker stands.
-type Breaker struct {
-	Environment springtide.EnvironmentID `json:"environment"`
-	Host        string                   `json:"host"`
-	// State is "closed", "half-open" or "open".
-	State string `json:"state"`
-	// Failures counts the last ones in a row since it is in this state.
-	Failures int `json:"failures,omitempty"`
-	// Since is when it last opened; zero: never yet.
-	Since time.Time `json:"since,omitzero"`
 }
 
 func (c *Caller) host(id springtide.EnvironmentID, name string) (*host, func()) {
@@ -132,28 +118,4 @@ func (h *host) leftAlone() jobs.Outcome {
 // idle reports whether forgetting it changes nothing.
 func (h *host) idle() bool {
 	return h.pace.Idle() && (h.breaker == nil || (h.breaker.State() == gobreaker.StateClosed && h.breaker.Counts().ConsecutiveFailures == 0))
-}
-
-// Breakers lists how the hosts stand that were called of late, those in trouble
-// first.
-func (c *Caller) Breakers() []Breaker {
-	var all []Breaker
-	for key, host := range c.hosts.All() {
-		if host.breaker == nil {
-			continue
-		}
-		breaker := Breaker{Environment: key.environment, Host: key.host, State: host.breaker.State().String(), Failures: int(host.breaker.Counts().ConsecutiveFailures)}
-		if opened := host.opened.Load(); opened > 0 {
-			breaker.Since = time.Unix(0, opened)
-		}
-		all = append(all, breaker)
-	}
-	slices.SortFunc(all, func(a, b Breaker) int {
-		// "open" and "half-open" come before "closed" when read backwards.
-		if order := strings.Compare(b.State, a.State); order != 0 {
-			return order
-		}
-		return strings.Compare(a.Environment.String()+" "+a.Host, b.Environment.String()+" "+b.Host)
-	})
-	return all
 }

@@ -63,9 +63,6 @@ func TestAHostThatKeepsFailingIsLeftAloneForHalfAMinute(t *testing.T) {
 		if outcome := caller.Execute(t.Context(), elsewhere); outcome.Verdict != jobs.Failed {
 			t.Errorf("another environment: %+v", outcome)
 		}
-		if breakers := caller.Breakers(); len(breakers) != 3 || breakers[0].State != "open" || breakers[0].Host != "broken.example" || breakers[0].Since.IsZero() {
-			t.Errorf("%+v", breakers)
-		}
 		time.Sleep(openFor + time.Second)
 		status = 503
 		if outcome := caller.Execute(t.Context(), broken); outcome.Verdict != jobs.Failed {
@@ -175,4 +172,12 @@ func TestACallsOwnRateGoesBeforeTheManifests(t *testing.T) {
 			t.Errorf("%+v", outcome)
 		}
 	})
+}
+
+// failures counts those in a row of all hosts that were called.
+func failures(caller *Caller) (count uint32) {
+	for _, kept := range caller.hosts.entries {
+		count += kept.value.breaker.Counts().ConsecutiveFailures
+	}
+	return count
 }

@@ -5,8 +5,13 @@ import (
 	"time"
 )
 
-// idleFor is how long what nobody uses is kept.
-const idleFor = 10 * time.Minute
+const (
+	// idleFor is how long what nobody uses is kept.
+	idleFor = 10 * time.Minute
+	// manyTimes is how many times more than wanted there may be, of what is in
+	// trouble: somebody may make up names that are.
+	manyTimes = 4
+)
 
 // Recent keeps a value for each key that was used of late. What nobody uses for
 // ten minutes is dropped, and what is idle goes earlier if there are too many.
@@ -26,7 +31,7 @@ type entry[V any] struct {
 }
 
 // NewRecent keeps about as many as most, those in use apart. What is not idle is
-// not dropped before its ten minutes.
+// not dropped before its ten minutes, unless there are many times more.
 func NewRecent[K comparable, V any](most int, idle func(V) bool) *Recent[K, V] {
 	return &Recent[K, V]{most: most, idle: idle, entries: map[K]*entry[V]{}}
 }
@@ -54,26 +59,15 @@ func (r *Recent[K, V]) Use(key K, create func() V) (value V, release func()) {
 // sweep looks through all of them once a minute, and once a second while there
 // are too many.
 func (r *Recent[K, V]) sweep(now time.Time) {
-	crowded := len(r.entries) >= r.most
+	crowded, flooded := len(r.entries) >= r.most, len(r.entries) >= manyTimes*r.most
 	since := now.Sub(r.swept)
 	if since < time.Second || (since < time.Minute && !crowded) {
 		return
 	}
 	r.swept = now
 	for key, kept := range r.entries {
-		if kept.users == 0 && (now.Sub(kept.used) > idleFor || (crowded && r.idle(kept.value))) {
+		if kept.users == 0 && (flooded || now.Sub(kept.used) > idleFor || (crowded && r.idle(kept.value))) {
 			delete(r.entries, key)
 		}
 	}
-}
-
-// All gives the values that are kept, in no order.
-func (r *Recent[K, V]) All() map[K]V {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	all := make(map[K]V, len(r.entries))
-	for key, kept := range r.entries {
-		all[key] = kept.value
-	}
-	return all
 }

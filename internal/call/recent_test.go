@@ -24,8 +24,24 @@ func TestWhatNobodyUsesIsForgotten(t *testing.T) {
 		time.Sleep(idleFor/2 + time.Minute)
 		_, other := recent.Use(500, create)
 		other()
-		if kept := recent.All(); len(kept) != 3 {
+		if kept := recent.entries; len(kept) != 3 {
 			t.Errorf("%d are kept, not the one in use, the one used of late and the new one", len(kept))
+		}
+		release()
+	})
+}
+
+func TestWhoMakesUpNamesThatAreInTroubleFillsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		recent := NewRecent[int](100, func(int) bool { return false })
+		_, release := recent.Use(-1, func() int { return 0 })
+		for n := range 100_000 {
+			_, release := recent.Use(n, func() int { return 0 })
+			release()
+			time.Sleep(time.Millisecond)
+		}
+		if count := len(recent.entries); count > 1500 || recent.entries[-1] == nil {
+			t.Errorf("%d are kept", count)
 		}
 		release()
 	})
@@ -42,7 +58,7 @@ func TestTheIdleGoEarlierWhenThereAreTooMany(t *testing.T) {
 			release()
 			time.Sleep(10 * time.Millisecond)
 		}
-		kept := recent.All()
+		kept := recent.entries
 		if len(kept) > 250 {
 			t.Errorf("%d are kept", len(kept))
 		}

@@ -61,11 +61,11 @@ func parse(text string) (*url.URL, error) {
 		return nil, springtide.Errorf(springtide.Invalid, "the URL of the call cannot be read: %w", plain(err))
 	case strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//"):
 		return where, nil
-	case (where.Scheme != "http" && where.Scheme != "https") || where.Hostname() == "":
-		return nil, springtide.Errorf(springtide.Invalid, "the URL %q is neither a path of the app nor http:// or https:// with a host", text)
 	case where.User != nil:
 		return nil, springtide.Errorf(springtide.Invalid, "the URL of the call has a user in it").
 			WithHint("send it in the header Authorization")
+	case (where.Scheme != "http" && where.Scheme != "https") || where.Hostname() == "":
+		return nil, springtide.Errorf(springtide.Invalid, "the URL %q is neither a path of the app nor http:// or https:// with a host", text)
 	}
 	return where, nil
 }

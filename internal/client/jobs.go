@@ -21,9 +21,11 @@ func (c *Client) Enqueue(ctx context.Context, id springtide.EnvironmentID, job s
 		return err
 	}
 	if job.Key == "" {
-		return answer, try()
+		err = try()
+	} else {
+		err = c.patiently(ctx, try)
 	}
-	return answer, c.patiently(ctx, try)
+	return answer, err
 }
 
 // Jobs lists runs, the newest first.

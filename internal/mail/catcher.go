@@ -154,7 +154,7 @@ func (c *Catcher) List(id springtide.EnvironmentID) ([]Caught, error) {
 		if err != nil {
 			continue // it is being written
 		}
-		one := Caught{Name: entry.Name(), Time: at}
+		one := Caught{Name: entry.Name(), Time: at, To: []string{}}
 		if err := c.describe(id, &one); err == nil {
 			all = append(all, one)
 		} else if !errors.Is(err, fs.ErrNotExist) {

@@ -158,7 +158,7 @@ func TestTheCatcherKeepsTheNewest(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := catcher.List(production)
-	if err != nil || len(list) != mostCaught || list[0].Name != name || list[0].Subject != "x" || list[1].Subject != "(its head cannot be read)" {
+	if err != nil || len(list) != mostCaught || list[0].Name != name || list[0].Subject != "x" || list[1].Subject != "(its head cannot be read)" || list[1].To == nil {
 		t.Errorf("%d, %v", len(list), err)
 	}
 	if _, err := os.Stat(abandoned); !os.IsNotExist(err) {

@@ -54,7 +54,7 @@ func (m *Metrics) Queues(statuses func() []jobs.QueueStatus) { m.jobs.statuses =
 func (m *Metrics) RunClaimed(run springtide.Run, waited time.Duration) {
 	app, environment := string(run.Environment.App), string(run.Environment.Name)
 	m.jobs.waits.WithLabelValues(app, environment, string(run.Queue)).Observe(waited.Seconds())
-	if run.Schedule != "" && run.Attempt == 1 {
+	if !run.Slot.IsZero() && run.Attempt == 1 {
 		m.jobs.slots.WithLabelValues(app, environment, "started").Inc()
 	}
 }
@@ -84,13 +84,19 @@ func (m *Metrics) JobHappened(happened jobs.Happened) {
 	}
 }
 
-func (j *jobMetrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{j.waits, j.times, j.attempts, j.dead, j.slots, j.late}
+// vector is of counters or histograms.
+type vector interface {
+	prometheus.Collector
+	DeletePartialMatch(labels prometheus.Labels) int
+}
+
+func (j *jobMetrics) vectors() []vector {
+	return []vector{j.waits, j.times, j.attempts, j.dead, j.slots, j.late}
 }
 
 func (j *jobMetrics) forget(id springtide.EnvironmentID) {
 	labels := prometheus.Labels{"app": string(id.App), "environment": string(id.Name)}
-	for _, vector := range []interface{ DeletePartialMatch(prometheus.Labels) int }{j.waits, j.times, j.attempts, j.dead, j.slots, j.late} {
+	for _, vector := range j.vectors() {
 		vector.DeletePartialMatch(labels)
 	}
 }

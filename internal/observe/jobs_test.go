@@ -18,11 +18,11 @@ func TestJobsAreMeasured(t *testing.T) {
 			States: map[springtide.RunState]int{springtide.RunAvailable: 3, springtide.RunDead: 2, springtide.RunSucceeded: 1000},
 		}}
 	})
-	run := springtide.Run{Environment: quiz, Queue: "default", Schedule: "tidy", Attempt: 1}
+	run := springtide.Run{Environment: quiz, Queue: "default", Schedule: "tidy", Slot: time.Unix(0, 0), Attempt: 1}
 	m.RunClaimed(run, 20*time.Millisecond)
 	run.Attempt = 2 // the same slot
 	m.RunClaimed(run, 7*time.Second)
-	m.RunClaimed(springtide.Run{Environment: quiz, Queue: "default", Attempt: 1}, 0)
+	m.RunClaimed(springtide.Run{Environment: quiz, Queue: "default", Schedule: "tidy", Attempt: 1}, 0) // by hand, no slot
 	m.AttemptOver(quiz, "default", jobs.Succeeded, 2*time.Second)
 	m.AttemptOver(quiz, "default", jobs.Returned, time.Second)
 	m.AttemptOver(quiz, "", jobs.Failed, 0) // leased through another server
