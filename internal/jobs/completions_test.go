@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -101,5 +102,24 @@ func TestABadOutcomeCostsOnlyItsOwner(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+}
+
+func TestOutputThatComesAfterTheEndKeepsNoRunner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, newBook())
+		hold := leaseMany(t, s, 1)[0]
+		if count := s.Leased("r"); count != 1 {
+			t.Errorf("it has %d runs", count)
+		}
+		if accepted, err := complete(t, s, jobs.Completion{Hold: hold, Verdict: jobs.Succeeded}); err != nil || !accepted[0] {
+			t.Fatal(accepted, err)
+		}
+		if _, err := s.AppendOutput(t.Context(), jobs.Identity{Environment: quiz}, hold, 0, strings.NewReader("done")); err != nil {
+			t.Error(err)
+		}
+		if count := s.Leased("r"); count != 0 {
+			t.Errorf("it has %d runs still", count)
+		}
 	})
 }

@@ -106,7 +106,9 @@ func (s *Service) attemptOf(ctx context.Context, id springtide.EnvironmentID, ho
 			return attempt{}, false, err
 		}
 		a = attemptOf(run)
-		s.holds.add(hold.Run, a)
+		if run.State == springtide.RunClaimed || run.State == springtide.RunRunning { // else nobody has it: see Leased
+			s.holds.add(hold.Run, a)
+		}
 	}
 	return a, a.environment == id && a.fence == hold.Fence, nil
 }
