@@ -125,7 +125,7 @@ func (p *producer) job(key string) api.JobRequest {
 	case dice < 173:
 		do.Milliseconds = 12_000 + p.random.IntN(6000) // needs heartbeats
 	case dice < 175 && p.early:
-		do.Silent, do.Milliseconds = true, 15_000
+		do.Silent, do.Milliseconds = true, 30_000
 	case dice < 190:
 		job.DelaySeconds = 2 * p.random.Float64()
 	default:

@@ -32,7 +32,7 @@ type task struct {
 
 // silentFor is longer than it takes until a lost run is tried again, and shorter
 // than until that attempt is over.
-const silentFor = jobs.LeaseFor + jobs.FirstBackOff + 5*time.Second
+const silentFor = jobs.LeaseFor + jobs.FirstBackOff + 10*time.Second
 
 // mark is what an attempt leaves as its result: who it was.
 type mark struct {
