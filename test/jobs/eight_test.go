@@ -18,6 +18,7 @@ import (
 const servers = 8
 
 func TestEightServersRunEachSlotOnceAndOneOfThemDies(t *testing.T) {
+	t.Parallel()
 	ledger := postgres.Start(t).URL("jobs")
 	var all []*shop
 	for range servers {
