@@ -1,6 +1,8 @@
 package control
 
 import (
+	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -55,6 +57,20 @@ func openAccess(fleet *deploy.Fleet, path string, shared []byte) (*access, error
 			WithHint("remove it and restart all apps: their instances get new tokens")
 	}
 	return &access{fleet: fleet, key: key, shared: shared}, nil
+}
+
+// sharedKey reads the key of the ledger, and keeps a copy for when that is away:
+// apps are run all the same.
+func sharedKey(ctx context.Context, path string, read func(context.Context) ([]byte, error)) ([]byte, error) {
+	copied, missing := os.ReadFile(path)
+	key, err := read(ctx)
+	switch {
+	case missing == nil && springtide.KindOf(err) == springtide.Unavailable:
+		return copied, nil
+	case err != nil || bytes.Equal(key, copied):
+		return key, err
+	}
+	return key, durable.WriteFile(path, key, 0o600)
 }
 
 // token gives an instance's token.

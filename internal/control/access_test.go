@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -27,5 +28,21 @@ func TestServersOfOneLedgerSignAlikeAndKnowOnlyTheirOwnTokens(t *testing.T) {
 	}
 	if bytes.Equal(sign(one.key, shared), sign(other.key, shared)) {
 		t.Error("a token of one is good for the other")
+	}
+}
+
+func TestTheKeyOfALedgerThatIsAwayIsTheOneItHad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger-key")
+	away := func(context.Context) ([]byte, error) {
+		return nil, springtide.Errorf(springtide.Unavailable, "it is away")
+	}
+	if _, err := sharedKey(t.Context(), path, away); springtide.KindOf(err) != springtide.Unavailable {
+		t.Errorf("before there ever was one: %v", err)
+	}
+	there := func(context.Context) ([]byte, error) { return []byte("the key"), nil }
+	for _, read := range []func(context.Context) ([]byte, error){there, away} {
+		if key, err := sharedKey(t.Context(), path, read); err != nil || string(key) != "the key" {
+			t.Errorf("%q, %v", key, err)
+		}
 	}
 }

@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer store.Close()
 	location := cmp.Or(o.Ledger, filepath.Join(o.DataFolder, "jobs.db"))
-	book, err := ledger.Open(ctx, location, ledger.Options{Logger: o.Logger})
+	book, err := ledger.Open(ctx, location, ledger.Options{Logger: o.Logger, Patient: true})
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if instances, err = listenForInstances(ctx, o.DataFolder, engine); err != nil {
 		return err
 	}
-	key, err := book.Key(ctx)
+	key, err := sharedKey(ctx, filepath.Join(o.DataFolder, "ledger-key"), book.Key)
 	if err != nil {
 		return err
 	}

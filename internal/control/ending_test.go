@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/client"
+	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/internal/store/ledger"
 	"github.com/springtide/springtide/internal/store/sqlite"
 )
@@ -72,6 +74,22 @@ func control(t *testing.T, o Options) (c *client.Client, end func()) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestAPlatformWhoseLedgerIsAwayIsUpAllTheSame(t *testing.T) {
+	data := idleApp(t)
+	if err := os.WriteFile(filepath.Join(data, "ledger-key"), []byte("the one that it had"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, end := control(t, Options{DataFolder: data, Ledger: "postgres://tide:s3cret@127.0.0.1:1/tide"})
+	defer end()
+	status, err := c.Status(t.Context())
+	if err != nil || status.Environments != 1 || !strings.Contains(status.Ledger.Trouble, "does not answer") || strings.Contains(fmt.Sprint(status), "s3cret") {
+		t.Errorf("it tells %+v, %v", status, err)
+	}
+	if _, err := c.Jobs(t.Context(), jobs.Query{Environment: quiz}); springtide.KindOf(err) != springtide.Unavailable || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("of jobs it says %v", err)
 	}
 }
 

@@ -24,6 +24,9 @@ type Options struct {
 	Now func() time.Time
 	// Connections to PostgreSQL at most, besides the one that listens. Default: 8.
 	Connections int
+	// Patient opens a ledger in PostgreSQL also while that does not answer: until
+	// it does, all that is asked is Unavailable.
+	Patient bool
 }
 
 // Ledger is a jobs.Ledger in a database.

@@ -72,11 +72,14 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	}
 	l.gather = newGatherer(statementsAtOnce, l.enqueuePlain)
 	l.close = sync.OnceValue(db.Close)
-	if err := p.prepare(ctx); err != nil {
-		_ = l.Close()
-		return nil, l.problem(ctx, err)
-	}
-	if err := l.migrate(ctx, "postgres", "SELECT version FROM ledger_version FOR UPDATE", "UPDATE ledger_version SET version = %d"); err != nil {
+	bare := &Ledger{dialect: l.dialect, reader: l.reader, transact: l.transact, problem: l.problem}
+	err = l.prepareOrWait(ctx, options.Patient, func(ctx context.Context) error {
+		if err := p.prepare(ctx); err != nil {
+			return l.problem(ctx, err)
+		}
+		return bare.migrate(ctx, "postgres", "SELECT version FROM ledger_version FOR UPDATE", "UPDATE ledger_version SET version = %d")
+	})
+	if err != nil {
 		_ = l.Close()
 		return nil, err
 	}
