@@ -29,7 +29,6 @@ cat >"$RUN_RESULT" <<END
 END
 `
 
-
 func TestAScheduleAndAJobGetWhatTheyNeedAndTheWorkerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	aDay(t, story.Platform(t))

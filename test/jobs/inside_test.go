@@ -57,9 +57,17 @@ func TestAnAppEnqueuesFromInsideAndMayDoNothingElse(t *testing.T) {
 		{Path: environment + "production/deploys", Body: map[string]any{}},
 		{Path: "/config", Method: "GET"},
 		{Path: "/config", Method: "PATCH", Body: map[string]any{"set": map[string]string{"A": "b"}}},
-		{Path: "/stop"}, {Path: "", Method: "DELETE"}, {Path: "/instances", Method: "GET"}, {Path: "/mail", Method: "GET"},
-		{Path: "/jobs/" + string(enqueued.Run) + "/cancel"}, {Path: "/queues/default/pause"}, {Path: "/jobs/replay"},
-		{Path: "/v1/tokens", Method: "GET"}, {Path: "/v1/platform/drain"}, {Path: "/v1/apps", Method: "GET"}, {Path: "/v1/events", Method: "GET"},
+		{Path: "/stop"},
+		{Path: "", Method: "DELETE"},
+		{Path: "/instances", Method: "GET"},
+		{Path: "/mail", Method: "GET"},
+		{Path: "/jobs/" + string(enqueued.Run) + "/cancel"},
+		{Path: "/queues/default/pause"},
+		{Path: "/jobs/replay"},
+		{Path: "/v1/tokens", Method: "GET"},
+		{Path: "/v1/platform/drain"},
+		{Path: "/v1/apps", Method: "GET"},
+		{Path: "/v1/events", Method: "GET"},
 	} {
 		if answer := s.ask(q); answer.Status != http.StatusForbidden || !strings.Contains(answer.Body, `"denied"`) {
 			t.Errorf("%s %s: %+v, want 403", q.Method, q.Path, answer)
