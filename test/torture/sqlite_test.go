@@ -58,7 +58,7 @@ func TestAServerOnSQLiteKeepsItsPromise(t *testing.T) {
 		w.runners = append(w.runners, w.addRunner(i))
 	}
 	for i := range 3 {
-		w.workers = append(w.workers, w.addWorker(i))
+		w.workers = append(w.workers, w.addWorker(i, false))
 	}
 	made := torture(t, w, c, s, 2, 20, time.Second)
 	longJump(t, w, c)

@@ -83,7 +83,7 @@ func TestEightServersOnOnePostgreSQLKeepTheirPromise(t *testing.T) {
 		w.addServer(server)
 	}
 	for i := range 8 {
-		w.runners, w.workers = append(w.runners, w.addRunner(i)), append(w.workers, w.addWorker(i))
+		w.runners, w.workers = append(w.runners, w.addRunner(i)), append(w.workers, w.addWorker(i, i < 2))
 	}
 	c := &chaos{w: w, random: dice, restart: func(kind int) error {
 		switch kind {

@@ -41,12 +41,18 @@ type mark struct {
 	Attempt int              `json:"attempt"`
 }
 
+// platform answers the questions of the protocol, however long that takes.
+// Implemented by client and direct.
+type platform interface {
+	ask(ctx context.Context, path string, question, answer any) error
+}
+
 // worker is a process that speaks the protocol. It trusts the ledger rather than
 // a clock: when it was stopped for longer than its leases it goes on as if
 // nothing had been, and what it then says is stale.
 type worker struct {
-	name    string
-	client  *client
+	name string
+	platform
 	room    int
 	notes   *os.File
 	refused *os.File
@@ -62,8 +68,11 @@ func work() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	w := &worker{
-		name: fmt.Sprintf("worker-%d-%d", os.Getpid(), rand.Uint32()), client: newClient(strings.Split(os.Getenv(apisVariable), ","), token),
+		name: fmt.Sprintf("worker-%d-%d", os.Getpid(), rand.Uint32()), platform: newClient(strings.Split(os.Getenv(apisVariable), ","), token),
 		room: 150, done: make(chan jobs.Completion, 1000), held: map[jobs.Hold]bool{},
+	}
+	if location := os.Getenv(ledgerVariable); location != "" {
+		w.platform = openDirect(location)
 	}
 	for file, variable := range map[**os.File]string{&w.notes: notesVariable, &w.refused: refusedVariable} {
 		var err error
@@ -127,7 +136,7 @@ func (w *worker) lease(ctx context.Context) {
 			Queues: []springtide.QueueName{[]springtide.QueueName{bulkQueue, bulkQueue, limitedQueue}[rand.IntN(3)], slotsQueue},
 		}
 		var answer jobs.LeaseAnswer
-		if err := w.client.ask(ctx, "leases", request, &answer); err != nil {
+		if err := w.ask(ctx, "leases", request, &answer); err != nil {
 			continue
 		}
 		runs := answer.Runs
@@ -150,7 +159,7 @@ func (w *worker) start(runs []jobs.LeasedRun) (may []jobs.LeasedRun) {
 		request.Runs = append(request.Runs, jobs.Hold{Run: run.Run, Fence: run.Fence})
 	}
 	var answer jobs.AcceptedAnswer
-	err := w.client.ask(context.Background(), "leases/start", request, &answer)
+	err := w.ask(context.Background(), "leases/start", request, &answer)
 	for i, run := range runs {
 		if err == nil && answer.Accepted[i] {
 			may = append(may, run)
@@ -203,7 +212,7 @@ func (w *worker) tell(ctx context.Context) {
 			}
 		}
 		var answer jobs.AcceptedAnswer
-		err := w.client.ask(ctx, "leases/complete", request, &answer)
+		err := w.ask(ctx, "leases/complete", request, &answer)
 		var accepted, refused strings.Builder
 		for i, run := range request.Runs {
 			switch {
@@ -236,6 +245,6 @@ func (w *worker) beat(ctx context.Context) {
 		}
 		w.mu.Unlock()
 		var answer jobs.BeatAnswer
-		_ = w.client.ask(ctx, "leases/heartbeat", request, &answer) // what is lost is noticed in the end
+		_ = w.ask(ctx, "leases/heartbeat", request, &answer) // what is lost is noticed in the end
 	}
 }

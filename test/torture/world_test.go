@@ -28,6 +28,7 @@ const (
 	apisVariable    = "TORTURE_APIS"
 	notesVariable   = "TORTURE_NOTES"
 	refusedVariable = "TORTURE_REFUSED"
+	ledgerVariable  = "TORTURE_LEDGER" // of a worker that needs no server
 	clockVariable   = "TORTURE_CLOCK"
 	listenVariable  = "TORTURE_LISTEN"
 	// markVariable is in the environment of all processes of one torture.
@@ -141,11 +142,16 @@ func (w *world) addRunner(number int) *member {
 	})
 }
 
-// addWorker starts a worker that speaks the protocol.
-func (w *world) addWorker(number int) *member {
+// addWorker starts a worker that speaks the protocol, to the servers or, if it is
+// direct, to the ledger.
+func (w *world) addWorker(number int, direct bool) *member {
+	location := ""
+	if direct {
+		location = w.location
+	}
 	return start(w.t, fmt.Sprint("worker ", number), func() *exec.Cmd {
 		return w.program(fmt.Sprint("worker-", number), []string{
-			roleVariable + "=worker", apisVariable + "=" + strings.Join(w.apis, ","),
+			roleVariable + "=worker", ledgerVariable + "=" + location, apisVariable + "=" + strings.Join(w.apis, ","),
 			notesVariable + "=" + w.notes.Name(), refusedVariable + "=" + filepath.Join(w.folder, "refused"),
 		}, w.helper)
 	})
