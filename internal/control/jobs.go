@@ -28,6 +28,8 @@ type duties struct {
 	changed chan struct{}
 	// told wakes those who wait for work.
 	told func()
+	// trouble is what the log says already of an environment.
+	trouble map[springtide.EnvironmentID]string
 }
 
 // retrySettings is when what the ledger did not take is tried again.
@@ -92,6 +94,7 @@ func (d *duties) tell(ctx context.Context, known map[springtide.EnvironmentID]sa
 			continue
 		}
 		known[environment.ID] = now
+		delete(d.trouble, environment.ID)
 		changed = true
 	}
 	for id := range known {
@@ -104,6 +107,7 @@ func (d *duties) tell(ctx context.Context, known map[springtide.EnvironmentID]sa
 			continue
 		}
 		delete(known, id)
+		delete(d.trouble, id)
 	}
 	if changed {
 		d.told()
@@ -156,7 +160,11 @@ func jobsOf(app springtide.App) springtide.Jobs {
 }
 
 func (d *duties) complain(ctx context.Context, id springtide.EnvironmentID, err error) {
-	if ctx.Err() == nil {
+	if d.trouble == nil {
+		d.trouble = map[springtide.EnvironmentID]string{}
+	}
+	if ctx.Err() == nil && d.trouble[id] != err.Error() {
+		d.trouble[id] = err.Error()
 		d.logger.Error("the ledger does not take what an environment says of its jobs; it is tried again", "environment", id, "error", err)
 	}
 }

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/springtide/springtide"
@@ -15,11 +17,32 @@ import (
 type forgetful struct {
 	jobs.Settings
 	forgotten []springtide.EnvironmentID
+	refuse    bool
 }
 
 func (f *forgetful) ForgetEnvironment(_ context.Context, id springtide.EnvironmentID) error {
+	if f.refuse {
+		return springtide.Errorf(springtide.Unavailable, "the ledger is away")
+	}
 	f.forgotten = append(f.forgotten, id)
 	return nil
+}
+
+func TestWhatTheLedgerDoesNotTakeIsSaidOnce(t *testing.T) {
+	var log bytes.Buffer
+	d := &duties{
+		own: true, ledger: &forgetful{refuse: true}, logger: slog.New(slog.NewTextHandler(&log, nil)),
+		fleet: deploy.NewFleet(nil, nil, func() {}, slog.New(slog.DiscardHandler)),
+	}
+	known := map[springtide.EnvironmentID]said{quiz: {}}
+	for range 3 {
+		if d.tell(t.Context(), known) {
+			t.Error("it was not taken")
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 1 {
+		t.Errorf("the log has %d lines:\n%s", lines, &log)
+	}
 }
 
 func TestWhatIsGoneFromHereIsForgottenInALedgerOfOnesOwnOnly(t *testing.T) {
