@@ -1,7 +1,10 @@
 package jobs
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,6 +99,14 @@ processes:
 
 	during, _ := s.begin("during")
 	after, _ := s.begin("after")
+	following := s.command("jobs", "logs", "-f", string(after))
+	shown := bufio.NewReader(must(following.StdoutPipe()))
+	if err := following.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := shown.ReadString('\n'); line != "this is after\n" {
+		t.Fatalf("tide jobs logs -f: %q, %v", line, err)
+	}
 	status, err := s.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -112,9 +123,13 @@ processes:
 	next, _ := s.begin("next")
 	for name, run := range map[string]springtide.RunID{"after": after, "next": next} {
 		s.put(name + ".go")
-		if run := s.await(run, springtide.RunSucceeded); run.Attempt != 1 {
-			t.Errorf("%s is %+v", name, run)
+		if run := s.await(run, springtide.RunSucceeded); run.Failures != 0 || name == "after" && run.Attempt != 1 {
+			t.Errorf("%s is %+v", name, run) // the next may have been leased to a connection that was cut, and returned
 		}
+	}
+	rest, err := io.ReadAll(shown)
+	if err = errors.Join(err, following.Wait()); err != nil || string(rest) != "that was after\n" {
+		t.Errorf("tide jobs logs -f over all that: %v\n%s", err, rest)
 	}
 	if run := s.show(during); run.Attempt != 1 || !strings.Contains(string(run.Result), "blue") {
 		t.Errorf("what ended without a control plane is %+v", run)

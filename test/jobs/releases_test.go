@@ -12,8 +12,10 @@ import (
 // longTask is a long job: it begins, waits until it may end, and says by what
 // release it was done.
 const longTask = `name=$(tr -d '"')
+echo "this is $name"
 echo "$(cat VERSION)" >"DESK/$name.begun"
 while ! test -e "DESK/$name.go"; do sleep 0.05; done
+echo "that was $name"
 echo "{\"release\":\"$(cat VERSION)\"}" >"$RUN_RESULT"
 `
 
