@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -68,7 +69,7 @@ func (c *client) ask(ctx context.Context, path string, question, answer any) err
 	for {
 		at := c.at.Load()
 		err := c.try(ctx, at, path, question, answer)
-		if _, refused := err.(refusal); err == nil || refused || ctx.Err() != nil {
+		if _, refused := errors.AsType[refusal](err); err == nil || refused || ctx.Err() != nil {
 			return err
 		}
 		c.at.CompareAndSwap(at, at+1)

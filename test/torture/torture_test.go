@@ -25,7 +25,7 @@ var (
 	seed      = flag.Uint64("torture.seed", 0, "of the random numbers; 0: another each time")
 	jobsFlag  = flag.Int("torture.jobs", 100_000, "how many jobs are enqueued at least, on PostgreSQL")
 	slotsFlag = flag.Int("torture.slots", 10_000, "how many slots pass at least, on PostgreSQL")
-	forFlag   = flag.Duration("torture.for", 160*time.Second, "how long the chaos lasts; peace takes another minute or two")
+	forFlag   = flag.Duration("torture.for", 150*time.Second, "how long the chaos lasts; peace takes another minute or two")
 )
 
 func TestMain(m *testing.M) {

@@ -223,7 +223,7 @@ func (w *world) database(query string) (number int, err error) {
 // drain waits until nothing is left to do, for as long as there is less and less
 // of it. What then is left the checker names.
 func (w *world) drain() {
-	const patience = 100 * time.Second // two lost leases and their back-offs
+	const patience = 150 * time.Second // the back-off after four failures
 	began, least, progressed, told := time.Now(), -1, time.Now(), time.Now()
 	for time.Since(progressed) < patience {
 		left, err := w.database(`SELECT (SELECT count(*) FROM springtide.runs WHERE state IN ('scheduled', 'waiting', 'available', 'claimed', 'running'))
