@@ -250,7 +250,9 @@ func reportWork(ctx context.Context, service *jobs.Service, scaler *scale.Scaler
 		case <-ctx.Done():
 			return nil
 		}
-		scaler.ReportWork(asWork(service.Statuses()))
+		if !service.Away() { // else the scaler is to know that it knows nothing
+			scaler.ReportWork(asWork(service.Statuses()))
+		}
 	}
 }
 

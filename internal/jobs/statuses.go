@@ -25,6 +25,7 @@ const (
 type snapshot struct {
 	mu       sync.Mutex
 	statuses []QueueStatus
+	away     bool
 	// stale has a value when something may have changed since.
 	stale chan struct{}
 }
@@ -37,6 +38,14 @@ func (s *Service) Statuses() []QueueStatus {
 	s.snapshot.mu.Lock()
 	defer s.snapshot.mu.Unlock()
 	return slices.Clone(s.snapshot.statuses)
+}
+
+// Away reports whether the ledger did not answer when it was last asked how the
+// queues stand: then [Service.Statuses] are of earlier.
+func (s *Service) Away() bool {
+	s.snapshot.mu.Lock()
+	defer s.snapshot.mu.Unlock()
+	return s.snapshot.away
 }
 
 // stale says that queues may have changed.
@@ -61,6 +70,9 @@ func (s *Service) refresh(ctx context.Context) {
 			s.options.Changed()
 		}
 		away = err != nil
+		s.snapshot.mu.Lock()
+		s.snapshot.away = away
+		s.snapshot.mu.Unlock()
 		if !pause(ctx, max(statusPause, statusShare*time.Since(began))) {
 			return
 		}
