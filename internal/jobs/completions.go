@@ -63,6 +63,4 @@ func (s *Service) over(o Outcome, a attempt) {
 	case o.RetryAfter > 0:
 		s.alarm.by(time.Now().Add(o.RetryAfter))
 	}
-	// A place under a limit is free, and a slot that waited may go.
-	s.lobby.hint(a.environment)
 }

@@ -26,9 +26,9 @@ type Ledger interface {
 	Locks
 	Reader
 	Hand
-	// Wakeups gives a value whenever runs may have become available, cancelled or
-	// over, in this process or, with PostgreSQL, in another: it is a hint that may
-	// be lost. The channel closes with ctx.
+	// Wakeups gives a value whenever runs may have become available, or there may
+	// be room under a limit, in this process or, with PostgreSQL, in another: it is
+	// a hint that may be lost. The channel closes with ctx.
 	Wakeups(ctx context.Context) <-chan struct{}
 	Close() error
 }

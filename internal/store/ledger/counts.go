@@ -132,6 +132,10 @@ func (tx *transaction) saveCounts(others map[int64]counts) error {
 		succeeded = q.succeeded + excluded.succeeded, dead = q.dead + excluded.dead,
 		cancelled = q.cancelled + excluded.cancelled, skipped = q.skipped + excluded.skipped,
 		missed = q.missed + excluded.missed`, countColumns, rows)
+	if p, ok := tx.on.(*pipeline); ok {
+		p.last = &statement{query, args}
+		return nil
+	}
 	_, err := tx.exec(query, args...)
 	return err
 }

@@ -234,7 +234,7 @@ func TestADatabaseThatIsAwayIsUnavailableAndComesBack(t *testing.T) {
 	if _, err := l.Enqueue(t.Context(), quiz, []springtide.Job{{}}, nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := l.reader.Exec("ALTER DATABASE ledger SET default_transaction_read_only = on"); err != nil {
+	if _, err := l.reader.exec(t.Context(), "ALTER DATABASE ledger SET default_transaction_read_only = on"); err != nil {
 		t.Fatal(err)
 	}
 	server.Restart(postgres15.Fast)

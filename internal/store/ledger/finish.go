@@ -177,10 +177,12 @@ func (l *Ledger) follow(tx *transaction, now moment, changes []change) error {
 		if c.outcome.Verdict == lost {
 			told = append(told, happening{"run.lost", c.number})
 		}
+		if c.limited {
+			tx.awake = true // there is room for another
+		}
 		if !c.to.Over() {
 			continue
 		}
-		tx.awake = true
 		failed := 0
 		if c.to == springtide.RunDead {
 			failed = 1

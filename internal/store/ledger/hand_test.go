@@ -334,6 +334,31 @@ func TestWakeupsTellThatThereIsSomethingToDo(t *testing.T) {
 	})
 }
 
+func TestAnEndWakesOnlyWhereThereIsRoomForAnotherThen(t *testing.T) {
+	w := sqliteWorld(t) // where nothing wakes but a change
+	woken := w.Wakeups(t.Context())
+	for name, test := range map[string]struct {
+		said springtide.Jobs
+		want bool
+	}{
+		"no limit":               {springtide.Jobs{}, false},
+		"a limited queue":        {springtide.Jobs{Queues: map[springtide.QueueName]springtide.Queue{springtide.DefaultQueue: {Concurrency: 1, Attempts: 1}}}, true},
+		"a limited environment":  {springtide.Jobs{Concurrency: 1}, true},
+		"a limit for other runs": {springtide.Jobs{Queues: map[springtide.QueueName]springtide.Queue{"other": {Concurrency: 1, Attempts: 1}}}, false},
+	} {
+		w.set(test.said)
+		w.enqueue(springtide.Job{})
+		run := w.claimOne()
+		for len(woken) > 0 {
+			<-woken
+		}
+		w.finish(run, jobs.Outcome{Verdict: jobs.Succeeded})
+		if got := len(woken) > 0; got != test.want {
+			t.Errorf("%s: woken is %v", name, got)
+		}
+	}
+}
+
 func TestATickTellsInHowLongTheNextIsDue(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		if next := w.tick().Next; next != 0 {

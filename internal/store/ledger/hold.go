@@ -91,14 +91,17 @@ type attempt struct {
 	claimed, started           int64
 	place, lease               int64
 	cancelling                 bool
-	// retention is that of the queue.
+	// retention is that of the queue; limited says that it or the environment
+	// allows only so many runs at the same time.
 	retention int64
+	limited   bool
 }
 
 const (
 	attemptFields = `runs.id, runs.environment, runs.queue, runs.kind, runs.state, runs.priority, runs.scope, runs.schedule, runs.batch,
 	runs.fence, runs.settled, runs.verdict, runs.failures, runs.attempts, runs.on_lost, runs.runner, runs.claimed, runs.started,
-	runs.place, runs.lease, runs.cancelling, q.retention`
+	runs.place, runs.lease, runs.cancelling, q.retention,
+	q.concurrency > 0 OR EXISTS (SELECT 1 FROM environments e WHERE e.id = runs.environment AND e.concurrency > 0)`
 	attemptFrom    = ` FROM runs JOIN queues q ON q.id = runs.queue `
 	attemptColumns = attemptFields + attemptFrom
 )
@@ -110,7 +113,7 @@ func scanAttemptAnd(r row, more ...any) (a attempt, err error) {
 	err = r.Scan(append([]any{
 		&a.number, &a.environment, &a.queue, &a.kind, &a.state, &a.priority, &a.scope, &a.schedule, &a.batch,
 		&a.fence, &a.settled, &a.verdict, &a.failures, &a.attempts, &a.onLost, &a.runner, &a.claimed, &a.started,
-		&a.place, &a.lease, &a.cancelling, &a.retention,
+		&a.place, &a.lease, &a.cancelling, &a.retention, &a.limited,
 	}, more...)...)
 	return a, err
 }

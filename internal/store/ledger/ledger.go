@@ -33,7 +33,8 @@ type Options struct {
 type Ledger struct {
 	dialect *dialect
 	logger  *slog.Logger
-	reader  *sql.DB
+	// reader is what views are taken with.
+	reader executor
 	// transact carries out a change in one transaction, durably. So does
 	// transactOne, if the change writes with one statement at most.
 	transact, transactOne func(ctx context.Context, change func(*transaction) error) error
@@ -125,8 +126,38 @@ func (l *Ledger) view(ctx context.Context) *transaction {
 
 // executor is a connection, a pool of them, or a transaction.
 type executor interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	// exec executes a statement and gives how many rows it changed. Without
+	// arguments, it may be several.
+	exec(ctx context.Context, statement string, args ...any) (int, error)
+	query(ctx context.Context, query string, args ...any) (rows, error)
+}
+
+// rows are what a query gives.
+type rows interface {
+	row
+	Next() bool
+	Err() error
+	Close() error
+}
+
+// pool is an executor whose statements each have a connection of their own.
+type pool struct{ *sql.DB }
+
+func (p pool) exec(ctx context.Context, statement string, args ...any) (int, error) {
+	return changed(p.ExecContext(ctx, statement, args...))
+}
+
+func (p pool) query(ctx context.Context, query string, args ...any) (rows, error) {
+	return p.QueryContext(ctx, query, args...)
+}
+
+// changed is how many rows a statement changed.
+func changed(result sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	count, err := result.RowsAffected()
+	return int(count), err
 }
 
 // transaction is what a change is carried out in.
@@ -143,12 +174,7 @@ type transaction struct {
 
 // exec executes a statement and gives how many rows it changed.
 func (tx *transaction) exec(statement string, args ...any) (int, error) {
-	result, err := tx.on.ExecContext(tx.ctx, statement, args...)
-	if err != nil {
-		return 0, err
-	}
-	changed, err := result.RowsAffected()
-	return int(changed), err
+	return tx.on.exec(tx.ctx, statement, args...)
 }
 
 // row is what a scan function reads one result from.
@@ -156,7 +182,7 @@ type row interface{ Scan(columns ...any) error }
 
 // all gives what scan makes of every row.
 func all[T any](tx *transaction, scan func(row) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := tx.on.QueryContext(tx.ctx, query, args...)
+	rows, err := tx.on.query(tx.ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

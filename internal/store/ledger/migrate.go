@@ -34,11 +34,11 @@ func (l *Ledger) migrate(ctx context.Context, folder, versionQuery, versionState
 			if err != nil {
 				return err
 			}
-			if _, err := tx.on.ExecContext(tx.ctx, string(statements)); err != nil {
+			if _, err := tx.exec(string(statements)); err != nil {
 				return fmt.Errorf("%s: %w", names[version], err)
 			}
 			version++
-			_, err = tx.on.ExecContext(tx.ctx, fmt.Sprintf(versionStatement, version))
+			_, err = tx.exec(fmt.Sprintf(versionStatement, version))
 			return err
 		})
 		if err != nil {

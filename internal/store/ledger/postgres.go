@@ -45,6 +45,9 @@ func settings() map[string]string {
 		// there is an index for it, it is the right one.
 		"enable_seqscan": "off",
 		"jit":            "off",
+		// What a statement is given does not change how it is best carried out, and to
+		// plan it costs more than that.
+		"plan_cache_mode": "force_generic_plan",
 	}
 }
 
@@ -66,7 +69,7 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	db.SetMaxOpenConns(options.Connections)
 	db.SetMaxIdleConns(options.Connections)
 	p := &postgres{db: db, dialect: postgresDialect(), logger: options.Logger}
-	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: db, transact: p.transact, transactOne: p.transactOne}
+	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: pool{db}, transact: p.transact, transactOne: p.transactOne}
 	l.problem = func(ctx context.Context, err error) error {
 		return problem(ctx, err, func(err error) error { return postgresProblem(config.Host, err) })
 	}
@@ -127,21 +130,28 @@ func (p *postgres) prepare(ctx context.Context) error {
 
 func (p *postgres) transact(ctx context.Context, change func(*transaction) error) error {
 	return repeat(ctx, func() error {
-		tx, err := p.db.BeginTx(ctx, nil)
+		connection, err := p.db.Conn(ctx)
 		if err != nil {
 			return err
 		}
-		if err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx}); err != nil {
-			_ = tx.Rollback() // the first error says what went wrong
+		defer connection.Close()
+		return connection.Raw(func(of any) error {
+			tx := &pipeline{conn: of.(*stdlib.Conn).Conn()}
+			err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx})
+			if err == nil {
+				err = tx.commit(ctx)
+			}
+			if err != nil {
+				tx.rollback(ctx)
+			}
 			return err
-		}
-		return tx.Commit()
+		})
 	})
 }
 
 // transactOne lets the server make a transaction of each statement.
 func (p *postgres) transactOne(ctx context.Context, change func(*transaction) error) error {
-	return repeat(ctx, func() error { return change(&transaction{ctx: ctx, dialect: p.dialect, on: p.db}) })
+	return repeat(ctx, func() error { return change(&transaction{ctx: ctx, dialect: p.dialect, on: pool{p.db}}) })
 }
 
 // repeat begins again what others were in the way of.

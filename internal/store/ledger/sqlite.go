@@ -50,7 +50,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Ledger, err
 	l := &Ledger{
 		dialect:  w.dialect,
 		logger:   options.Logger,
-		reader:   reader,
+		reader:   &prepared{db: reader, statements: map[string]*sql.Stmt{}},
 		transact: w.transact, transactOne: w.transact,
 		problem: func(ctx context.Context, err error) error {
 			return problem(ctx, err, func(err error) error { return sqliteProblem(path, err) })

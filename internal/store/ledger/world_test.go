@@ -94,7 +94,7 @@ func postgresWorld(t testing.TB) *world {
 	now := epoch
 	w.step = func(by time.Duration) {
 		now = now.Add(by)
-		_, err := w.reader.Exec("UPDATE stepped SET now = $1", now)
+		_, err := w.reader.exec(w.t.Context(), "UPDATE stepped SET now = $1", now)
 		w.must(err)
 	}
 	w.again = func() *Ledger {
@@ -107,9 +107,9 @@ func postgresWorld(t testing.TB) *world {
 		return l
 	}
 	w.Ledger = w.again()
-	_, err := w.reader.Exec("CREATE TABLE stepped (now timestamptz)")
+	_, err := w.reader.exec(w.t.Context(), "CREATE TABLE stepped (now timestamptz)")
 	w.must(err)
-	_, err = w.reader.Exec("INSERT INTO stepped VALUES ($1)", now)
+	_, err = w.reader.exec(w.t.Context(), "INSERT INTO stepped VALUES ($1)", now)
 	w.must(err)
 	w.tick()
 	return w

@@ -174,21 +174,21 @@ func (w *writer) commit(group []*call, results []error) error {
 }
 
 func (w *writer) say(ctx context.Context, statement string) error {
-	_, err := w.ExecContext(ctx, statement)
+	_, err := w.exec(ctx, statement)
 	return err
 }
 
-// ExecContext executes a statement, which stays prepared.
-func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+// exec executes a statement, which stays prepared.
+func (w *writer) exec(ctx context.Context, query string, args ...any) (int, error) {
 	statement, err := w.prepare(ctx, query) //nolint:sqlclosecheck // it stays prepared
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return statement.ExecContext(ctx, args...)
+	return changed(statement.ExecContext(ctx, args...))
 }
 
-// QueryContext executes a query, which stays prepared.
-func (w *writer) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+// query executes a query, which stays prepared.
+func (w *writer) query(ctx context.Context, query string, args ...any) (rows, error) {
 	statement, err := w.prepare(ctx, query) //nolint:sqlclosecheck // it stays prepared
 	if err != nil {
 		return nil, err
