@@ -237,8 +237,6 @@ type Reader interface {
 	Queues(ctx context.Context, id springtide.EnvironmentID) ([]QueueStatus, error)
 	Schedules(ctx context.Context, id springtide.EnvironmentID) ([]ScheduleStatus, error)
 	BatchStatus(ctx context.Context, id springtide.EnvironmentID, batch string) (BatchStatus, error)
-	// Held lists the holds of runs that a runner has, by the runner's name.
-	Running(ctx context.Context) (map[string]int, error)
 }
 
 // Query selects runs. Empty fields select everything.

@@ -186,16 +186,3 @@ func (l *Ledger) Schedules(ctx context.Context, id springtide.EnvironmentID) ([]
 	})
 	return found, l.problem(ctx, err)
 }
-
-// Running counts the runs that each runner has.
-func (l *Ledger) Running(ctx context.Context) (map[string]int, error) {
-	running := map[string]int{}
-	_, err := all(l.view(ctx), func(r row) (struct{}, error) {
-		var runner string
-		var n int
-		err := r.Scan(&runner, &n)
-		running[runner] = n
-		return struct{}{}, err
-	}, "SELECT runner, count(*) FROM runs WHERE "+underWay+" GROUP BY runner")
-	return running, l.problem(ctx, err)
-}
