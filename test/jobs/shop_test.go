@@ -5,6 +5,7 @@ package jobs
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,16 @@ import (
 	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/test/story"
 )
+
+// TestMain has four stories told at a time, however few processors there are:
+// most of what they do is to wait for leases to end.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // patience is how long something may take that should come soon, on a machine
 // that has much else to do.
