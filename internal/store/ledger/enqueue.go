@@ -203,6 +203,11 @@ func (tx *transaction) insertChunk(environment, now int64, runs []newRun) error 
 		case len(inserted) == len(runs) || slices.Contains(inserted, r.number):
 			tx.countInserted(r)
 		case r.slot != 0:
+			// Its slot is recorded already, or only its number is another's.
+			if _, err := one(tx, errCollision, value[int64], `SELECT id FROM runs WHERE environment = $1 AND schedule = $2 AND slot = $3 AND slot <> 0`,
+				environment, string(r.schedule), r.slot); err != nil {
+				return err
+			}
 			r.alreadyThere = true
 		case r.job.Key == "":
 			return errCollision

@@ -102,6 +102,7 @@ func (l *Ledger) writeBy(ctx context.Context, transact func(context.Context, fun
 		if !errors.Is(err, errCollision) && !l.dialect.collided(err) {
 			break
 		}
+		l.identity.leave()
 	}
 	if err != nil {
 		l.unsaved.add(saved)
@@ -234,4 +235,12 @@ func (i *identities) take(now moment, count int) int64 {
 	first = max(first, i.last+1)
 	i.last = first + int64(count) - 1
 	return first
+}
+
+// leave goes far from where the numbers were another's. While the clock stands
+// still all processes take from one millisecond, and would meet again and again.
+func (i *identities) leave() {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	i.last += rand.Int64N(1 << 24)
 }

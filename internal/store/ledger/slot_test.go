@@ -33,6 +33,22 @@ func TestEachSlotBecomesOneRun(t *testing.T) {
 	})
 }
 
+func TestASlotWhoseNumberIsAnothersIsNotLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.schedule(springtide.Schedule{})
+		other := w.again()
+		far := w.identity.take(moment{calendar: epoch.Add(time.Hour).UnixMicro()}, 1)
+		w.enqueue(springtide.Job{}) // its number is the next one
+		other.identity.last = far
+		w.step(time.Minute)
+		_, err := other.Tick(context.Background())
+		w.must(err)
+		if n := len(w.slots()); n != 1 {
+			t.Errorf("%d slots were recorded, want 1", n)
+		}
+	})
+}
+
 func TestAClockThatGoesBackRepeatsNoSlot(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.schedule(springtide.Schedule{Overlap: springtide.OverlapAllow})
