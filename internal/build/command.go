@@ -66,8 +66,9 @@ func (b *Builder) run(ctx context.Context, request Request, place *place, who ow
 	err = cmd.Wait()
 	outOfMemory := stop()
 	evict(place.folder)
-	// All writers are dead but in the strangest cases; these get no more time.
-	_ = reader.SetReadDeadline(time.Now().Add(time.Second))
+	// All writers are dead but in the strangest cases; on a machine that is busy
+	// what they wrote takes a while to be read.
+	_ = reader.SetReadDeadline(time.Now().Add(10 * time.Second))
 	<-read
 	switch {
 	case ctx.Err() != nil:
