@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"reflect"
 	"time"
 
@@ -82,6 +83,10 @@ func filled[T any]() T {
 func fill(value reflect.Value) {
 	if value.Type() == reflect.TypeFor[time.Time]() {
 		value.Set(reflect.ValueOf(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)))
+		return
+	}
+	if value.Type() == reflect.TypeFor[json.RawMessage]() {
+		value.SetBytes([]byte(`{"some":"JSON"}`))
 		return
 	}
 	switch value.Kind() {
