@@ -229,7 +229,7 @@ func TestABurstIsWorkedOffWithinTheTargetAndWorkersGoOneByOne(t *testing.T) {
 			t.Errorf("a run waited %s, want %s at most", most, limit)
 		}
 		// 30 are enough for 10 s, and 43 for what a cold start leaves of them.
-		if w.peak > 55 {
+		if w.peak > 58 { // not simply all that are allowed
 			t.Errorf("peak %d for 300 s of work in 10 s", w.peak)
 		}
 		w.play(3*time.Minute, nothing)
