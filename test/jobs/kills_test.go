@@ -120,7 +120,7 @@ processes:
 	if err := s.Serve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next, _ := s.begin("next")
+	next, _ := s.begin("next", "--key", "next") // with a key it is tried again while the control plane is replaced
 	for name, run := range map[string]springtide.RunID{"after": after, "next": next} {
 		s.put(name + ".go")
 		if run := s.await(run, springtide.RunSucceeded); run.Failures != 0 || name == "after" && run.Attempt != 1 {
