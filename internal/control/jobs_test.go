@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"strings"
@@ -63,5 +64,23 @@ func TestWhatIsGoneFromHereIsForgottenInALedgerOfOnesOwnOnly(t *testing.T) {
 		if !slices.Equal(ledger.forgotten, want) {
 			t.Errorf("own %v: forgotten are %v", own, ledger.forgotten)
 		}
+	}
+}
+
+// sends fails the test if it is asked to carry anything out.
+type sends struct{ *testing.T }
+
+func (s sends) Execute(context.Context, springtide.Run) jobs.Outcome {
+	s.Error("what is somebody else's was carried out")
+	return jobs.Outcome{}
+}
+
+func (sends) Validate(json.RawMessage) error { return nil }
+
+func TestARunOfAnotherPlatformIsLeftToIt(t *testing.T) {
+	fleet := deploy.NewFleet(nil, nil, func() {}, slog.New(slog.DiscardHandler)) // it has no environment
+	outcome := here{fleet, sends{t}}.Execute(t.Context(), springtide.Run{Environment: quiz, Kind: springtide.RunMail})
+	if outcome.Verdict != jobs.Returned || outcome.RetryAfter <= 0 {
+		t.Errorf("it is not given back for later: %+v", outcome)
 	}
 }
