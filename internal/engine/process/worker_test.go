@@ -37,6 +37,23 @@ func eachKind(t *testing.T, change func(*Options), test func(t *testing.T, e *En
 	}
 }
 
+func TestWhatAnAppSetsItselfWinsOverItsAccess(t *testing.T) {
+	e := runningEngine(t, func(o *Options) {
+		o.Access = func(Subject) map[string]string { return map[string]string{"SMTP_URL": "smtp://catcher"} }
+	})
+	group := crashGroup(1)
+	group.Template.Env = map[string]string{"SMTP_URL": "smtp://own"}
+	group.Template.Process.Command = `echo "$SMTP_URL" > "$HOME/told"; exec sleep 86399`
+	if err := e.Apply(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	told := filepath.Join(e.options.Data, "instances", string(awaitReady(t, e, group)[0].ID), homeFolder, "told")
+	poll(t, "the app's own server", func() bool {
+		text, err := os.ReadFile(told)
+		return err == nil && string(text) == "smtp://own\n"
+	})
+}
+
 func TestAnInstanceIsGivenItsAccessAtEveryStartAndNobodyKeepsIt(t *testing.T) {
 	secret := func(s Subject) map[string]string {
 		return map[string]string{"TIDE_TOKEN": "secret-" + string(s.Instance) + s.Task, "SUBJECT": s.Environment.String()}
