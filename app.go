@@ -47,6 +47,14 @@ type App struct {
 	Env            map[string]string `json:"env,omitempty"`
 	Domains        []string          `json:"domains,omitempty"`
 	Jobs           Jobs              `json:"jobs,omitzero"`
+	// Services keep state for the environment, beside its instances.
+	Services map[ServiceName]Service `json:"services,omitempty"`
+	// Files are folders that all instances share.
+	Files map[FilesName]Files `json:"files,omitempty"`
+	// Secrets must be set before the app can be released.
+	Secrets []SecretName `json:"secrets,omitempty"`
+	// Backups has the name of a service, or [BackupFiles], as its key.
+	Backups map[string]Backup `json:"backups,omitempty"`
 	// KeepReleases is how many releases are kept for a rollback; at least 2.
 	KeepReleases int `json:"keep_releases"`
 }

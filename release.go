@@ -19,6 +19,8 @@ type Release struct {
 	App      App    `json:"app"`
 	// Config is what `tide config set` held when the release was made.
 	Config map[string]string `json:"config,omitempty"`
+	// Secrets is which version of each secret it is given.
+	Secrets map[SecretName]int `json:"secrets,omitempty"`
 	// Description says what the release came from: a commit, "rollback to 3", …
 	Description string       `json:"description,omitempty"`
 	Created     time.Time    `json:"created"`

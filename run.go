@@ -30,6 +30,11 @@ const (
 	RunHTTP RunKind = "http"
 	// RunMail is a mail that the platform sends; its payload is a [Mail].
 	RunMail RunKind = "mail"
+	// RunBackup keeps a service, or shared files, safe; RunDrill proves that the
+	// newest backup can be restored. Only the platform makes such runs; their
+	// payload is a [BackupTask].
+	RunBackup RunKind = "backup"
+	RunDrill  RunKind = "drill"
 )
 
 // The limits of what a run may carry, in bytes.
@@ -201,4 +206,10 @@ type Mail struct {
 	Template string            `json:"template,omitempty"`
 	Data     json.RawMessage   `json:"data,omitempty"`
 	Headers  map[string]string `json:"headers,omitempty"`
+}
+
+// BackupTask is what a run of kind backup or drill is about.
+type BackupTask struct {
+	// Of is the name of a service, or [BackupFiles].
+	Of string `json:"of"`
 }

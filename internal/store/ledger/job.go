@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -45,7 +46,7 @@ func checkWords(job springtide.Job) error {
 	case !queueName.MatchString(string(job.Queue)):
 		return springtide.Errorf(springtide.Invalid, "%q is no name of a queue", job.Queue).
 			WithHint("use lower-case letters, digits and hyphens, at most 40")
-	case job.Kind != springtide.RunCommand && job.Kind != springtide.RunHTTP && job.Kind != springtide.RunMail:
+	case !slices.Contains([]springtide.RunKind{springtide.RunCommand, springtide.RunHTTP, springtide.RunMail, springtide.RunBackup, springtide.RunDrill}, job.Kind):
 		return springtide.Errorf(springtide.Invalid, "there is no kind of run %q", job.Kind).
 			WithHint("use command, http or mail")
 	case job.KeyScope != springtide.KeyKept && job.KeyScope != springtide.KeyActive:
