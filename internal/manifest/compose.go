@@ -2,9 +2,9 @@ package manifest
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/springtide/springtide"
@@ -20,10 +20,15 @@ type compose struct {
 	problems problems
 	// web is the service that is given the requests.
 	web string
+	// servers are the services that the platform runs itself.
+	servers map[string]bool
 }
 
-// knownImages are images of services that apps use.
-func knownImages() []string { return []string{"postgres", "mysql", "mariadb", "redis", "valkey"} }
+// knownImages are images of what the platform runs itself.
+var knownImages = map[string]springtide.ServiceKind{
+	"postgres": springtide.ServicePostgres, "mysql": springtide.ServiceMariaDB, "mariadb": springtide.ServiceMariaDB,
+	"redis": springtide.ServiceRedis, "valkey": springtide.ServiceRedis,
+}
 
 func parseCompose(file string, data []byte) (*document, []Notice, problems) {
 	root, found := parseYAML(file, data, true)
@@ -39,7 +44,10 @@ func parseCompose(file string, data []byte) (*document, []Notice, problems) {
 		c.document.App = setAt(asName(named.text), named.at)
 	}
 	c.document.Processes = map[name]*processSection{}
-	c.web = chooseWeb(services)
+	c.web, c.servers = chooseWeb(services), map[string]bool{}
+	for _, e := range services.entries {
+		c.servers[e.key] = e.value.get("build") == nil && knownImages[imageName(e.value.get("image").string())] != ""
+	}
 	for _, e := range services.entries {
 		c.readService(e)
 	}
@@ -93,13 +101,35 @@ func (c *compose) readService(e entry) {
 		c.readProcess(e)
 	case service.get("build") != nil:
 		c.note(at, "service %s: its container image is not runnable by this version; give it a command", e.key)
-	case slices.Contains(knownImages(), imageName(image)):
-		c.note(at, "service %s: %s is not carried out by this version", e.key, strings.TrimSpace(imageName(image)+" "+imageVersion(image)))
+	case knownImages[imageName(image)] != "" && asName(e.key) != "":
+		c.readServer(e, knownImages[imageName(image)], imageVersion(image))
 	case image != "":
 		c.note(at, "service %s: the container image %s is not runnable by this version", e.key, shorten(image))
 	default:
 		c.note(at, "service %s: has neither image nor build", e.key)
 	}
+}
+
+// readServer has the platform run what an image would. Its version is left to
+// what is installed, unless it is of PostgreSQL, where data is tied to it.
+func (c *compose) readServer(e entry, kind springtide.ServiceKind, version string) {
+	section := &serviceSection{At: e.at, Kind: setAt(serviceKind(kind), e.at)}
+	if major, _, _ := strings.Cut(version, "."); kind == springtide.ServicePostgres && major != "" {
+		section.Kind, section.Postgres = set[serviceKind]{}, setAt(serviceVersion(major), e.at)
+	}
+	if c.document.Services == nil {
+		c.document.Services = map[name]*serviceSection{}
+	}
+	c.document.Services[asName(e.key)] = section
+	c.note(e.at, "service %s: a server of this machine, not a container; its URL is in %s", e.key, urlVariable(kind))
+}
+
+// urlVariable is where an app finds a server of a kind.
+func urlVariable(kind springtide.ServiceKind) string {
+	if kind == springtide.ServiceRedis {
+		return "REDIS_URL"
+	}
+	return "DATABASE_URL"
 }
 
 func (c *compose) readProcess(e entry) {
@@ -156,7 +186,7 @@ func (c *compose) readEnvironment(service string, env *node, section *processSec
 	for _, e := range entries {
 		var key variable
 		var value content
-		if e.key == "PORT" {
+		if e.key == "PORT" || c.leadsToServer(e.value.text) {
 			continue // the platform sets it
 		}
 		if err := key.parse(&node{kind: text, text: e.key}); err != nil {
@@ -173,6 +203,13 @@ func (c *compose) readEnvironment(service string, env *node, section *processSec
 		}
 		section.Env[key] = setAt(content(strings.ReplaceAll(string(value), "$$", "$")), e.at)
 	}
+}
+
+// leadsToServer reports whether a value is the URL of a service of the file that
+// the platform runs: it gives the app another.
+func (c *compose) leadsToServer(value string) bool {
+	to, err := url.Parse(value)
+	return err == nil && schemes[to.Scheme] != "" && c.servers[to.Hostname()]
 }
 
 func (c *compose) note(at position, format string, args ...any) {

@@ -93,6 +93,7 @@ func Difference(running, wanted springtide.App) []Change {
 	}
 	d.value("release", effectRelease, running.ReleaseCommand, wanted.ReleaseCommand)
 	d.jobs(running.Jobs, wanted.Jobs)
+	d.state(running, wanted)
 	d.env("env", effectAll, running.Env, wanted.Env)
 	d.list("domains", effectRoutes, running.Domains, wanted.Domains)
 	d.value("keep", effectKeeping, whole(running.KeepReleases), whole(wanted.KeepReleases))

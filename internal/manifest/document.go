@@ -17,6 +17,10 @@ type document struct {
 	Env          map[variable]set[content]    `json:"env,omitempty" jsonschema_description:"Environment variables of every process and of the release command."`
 	Domains      []set[host]                  `json:"domains,omitempty" jsonschema_description:"Host names at which production is served. Other environments name their own."`
 	Keep         set[count]                   `json:"keep,omitempty" jsonschema:"minimum=2,maximum=1000" jsonschema_description:"How many releases are kept for a rollback. Default: 10."`
+	Services     map[name]*serviceSection     `json:"services,omitempty" jsonschema_description:"Databases and the like, by name."`
+	Files        map[name]*filesSection       `json:"files,omitempty" jsonschema_description:"Folders that all instances share and that outlive them, by name."`
+	Secrets      []set[variable]              `json:"secrets,omitempty" jsonschema_description:"Names of secrets that must be set before the app can be released. All secrets that are set are given to it."`
+	Backups      map[name]*backupSection      `json:"backups,omitempty" jsonschema_description:"What is kept safe: the name of a service, or files."`
 	Environments map[name]*environmentSection `json:"environments,omitempty" jsonschema_description:"What is different in an environment, by its name: production, staging, ..."`
 
 	laterSections
@@ -25,15 +29,11 @@ type document struct {
 // laterSections are keys of tide.yaml and of its environments that are
 // recognised and not carried out yet.
 type laterSections struct {
-	Cache    later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
-	Files    later `json:"files,omitempty" jsonschema_description:"Folders that all instances share. Not carried out by this version."`
-	Services later `json:"services,omitempty" jsonschema_description:"Databases and the like. Not carried out by this version."`
-	Secrets  later `json:"secrets,omitempty" jsonschema_description:"Names of secrets that the app is given. Not carried out by this version."`
-	Backups  later `json:"backups,omitempty" jsonschema_description:"What is backed up, when and for how long. Not carried out by this version."`
-	Events   later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
-	Budget   later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
-	Locks    later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
-	Alerts   later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
+	Cache  later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
+	Events later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
+	Budget later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
+	Locks  later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
+	Alerts later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
 }
 
 // buildSection is written as a command, or in full.
@@ -126,6 +126,10 @@ type environmentSection struct {
 	Processes map[name]*processSection  `json:"processes,omitempty" jsonschema_description:"What is different in a process."`
 	Schedules map[name]*scheduleSection `json:"schedules,omitempty" jsonschema_description:"What is different in a schedule."`
 	Release   set[command]              `json:"release,omitempty" jsonschema_description:"The release command of this environment."`
+	Services  map[name]*serviceSection  `json:"services,omitempty" jsonschema_description:"What is added, or different in a service."`
+	Files     map[name]*filesSection    `json:"files,omitempty" jsonschema_description:"What is added, or different in a shared folder."`
+	Secrets   []set[variable]           `json:"secrets,omitempty" jsonschema_description:"The secrets that this environment needs, in place of the others."`
+	Backups   map[name]*backupSection   `json:"backups,omitempty" jsonschema_description:"What is different in a backup."`
 
 	laterSections
 }

@@ -154,10 +154,10 @@ func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	m := parse(t, `app: quiz
 processes:
   web: { command: ./web, scale: { target: { p95: 300ms } } }
-services: { db: { postgres: 15 }, cache: { redis: 7 } }
+cache: [{ match: "/assets/*", ttl: 1y }]
 budget:
 environments:
-  staging: { backups: ~ }
+  staging: { events: ~ }
 `)
 	var got []string
 	for _, n := range m.Notices {
@@ -165,9 +165,9 @@ environments:
 	}
 	want := []string{
 		"tide.yaml:3: processes.web.scale.target.p95: not carried out by this version",
-		"tide.yaml:4: services: not carried out by this version",
+		"tide.yaml:4: cache: not carried out by this version",
 		"tide.yaml:5: budget: not carried out by this version",
-		"tide.yaml:7: environments.staging.backups: not carried out by this version",
+		"tide.yaml:7: environments.staging.events: not carried out by this version",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -44,6 +44,7 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 	}
 	different := &document{
 		Domains: section.Domains, Env: section.Env, Release: section.Release,
+		Services: section.Services, Files: section.Files, Secrets: section.Secrets, Backups: section.Backups,
 		Processes: map[name]*processSection{}, Schedules: map[name]*scheduleSection{},
 	}
 	for _, process := range sortedKeys(section.Processes) {
@@ -58,6 +59,7 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 			effective.Schedules[schedule].replaceBy(section.Schedules[schedule])
 		}
 	}
+	replaceServices(effective, section)
 	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(different).Elem())
 	for _, process := range sortedKeys(section.Scale) {
 		if known(r, "process", d.Processes, process, section.Scale[process].At) {
@@ -100,11 +102,15 @@ func (r *resolver) resolve(d *document) springtide.App {
 		Env:            variables(d.Env),
 		Domains:        r.domains(d.Domains),
 		Jobs:           r.jobs(d),
+		Services:       r.services(d),
+		Files:          r.files(d),
+		Secrets:        r.secrets(d),
 		KeepReleases:   int(d.Keep.or(defaultKeep)),
 	}
 	if !d.App.IsSet && !d.App.attempted() {
 		r.problems.add(d.At, "app is missing: name the app, like app: quiz")
 	}
+	app.Backups = r.backups(d, &app)
 	var http *processSection
 	for _, process := range sortedKeys(d.Processes) {
 		section := d.Processes[process]

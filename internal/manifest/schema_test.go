@@ -58,7 +58,7 @@ func TestEveryKeyOfTheSchemaIsDescribed(t *testing.T) {
 }
 
 func TestWhatIsAManifestFitsTheSchema(t *testing.T) {
-	manifests := map[string]string{"the whole": quiz, "with jobs": letters, "the shortest": "app: quiz\nprocesses: { web: ./web }\n"}
+	manifests := map[string]string{"the whole": quiz, "with jobs": letters, "with state": shop, "the shortest": "app: quiz\nprocesses: { web: ./web }\n"}
 	for _, folder := range folders(t) {
 		draft, err := Detect(folder)
 		if err != nil {
@@ -93,6 +93,9 @@ func TestWhatIsNoManifestDoesNotFitTheSchema(t *testing.T) {
 		"app: quiz\nschedules: { tidy: { cron: 12 } }\n",
 		"app: quiz\nschedules: { tidy: { cron: '@daily', missed: never } }\n",
 		"app: quiz\njobs: { calls: { api.example.com/v1: 5 } }\n",
+		"app: quiz\nservices: { db: oracle }\n",
+		"app: quiz\nservices: { db: { postgres: new } }\n",
+		"app: quiz\nbackups: { db: { daily: noon } }\n",
 	} {
 		n, _ := parseYAML(FileName, []byte(yaml), false)
 		if len(violations(root, root, "", n)) == 0 {
@@ -111,7 +114,7 @@ func generateSchema() *jsonschema.Schema {
 	generated := reflector.Reflect(&document{})
 	generated.Title = "tide.yaml"
 	generated.Description = "The manifest of an app for Springtide."
-	for _, section := range []any{buildSection{}, processSection{}, healthSection{}} {
+	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, filesSection{}, backupSection{}} {
 		definition := strings.TrimSuffix(reflect.TypeOf(section).Name(), "Section")
 		full := generated.Definitions[definition]
 		generated.Definitions[definition] = &jsonschema.Schema{OneOf: []*jsonschema.Schema{shorthandSchema(section), full}}
@@ -161,6 +164,18 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "number"}
 	case expression, zone, address:
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	case serviceVersion:
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Pattern: `^(newest|[0-9]+(\.[0-9]+){0,2})$`}}}
+	case serviceURL:
+		return &jsonschema.Schema{Type: "string", Pattern: `^(secret:[A-Za-z_][A-Za-z0-9_]*|(postgres(ql)?|mysql|mariadb|rediss?)://.+)$`}
+	case folderPath:
+		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	case extension:
+		return &jsonschema.Schema{Type: "string", Pattern: extensionPattern.String()}
+	case variable:
+		return &jsonschema.Schema{Type: "string", Pattern: variablePattern.String()}
+	case timeOfDay:
+		return &jsonschema.Schema{Type: "string", Pattern: timeOfDayPattern.String()}
 	case callURL:
 		return &jsonschema.Schema{Type: "string", Pattern: "^(/|https?://)[!-\"$-~]*$"}
 	case payload:
