@@ -26,9 +26,9 @@ type Server struct {
 	// Version is the resolved version; it never changes but by an upgrade.
 	Version string
 	// Folder is the server's own, of mode 0700 and owned by User: its data is in
-	// Folder/data, its socket in Folder/run, its output in Folder/log. All three
-	// but data are made by the manager. The path may be too long for the name of a
-	// socket: programs are run in Folder, and may call it by its relative path.
+	// Folder/data, its socket in Folder/run, its output in Folder/log; the latter
+	// two are there already. The path may be too long for the name of a socket:
+	// programs are run in Folder, and may call it by its relative path.
 	Folder string
 	// Address is where the app reaches it.
 	Address netip.AddrPort
@@ -97,7 +97,11 @@ type Driver interface {
 	Ready(ctx context.Context, server Server) error
 	// Settle has a running primary be as wanted: database, logins, extensions,
 	// limits. It may be called at any time, and changes nothing if all is well. The
-	// logins that must work afterwards are Current and, where it has a name, Previous.
+	// app's logins that work afterwards are Current and, where it has a name,
+	// Previous, and no others that the data may have come with; of a primary with
+	// Spec.Replica also Replication. With a standby that is synchronous it returns
+	// only when that one has acknowledged a change made after the primary began to
+	// wait for it: from then on it may be promoted.
 	Settle(ctx context.Context, server Server) error
 	// URL is what an app connects to with the login.
 	URL(server Server, login Login) string
@@ -109,8 +113,9 @@ type Driver interface {
 
 // Follower is a [Driver] whose servers can be followed by replicas.
 type Follower interface {
-	// Follow makes a replica's data from its running primary; also over data that
-	// it had as the primary of an earlier day. It is idempotent, as Create is.
+	// Follow makes a replica's data from its running and settled primary, in a
+	// folder of its own. It is idempotent, as Create is. The primary's Standby is
+	// false until then: it waits for no replica that is still being made.
 	Follow(ctx context.Context, replica Server) error
 	// Promote has a running replica be a primary, for good. It may be called again.
 	Promote(ctx context.Context, replica Server) error
