@@ -20,6 +20,9 @@ import (
 	"github.com/springtide/springtide/internal/store/ledger"
 )
 
+// setJobsAgain is how soon a ledger that was away is told again what jobs there are.
+const setJobsAgain = time.Second
+
 // LedgerOptions configure a ledger's server that has no platform around it.
 type LedgerOptions struct {
 	// Location is a URL of PostgreSQL; empty: a file in the data folder.
@@ -59,7 +62,7 @@ func (o LedgerOptions) Identify(token string) (jobs.Identity, error) {
 // and complete runs, requests are made. Any number of servers may share one
 // PostgreSQL.
 func RunLedger(ctx context.Context, o LedgerOptions) error {
-	book, err := ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger, Now: o.Now})
+	book, err := ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger, Now: o.Now, Patient: true})
 	if err != nil {
 		return err
 	}
@@ -88,10 +91,6 @@ func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) erro
 		})},
 	})
 	metrics.Queues(service.Statuses)
-	if err := service.SetJobs(ctx, o.id(), 0, jobsOf(o.App)); err != nil {
-		listener.Close()
-		return err
-	}
 	server := api.New(api.Options{
 		Platform:       api.Platform{Ledger: book, Jobs: service, Leases: service, Schedules: service, Locks: service},
 		InstanceTokens: o, Logger: o.Logger, Metrics: metrics.Handler(),
@@ -99,8 +98,33 @@ func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) erro
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return service.Run(ctx) })
 	all.Go(func() error { return server.ServeInstances(ctx, listener) })
-	if o.Ready != nil {
-		o.Ready(listener.Addr())
-	}
+	all.Go(func() error {
+		if err := setJobs(ctx, service, o); err != nil || ctx.Err() != nil {
+			return err
+		}
+		if o.Ready != nil {
+			o.Ready(listener.Addr())
+		}
+		return nil
+	})
 	return all.Wait()
+}
+
+// setJobs makes what the app says of its jobs the truth. While the ledger is
+// away, or others are in the way, it goes on trying until ctx ends: the server
+// serves meanwhile.
+func setJobs(ctx context.Context, service *jobs.Service, o LedgerOptions) error {
+	for told := false; ; told = true {
+		err := service.SetJobs(ctx, o.id(), 0, jobsOf(o.App))
+		if ctx.Err() != nil || springtide.KindOf(err) != springtide.Unavailable {
+			return err
+		}
+		if !told {
+			o.Logger.Warn("the jobs of the manifest are not known to the ledger yet; it is tried again", "error", err)
+		}
+		select {
+		case <-time.After(setJobsAgain):
+		case <-ctx.Done():
+		}
+	}
 }

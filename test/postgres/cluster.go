@@ -116,7 +116,7 @@ func (c *Cluster) initialize() error {
 // Start runs the server, again after it was stopped or killed, and returns
 // when it takes connections.
 func (c *Cluster) Start() error {
-	log, err := os.OpenFile(c.log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(c.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
@@ -234,11 +234,13 @@ func (c *Cluster) end(mode Mode) error {
 	}
 }
 
+// Log is the file that the server writes to.
+func (c *Cluster) Log() string { return filepath.Join(c.folder, "log") }
+
 func (c *Cluster) data() string { return filepath.Join(c.folder, "data") }
-func (c *Cluster) log() string  { return filepath.Join(c.folder, "log") }
 
 func (c *Cluster) lastOfLog() string {
-	data, _ := os.ReadFile(c.log()) // without it there is still the error it is added to
+	data, _ := os.ReadFile(c.Log()) // without it there is still the error it is added to
 	return string(data[max(0, len(data)-4096):])
 }
 

@@ -73,8 +73,9 @@ func TestEightServersOnOnePostgreSQLKeepTheirPromise(t *testing.T) {
 	// Of the schedules of each second 12 are made at a time.
 	w := newWorld(t, max(1, int(1.2*float64(s.slots)/s.lasts.Seconds()/12)), 0)
 	database := postgres.Start(t, postgres.Options{ // no power is cut here
-		Faketime: w.clock, NoFsync: true, Settings: map[string]string{"shared_buffers": "256MB"},
+		Faketime: w.clock, NoFsync: true, Settings: map[string]string{"shared_buffers": "256MB", "log_lock_waits": "on"},
 	})
+	t.Cleanup(func() { w.keep(database.Log(), "postgres.log") })
 	w.location = database.URL("torture")
 	server := func(listen, data string) *exec.Cmd {
 		return w.program("servers", []string{"TIDE_LEDGER=" + w.location}, w.tide, "ledger", "--listen", listen, "--data", data, "--log-level", "warn")

@@ -92,6 +92,20 @@ func newWorld(t *testing.T, each, concurrency int) *world {
 	return w
 }
 
+// keep copies a file into the folder if that is to be looked at.
+func (w *world) keep(path, name string) {
+	if !w.t.Failed() {
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.folder, name), text, 0o644)
+	}
+	if err != nil {
+		w.t.Log(err)
+	}
+}
+
 func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {

@@ -52,10 +52,10 @@ func (tx *transaction) now() (moment, error) {
 	}, "SELECT "+tx.dialect.clockColumns()+" FROM clock c")
 }
 
-// advance moves the clocks on.
+// advance moves the clocks on. It is one statement, so that everybody who waits
+// for the clock's row waits for no more than that.
 func (l *Ledger) advance(ctx context.Context) (now moment, err error) {
-	err = l.write(ctx, func(tx *transaction) (err error) {
-		tx.exact = true
+	err = l.writeOne(ctx, func(tx *transaction) (err error) {
 		var argument []any
 		if tx.dialect.tell != nil {
 			argument = append(argument, tx.dialect.tell().UnixMicro())

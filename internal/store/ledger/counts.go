@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -98,6 +99,20 @@ func (u *unsaved) take() map[int64]counts {
 	taken := u.all
 	u.all = nil
 	return taken
+}
+
+// saveUnsaved writes them.
+func (l *Ledger) saveUnsaved(ctx context.Context) error {
+	l.unsaved.mutex.Lock()
+	none := len(l.unsaved.all) == 0
+	l.unsaved.mutex.Unlock()
+	if none {
+		return nil
+	}
+	return l.write(ctx, func(tx *transaction) error {
+		tx.exact = true
+		return nil
+	})
 }
 
 // of gives those of a queue.

@@ -20,6 +20,9 @@ type dialect struct {
 	advance string
 	// lock makes a SELECT lock its rows; skipLocked leaves out those locked by others.
 	lock, skipLocked string
+	// lockOf and skipLockedOf are the same for a SELECT from several tables, of
+	// which only the one is locked that is to be filled in.
+	lockOf, skipLockedOf string
 	// pick selects those to be claimed, as id and ordinal, from a place in which
 	// the kind is to be filled in; fence is the new fence of each.
 	pick, fence string
@@ -30,12 +33,18 @@ type dialect struct {
 	// source gives rows as a table named v, whose first parameter is numbered as
 	// said, and what it is given for them.
 	source func(columns []column, first int, rows [][]any) (source string, arguments []any)
+	// begin is said before a migration; empty: nothing is.
+	begin string
 	// collided reports whether something was there already that must be unique.
 	collided func(error) bool
 	// shards is over how many rows each count is spread, so that transactions at
 	// the same time do not wait for each other.
 	shards int
 }
+
+// locks and skips fill in the table that lockOf and skipLockedOf are about.
+func (d *dialect) locks(table string) string { return strings.Replace(d.lockOf, "%s", table, 1) }
+func (d *dialect) skips(table string) string { return strings.Replace(d.skipLockedOf, "%s", table, 1) }
 
 // column is one of the rows that are handed to a statement.
 type column struct{ name, kind string }
@@ -55,6 +64,19 @@ func columns(list string) []column {
 func (tx *transaction) with(statement, list string, rows [][]any, args ...any) (query string, all []any) {
 	source, given := tx.dialect.source(columns(list), len(args)+1, rows)
 	return strings.Replace(statement, "%s", source, 1), append(args, given...)
+}
+
+// withLocked is with for a statement that changes those runs whose id is the
+// first column. It locks them first, in the order in which everybody does, so
+// that nobody waits in a circle: PostgreSQL would notice that after a while by
+// its wall clock, and so, if that goes back, not for as long.
+func (tx *transaction) withLocked(statement, list string, rows [][]any, args ...any) (query string, all []any) {
+	if tx.dialect.lock != "" && len(rows) > 1 {
+		statement = strings.Replace(statement, "%s", `(WITH given AS MATERIALIZED (SELECT * FROM %s),
+				locked AS MATERIALIZED (SELECT runs.id FROM runs WHERE runs.id IN (SELECT given.id FROM given) ORDER BY runs.id FOR UPDATE)
+			SELECT given.* FROM given JOIN locked ON locked.id = given.id) AS v`, 1)
+	}
+	return tx.with(statement, list, rows, args...)
 }
 
 func sqliteDialect(now func() time.Time) *dialect {
@@ -93,8 +115,10 @@ func postgresDialect() *dialect {
 			FROM told RETURNING clock.calendar, clock.uptime, clock.away`,
 		lock:       " FOR UPDATE",
 		skipLocked: " FOR UPDATE SKIP LOCKED",
+		lockOf:     " FOR UPDATE OF %s", skipLockedOf: " FOR UPDATE OF %s SKIP LOCKED",
 		pick: `SELECT id FROM runs WHERE queue = $1 AND state = 'available' AND kind %s 'command'
 			ORDER BY place, available LIMIT $2 FOR UPDATE SKIP LOCKED`,
+		begin:     "SET LOCAL application_name = 'springtide migration'; SET LOCAL lock_timeout = 0", // it may take long
 		fence:     `nextval('fences')`,
 		lockFence: `nextval('fences')`,
 		shards:    16,

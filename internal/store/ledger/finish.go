@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/springtide/springtide"
@@ -97,15 +96,15 @@ func (l *Ledger) finish(tx *transaction, outcomes []jobs.Outcome) ([]bool, error
 	return accepted, nil
 }
 
-// attempts looks at the runs of those outcomes that are open, and at the clock
-// if there are any.
+// attempts looks at the runs of those outcomes that are open, and locks them, and
+// at the clock if there are any.
 func (tx *transaction) attempts(outcomes []jobs.Outcome, open []int) (now moment, attempts map[int64]attempt, err error) {
 	rows := make([][]any, len(open))
 	for n, i := range open {
 		rows[n] = []any{runNumber(outcomes[i].Run)}
 	}
 	query, args := tx.with("SELECT "+attemptFields+", "+tx.dialect.clockColumns()+attemptFrom+
-		"CROSS JOIN clock c WHERE runs.id IN (SELECT v.id FROM %s)", "id bigint", rows)
+		"CROSS JOIN clock c WHERE runs.id IN (SELECT v.id FROM %s) ORDER BY runs.id"+tx.dialect.locks("runs"), "id bigint", rows)
 	attempts = make(map[int64]attempt, len(open))
 	_, err = all(tx, func(r row) (struct{}, error) {
 		var t told
@@ -120,7 +119,7 @@ const changeColumns = "id bigint, was text, fence bigint, asked boolean, lease b
 	"available bigint, place bigint, finished bigint, forget bigint, settles boolean, verdict text, reason text, exit_code bigint, " +
 	"result text, output text"
 
-// apply writes changes, and what follows from each: the counts, the batch, the
+// apply writes changes of runs that are locked, and what follows from each: the counts, the batch, the
 // runs that waited for it, and what there is to tell. It tells of each whether
 // it was written: not if the run is no longer as it was.
 func (l *Ledger) apply(tx *transaction, now moment, changes []change) ([]bool, error) {
@@ -139,8 +138,6 @@ func (l *Ledger) apply(tx *transaction, now moment, changes []change) ([]bool, e
 			string(c.outcome.Result), c.outcome.Output,
 		}
 	}
-	// Everybody locks the runs in the same order.
-	slices.SortFunc(rows, func(a, b []any) int { return int(a[0].(int64) - b[0].(int64)) })
 	query, args := tx.with(`UPDATE runs SET state = v.state, failures = v.failures,
 			run_at = CASE WHEN v.run_at = 0 THEN runs.run_at ELSE v.run_at END, due = v.due, available = v.available, place = v.place,
 			finished = v.finished, forget = v.forget, cancelling = FALSE,
@@ -196,10 +193,8 @@ func (l *Ledger) follow(tx *transaction, now moment, changes []change) error {
 	if err := tx.tell(told); err != nil {
 		return err
 	}
-	for key := range schedules {
-		if _, err := tx.releaseWaiting(now, key); err != nil {
-			return err
-		}
+	if err := tx.releaseWaiting(now, schedules); err != nil {
+		return err
 	}
 	return l.advanceBatches(tx, batches)
 }

@@ -58,11 +58,7 @@ func (l *Ledger) byHand(ctx context.Context, id springtide.EnvironmentID, run sp
 
 // lockRun looks at a run and keeps others from changing it.
 func (tx *transaction) lockRun(number int64) ([]attempt, error) {
-	lock := ""
-	if tx.dialect.lock != "" {
-		lock = " FOR UPDATE OF runs"
-	}
-	return all(tx, scanAttempt, "SELECT "+attemptColumns+"WHERE runs.id = $1"+lock, number)
+	return all(tx, scanAttempt, "SELECT "+attemptColumns+"WHERE runs.id = $1"+tx.dialect.locks("runs"), number)
 }
 
 // cancel ends a run that nobody has begun. One that runs is asked to end. It

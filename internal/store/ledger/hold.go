@@ -22,7 +22,7 @@ func (l *Ledger) Start(ctx context.Context, holds []jobs.Hold) ([]bool, error) {
 		if err != nil || len(holds) == 0 {
 			return err
 		}
-		query, args := tx.with(`UPDATE runs SET started = CASE WHEN state = 'claimed' THEN $1 ELSE started END, state = 'running', lease = $2
+		query, args := tx.withLocked(`UPDATE runs SET started = CASE WHEN state = 'claimed' THEN $1 ELSE started END, state = 'running', lease = $2
 			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND NOT runs.cancelling AND `+underWay+` RETURNING runs.id, runs.fence`,
 			"id bigint, fence bigint", rows, now.calendar, in(now.uptime, jobs.LeaseFor))
 		started, err := all(tx, value2, query, args...)
@@ -53,7 +53,7 @@ func (l *Ledger) Heartbeat(ctx context.Context, beats []jobs.Beat) ([]jobs.Stand
 		if err != nil || len(beats) == 0 {
 			return err
 		}
-		query, args := tx.with(`UPDATE runs SET lease = $1, percent = CASE WHEN v.told THEN v.percent ELSE runs.percent END,
+		query, args := tx.withLocked(`UPDATE runs SET lease = $1, percent = CASE WHEN v.told THEN v.percent ELSE runs.percent END,
 				message = CASE WHEN v.told THEN v.message ELSE runs.message END
 			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND `+underWay+` RETURNING runs.id, runs.fence, runs.cancelling`,
 			"id bigint, fence bigint, told boolean, percent double precision, message text", rows, in(now.uptime, jobs.LeaseFor))

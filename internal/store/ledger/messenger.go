@@ -25,7 +25,7 @@ const (
 )
 
 // messenger tells other servers that there is something to do, and hears it
-// from them. Messages are no part of the transactions that they are about:
+// from them; and it looks after transactions that stand still. Messages are no part of the transactions that they are about:
 // those would wait for each other, since PostgreSQL keeps messages in order.
 type messenger struct {
 	config *pgx.ConnConfig
@@ -50,6 +50,7 @@ func newMessenger(config *pgx.ConnConfig, wake func(), logger *slog.Logger) *mes
 	}
 	m.done.Go(func() { m.speak(ctx) })
 	m.done.Go(func() { m.listen(ctx) })
+	m.done.Go(func() { (&standstills{db: db, logger: logger}).run(ctx) })
 	return m
 }
 

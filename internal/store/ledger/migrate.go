@@ -30,6 +30,11 @@ func (l *Ledger) migrate(ctx context.Context, folder, versionQuery, versionState
 					"ledger: it was written by a newer version (its tables are version %d, this one knows %d)", version, len(names)).
 					WithHint("use the newer tide, or restore a backup from before the upgrade")
 			}
+			if l.dialect.begin != "" {
+				if _, err := tx.exec(l.dialect.begin); err != nil {
+					return err
+				}
+			}
 			statements, err := migrations.ReadFile(names[version])
 			if err != nil {
 				return err

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,20 +32,26 @@ const (
 	statementsAtOnce = 2
 	// connectTimeout is how long a server may take to answer, unless the URL says so.
 	connectTimeout = 5 * time.Second
+	// lockTimeout is how long a statement waits for a lock.
+	lockTimeout = 10 * time.Second
+	// applicationName is what our sessions are called.
+	applicationName = "springtide"
 )
 
 // settings are those of a session.
 func settings() map[string]string {
 	return map[string]string{
-		"application_name": "springtide",
+		"application_name": applicationName,
 		"search_path":      "springtide",
 		// Whoever is stopped in the middle of a transaction must not keep its locks.
 		"idle_in_transaction_session_timeout": "5s",
-		"lock_timeout":                        "20s",
+		"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 		// The tables grow and shrink faster than anybody counts their rows: where
 		// there is an index for it, it is the right one.
-		"enable_seqscan": "off",
-		"jit":            "off",
+		"enable_seqscan":   "off",
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
+		"jit":              "off",
 		// What a statement is given does not change how it is best carried out, and to
 		// plan it costs more than that.
 		"plan_cache_mode": "force_generic_plan",
@@ -64,6 +71,14 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		// What is acknowledged must be on a disk, whatever holds for others.
 		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+		if err == nil {
+			// Whoever waits for a lock on behalf of a server that is gone holds others
+			// up. Not every system can tell; there it is seen later.
+			_, err = conn.Exec(ctx, "SET client_connection_check_interval = '2s'")
+			if _, refused := errors.AsType[*pgconn.PgError](err); refused {
+				return nil
+			}
+		}
 		return err
 	}))
 	db.SetMaxOpenConns(options.Connections)

@@ -40,49 +40,41 @@ func (l *Ledger) SetJobs(ctx context.Context, id springtide.EnvironmentID, relea
 }
 
 // resettle changes what the slots of an environment depend on. What is due until
-// then is recorded first, as it was: nothing is lost, whenever it changes. It
-// holds the schedules, so that nobody records slots of them at the same time.
+// then is recorded first, as it was: nothing is lost, whenever it changes. The
+// change holds the schedules, so that nobody records slots of them meanwhile;
+// until it does, others record with us.
 func (l *Ledger) resettle(ctx context.Context, id springtide.EnvironmentID, change func(tx *transaction, p place, known []schedule, now moment) error) error {
 	now, err := l.advance(ctx)
 	if err != nil {
 		return err
 	}
-	for whole := false; !whole; {
-		err := l.write(ctx, func(tx *transaction) error {
-			whole = true
+	for settled := false; !settled; {
+		for did := 1; did > 0; {
+			if did, _, err = l.recordDue(ctx, now); err != nil {
+				return err
+			}
+		}
+		if err := l.write(ctx, func(tx *transaction) error {
 			p, err := tx.ensure(id)
 			if err != nil {
 				return err
 			}
-			// Two releases at once would make the same schedules: they take turns.
-			if _, err := tx.exec("UPDATE environments SET release_number = release_number WHERE id = $1", p.environment); err != nil {
-				return err
-			}
-			lock := ""
 			if tx.dialect.lock != "" {
-				lock = " FOR UPDATE OF s"
-			}
-			known, err := all(tx, scanSchedule, scheduleColumns+"WHERE s.environment = $1 ORDER BY s.id"+lock, p.environment)
-			if err != nil {
-				return err
-			}
-			for _, s := range known {
-				_, _, all, err := l.record(tx, now, s)
-				if err != nil {
+				// Two releases at once would make the same schedules: they take turns.
+				if _, err := tx.exec("SELECT 1 FROM environments WHERE id = $1"+tx.dialect.lock, p.environment); err != nil {
 					return err
 				}
-				whole = whole && all
 			}
-			if !whole {
-				return nil // the rest in the next transaction
-			}
-			known, err = all(tx, scanSchedule, scheduleColumns+"WHERE s.environment = $1 ORDER BY s.id", p.environment)
+			known, err := all(tx, scanSchedule, scheduleColumns+"WHERE s.environment = $1 ORDER BY s.id"+tx.dialect.locks("s"), p.environment)
 			if err != nil {
 				return err
 			}
+			// Somebody may have been about to record slots of it, and failed.
+			if settled = !slices.ContainsFunc(known, func(s schedule) bool { return s.due(now) }); !settled {
+				return nil
+			}
 			return change(tx, p, known, now)
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
 	}
@@ -90,11 +82,17 @@ func (l *Ledger) resettle(ctx context.Context, id springtide.EnvironmentID, chan
 }
 
 func (tx *transaction) setQueues(p place, said map[springtide.QueueName]springtide.Queue) error {
+	if tx.dialect.lock != "" { // in the order in which claims lock them
+		if _, err := tx.exec("SELECT 1 FROM queues WHERE environment = $1 ORDER BY id"+tx.dialect.lock, p.environment); err != nil {
+			return err
+		}
+	}
 	// What is not named any more is a queue like any other.
 	if _, err := tx.exec("UPDATE queues SET concurrency = 0, attempts = $1, retention = $2 WHERE environment = $3",
-		springtide.DefaultAttempts, springtide.DefaultRetention.Microseconds(), p.environment); err != nil {
+		springtide.DefaultAttempts, springtide.DefaultRetention.Microseconds(), p.environment); err != nil || len(said) == 0 {
 		return err
 	}
+	rows := make([][]any, 0, len(said))
 	for _, name := range slices.Sorted(maps.Keys(said)) {
 		queue := said[name]
 		if queue.Attempts <= 0 {
@@ -103,13 +101,14 @@ func (tx *transaction) setQueues(p place, said map[springtide.QueueName]springti
 		if queue.Retention <= 0 {
 			queue.Retention = springtide.DefaultRetention
 		}
-		if _, err := tx.exec(`INSERT INTO queues (environment, name, concurrency, attempts, retention) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (environment, name) DO UPDATE SET concurrency = excluded.concurrency, attempts = excluded.attempts, retention = excluded.retention`,
-			p.environment, string(name), queue.Concurrency, queue.Attempts, queue.Retention.Microseconds()); err != nil {
-			return err
-		}
+		rows = append(rows, []any{string(name), int64(queue.Concurrency), int64(queue.Attempts), queue.Retention.Microseconds()})
 	}
-	return nil
+	query, args := tx.with(`INSERT INTO queues (environment, name, concurrency, attempts, retention)
+		SELECT CAST($1 AS bigint), v.* FROM %s WHERE true
+		ON CONFLICT (environment, name) DO UPDATE SET concurrency = excluded.concurrency, attempts = excluded.attempts, retention = excluded.retention`,
+		"name text, concurrency bigint, attempts bigint, retention bigint", rows, p.environment)
+	_, err := tx.exec(query, args...)
+	return err
 }
 
 // setSchedules keeps the next slot of those whose times did not change. The
@@ -120,9 +119,10 @@ func (tx *transaction) setSchedules(p place, known []schedule, said map[springti
 		before[springtide.ScheduleName(s.name)] = s
 	}
 	// Those that are gone are remembered, for their last slot.
-	if _, err := tx.exec("UPDATE schedules SET gone = TRUE, next_slot = 0 WHERE environment = $1", p.environment); err != nil {
+	if _, err := tx.exec("UPDATE schedules SET gone = TRUE, next_slot = 0 WHERE environment = $1", p.environment); err != nil || len(said) == 0 {
 		return err
 	}
+	rows := make([][]any, 0, len(said))
 	for _, name := range slices.Sorted(maps.Keys(said)) {
 		spec, old := said[name], before[name]
 		next := old.next
@@ -137,13 +137,13 @@ func (tx *transaction) setSchedules(p place, known []schedule, said map[springti
 		if err != nil {
 			return err
 		}
-		if _, err := tx.exec(`INSERT INTO schedules (environment, name, spec, next_slot) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (environment, name) DO UPDATE SET spec = excluded.spec, next_slot = excluded.next_slot, gone = FALSE`,
-			p.environment, string(name), string(document), next); err != nil {
-			return err
-		}
+		rows = append(rows, []any{string(name), string(document), next})
 	}
-	return nil
+	query, args := tx.with(`INSERT INTO schedules (environment, name, spec, next_slot) SELECT CAST($1 AS bigint), v.* FROM %s WHERE true
+		ON CONFLICT (environment, name) DO UPDATE SET spec = excluded.spec, next_slot = excluded.next_slot, gone = FALSE`,
+		"name text, spec text, next_slot bigint", rows, p.environment)
+	_, err := tx.exec(query, args...)
+	return err
 }
 
 // SetStopped says that slots are to be recorded as skipped, or run again.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,78 +47,109 @@ func scanSchedule(r row) (s schedule, err error) {
 	return s, err
 }
 
+// due reports whether a slot of it is to be recorded.
+func (s *schedule) due(now moment) bool { return s.next != 0 && s.next <= now.calendar }
+
 // recordDue records the slots that are due, of some schedules.
 func (l *Ledger) recordDue(ctx context.Context, now moment) (did, available int, err error) {
 	err = l.write(ctx, func(tx *transaction) error {
 		did, available = 0, 0
-		lock := ""
-		if tx.dialect.skipLocked != "" {
-			lock = " FOR UPDATE OF s SKIP LOCKED"
-		}
 		schedules, err := all(tx, scanSchedule, scheduleColumns+`WHERE s.next_slot <> 0 AND s.next_slot <= $1
-			ORDER BY s.next_slot LIMIT $2`+lock, now.calendar, schedulesAtOnce)
-		if err != nil {
+			ORDER BY s.next_slot LIMIT $2`+tx.dialect.skips("s"), now.calendar, schedulesAtOnce)
+		if err != nil || len(schedules) == 0 {
 			return err
 		}
-		for _, s := range schedules {
-			recorded, ready, _, err := l.record(tx, now, s)
-			if err != nil {
-				return err
-			}
-			did += max(recorded, 1) // its next slot has moved at least
-			available += ready
-		}
-		return nil
+		did, available, err = l.record(tx, now, schedules)
+		did = max(did, len(schedules)) // the next slot of each has moved at least
+		return err
 	})
 	return did, available, err
 }
 
-// record records the slots of one schedule that are due, at most slotsAtOnce,
-// and moves it on. Whole says that there are no more.
-func (l *Ledger) record(tx *transaction, now moment, s schedule) (recorded, available int, whole bool, err error) {
+// record records the slots of schedules that are due, at most slotsAtOnce of
+// each, and moves them on. It holds their rows.
+func (l *Ledger) record(tx *transaction, now moment, schedules []schedule) (recorded, available int, err error) {
+	earlier, err := tx.earlierRuns(now, schedules)
+	if err != nil {
+		return 0, 0, err
+	}
+	places, err := tx.placesOf(now, schedules)
+	if err != nil {
+		return 0, 0, err
+	}
+	runs, moved := map[int64][]newRun{}, make([][]any, len(schedules))
+	for i := range schedules {
+		s := &schedules[i]
+		planned, err := l.plan(places[s.environment], s, earlier)
+		if err != nil {
+			// It was right when it was set. The others must not wait for it.
+			l.logger.Error("a schedule makes no sense any more, and no slots", "environment", s.id.String(), "schedule", s.name, "error", err)
+			s.next = 0
+		}
+		runs[s.environment] = append(runs[s.environment], planned...)
+		moved[i] = []any{s.number, s.next, s.last}
+	}
+	if err := l.replace(tx, now, earlier); err != nil {
+		return 0, 0, err
+	}
+	for environment, planned := range runs {
+		did, ready, err := tx.insertSlots(places[environment], planned)
+		if err != nil {
+			return 0, 0, err
+		}
+		recorded, available = recorded+did, available+ready
+	}
+	query, args := tx.with("UPDATE schedules SET next_slot = v.next_slot, last_slot = v.last_slot FROM %s WHERE schedules.id = v.id",
+		"id bigint, next_slot bigint, last_slot bigint", moved)
+	_, err = tx.exec(query, args...)
+	return recorded, available, err
+}
+
+// placesOf are the environments of schedules, with the queues of their runs.
+func (tx *transaction) placesOf(now moment, schedules []schedule) (map[int64]place, error) {
+	queues := map[springtide.EnvironmentID][]springtide.QueueName{}
+	for _, s := range schedules {
+		queue := cmp.Or(s.spec.Job.Queue, springtide.DefaultQueue)
+		if !slices.Contains(queues[s.id], queue) {
+			queues[s.id] = append(queues[s.id], queue)
+		}
+	}
+	places := map[int64]place{}
+	for id, names := range queues {
+		p, err := tx.ensure(id, names...)
+		if err != nil {
+			return nil, err
+		}
+		p.now = now
+		places[p.environment] = p
+	}
+	return places, nil
+}
+
+// plan makes the runs of the slots of a schedule that are due, and moves it on.
+func (l *Ledger) plan(p place, s *schedule, earlier map[scheduleKey]*earlierRuns) (runs []newRun, err error) {
 	timetable, err := cron.Parse(s.spec.Cron, s.spec.Timezone)
 	job, wrong := complete(s.spec.Job)
 	if err = errors.Join(err, wrong); err != nil {
-		// It was right when it was set. The others must not wait for it.
-		l.logger.Error("a schedule makes no sense any more, and no slots", "environment", s.id.String(), "schedule", s.name, "error", err)
-		_, err = tx.exec("UPDATE schedules SET next_slot = 0 WHERE id = $1", s.number)
-		return 0, 0, true, err
+		return nil, err
 	}
-	p, err := tx.ensure(s.id, job.Queue)
-	if err != nil {
-		return 0, 0, false, err
-	}
-	p.now = now
-	before, err := tx.openRuns(s.scheduleKey)
-	if err != nil {
-		return 0, 0, false, err
-	}
-	var runs []newRun
-	first := l.identity.take(now, slotsAtOnce)
-	for s.next != 0 && s.next <= now.calendar && len(runs) < slotsAtOnce {
+	before := earlier[s.scheduleKey]
+	open := before != nil
+	first := l.identity.take(p.now, slotsAtOnce)
+	for s.due(p.now) && len(runs) < slotsAtOnce {
 		slot := s.next
-		following := timetable.Next(at(slot))
-		s.next, s.last = micros(following), slot
-		run := p.newSlot(first+int64(len(runs)), len(runs), s, job, slot, now.away, len(before) > 0)
+		s.next, s.last = micros(timetable.Next(at(slot))), slot
+		run := p.newSlot(first+int64(len(runs)), len(runs), *s, job, slot, p.now.away, open)
 		if run.state == springtide.RunWaiting && s.spec.Overlap == springtide.OverlapReplace {
-			if before, err = l.replace(tx, now, before, runs); err != nil {
-				return 0, 0, false, err
-			}
-			if len(before) == 0 {
-				run.makeAvailable(now, len(runs))
+			replacePlanned(p.now, runs)
+			if open = before.replaced(); !open {
+				run.makeAvailable(p.now, len(runs))
 			}
 		}
-		if !run.state.Over() {
-			before = append(before, run.number)
-		}
+		open = open || !run.state.Over()
 		runs = append(runs, run)
 	}
-	recorded, available, err = tx.insertSlots(p, runs)
-	if err != nil {
-		return 0, 0, false, err
-	}
-	_, err = tx.exec("UPDATE schedules SET next_slot = $1, last_slot = $2 WHERE id = $3", s.next, s.last, s.number)
-	return recorded, available, s.next == 0 || s.next > now.calendar, err
+	return runs, nil
 }
 
 // insertSlots records slots, and what there is to tell of them.
@@ -144,34 +176,4 @@ func (tx *transaction) insertSlots(p place, runs []newRun) (recorded, available 
 		}
 	}
 	return recorded, available, tx.tell(told)
-}
-
-// replace cancels what a slot of a schedule replaces, and gives those that it
-// has to wait for: they run, and were asked to end.
-func (l *Ledger) replace(tx *transaction, now moment, before []int64, planned []newRun) ([]int64, error) {
-	const reason = "a later slot has replaced it"
-	rest := before[:0:0]
-	for _, number := range before {
-		at := slices.IndexFunc(planned, func(run newRun) bool { return run.number == number })
-		if at >= 0 {
-			run := &planned[at]
-			run.state, run.reason, run.finished = springtide.RunCancelled, reason, now.calendar
-			run.forget = forgetAt(now, run.state, run.retention)
-			continue
-		}
-		over, err := l.cancel(tx, now, number, reason)
-		if err != nil {
-			return nil, err
-		}
-		if !over {
-			rest = append(rest, number)
-		}
-	}
-	return rest, nil
-}
-
-// openRuns are those of a schedule that are not over, the oldest first.
-func (tx *transaction) openRuns(key scheduleKey) ([]int64, error) {
-	return all(tx, value[int64], `SELECT id FROM runs WHERE environment = $1 AND schedule = $2 AND schedule <> ''
-		AND state IN ('scheduled', 'waiting', 'available', 'claimed', 'running') ORDER BY id`, key.environment, key.name)
 }

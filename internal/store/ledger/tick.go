@@ -26,6 +26,9 @@ func (l *Ledger) Tick(ctx context.Context) (ticked jobs.Ticked, err error) {
 		return ticked, err
 	}
 	now, err := l.advance(ctx)
+	if err == nil {
+		err = l.saveUnsaved(ctx)
+	}
 	if err != nil {
 		return ticked, err
 	}
@@ -93,7 +96,7 @@ func (l *Ledger) due(ctx context.Context) (due, error) {
 		coalesce((SELECT min(forget) FROM batches WHERE forget <> 0), $1),
 		coalesce((SELECT min(expires) FROM locks), $1),
 		coalesce((SELECT min(forgotten) FROM environments WHERE forgotten <> 0), $1),
-		EXISTS (SELECT 1 FROM runs WHERE `+released+`),
+		EXISTS (SELECT 1 `+released("schedules AS v")+`),
 		EXISTS (SELECT 1 FROM happenings)`, int64(never))
 	return found, l.problem(ctx, err)
 }
@@ -169,7 +172,7 @@ func (tx *transaction) makeAvailable(statement string, args ...any) (available, 
 // takeBack ends attempts whose lease has run out.
 func (l *Ledger) takeBack(ctx context.Context, now moment) (did, available int, err error) {
 	err = l.write(ctx, func(tx *transaction) error {
-		expired, err := all(tx, scanAttempt, "SELECT "+attemptColumns+"WHERE "+underWay+" AND runs.lease <= $1 LIMIT $2", now.uptime, bite)
+		expired, err := all(tx, scanAttempt, "SELECT "+attemptColumns+"WHERE "+underWay+" AND runs.lease <= $1 LIMIT $2"+tx.dialect.skips("runs"), now.uptime, bite)
 		if err != nil {
 			return err
 		}

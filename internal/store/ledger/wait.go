@@ -8,31 +8,50 @@ import (
 )
 
 const (
-	// released is said of a run that waits for no other any more.
-	released = `runs.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM runs AS earlier
-		WHERE earlier.environment = runs.environment AND earlier.schedule = runs.schedule AND earlier.schedule <> ''
-		AND earlier.slot < runs.slot AND earlier.state IN ('scheduled', 'waiting', 'available', 'claimed', 'running'))`
+	// open is said of a run of a schedule that is not over.
+	open = `runs.schedule <> '' AND runs.state IN ('scheduled', 'waiting', 'available', 'claimed', 'running')`
 	// awaited is said of a slot that has not started, and of which it was not told yet.
 	awaited = `runs.start_by <> 0 AND NOT runs.late AND runs.started = 0 AND runs.state IN ('scheduled', 'waiting', 'available', 'claimed')`
-
-	releaseWaits = `UPDATE runs SET state = CASE WHEN run_at <= $1 THEN 'available' ELSE 'scheduled' END,
-		available = CASE WHEN run_at <= $1 THEN $1 ELSE 0 END, place = CASE WHEN run_at <= $1 THEN $1 + priority * 60000000 ELSE 0 END
-		WHERE ` + released
-	releasedColumns = " RETURNING queue, kind, state"
 )
 
-// releaseWaiting ends the wait of the run of a schedule whose turn it is.
-func (tx *transaction) releaseWaiting(now moment, key scheduleKey) (int, error) {
-	available, _, err := tx.makeAvailable(releaseWaits+" AND environment = $2 AND schedule = $3"+releasedColumns,
-		now.calendar, key.environment, key.name)
-	return available, err
+// released are the runs of schedules v that wait for no other any more. Of each
+// schedule that can be only the one with the earliest slot of those that wait:
+// so it does not matter how many do.
+func released(schedules string) string {
+	return `FROM (SELECT (SELECT runs.id FROM runs WHERE runs.environment = v.environment AND runs.schedule = v.name AND runs.state = 'waiting'
+			ORDER BY runs.slot LIMIT 1) AS id FROM ` + schedules + `) AS first JOIN runs AS waiting ON waiting.id = first.id
+		WHERE waiting.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.environment = waiting.environment
+			AND runs.schedule = waiting.schedule AND runs.slot < waiting.slot AND ` + open + `)`
+}
+
+// endWaiting makes a statement that ends the waits of schedules v, but of runs
+// that somebody else is about to change: those are found by the next tick.
+func (d *dialect) endWaiting(schedules string) string {
+	return `WITH told AS (SELECT CAST($1 AS bigint) AS now), picked AS MATERIALIZED (SELECT waiting.id ` + released(schedules) + d.skips("waiting") + `)
+		UPDATE runs SET state = CASE WHEN run_at <= now THEN 'available' ELSE 'scheduled' END,
+			available = CASE WHEN run_at <= now THEN now ELSE 0 END, place = CASE WHEN run_at <= now THEN now + priority * 60000000 ELSE 0 END
+		FROM picked, told WHERE runs.id = picked.id AND runs.state = 'waiting' RETURNING runs.queue, runs.kind, runs.state`
+}
+
+// releaseWaiting ends the waits of those runs of schedules whose turn it is.
+func (tx *transaction) releaseWaiting(now moment, schedules map[scheduleKey]bool) error {
+	if len(schedules) == 0 {
+		return nil
+	}
+	rows := make([][]any, 0, len(schedules))
+	for key := range schedules {
+		rows = append(rows, []any{key.environment, key.name})
+	}
+	query, args := tx.with(tx.dialect.endWaiting("%s"), "environment bigint, name text", rows, now.calendar)
+	_, _, err := tx.makeAvailable(query, args...)
+	return err
 }
 
 // endWaits ends the waits of all schedules: of those whose predecessor ended in
 // a transaction that did not see them yet.
 func (l *Ledger) endWaits(ctx context.Context, now moment) (did, available int, err error) {
 	err = l.write(ctx, func(tx *transaction) error {
-		ready, others, err := tx.makeAvailable(releaseWaits+releasedColumns, now.calendar)
+		ready, others, err := tx.makeAvailable(tx.dialect.endWaiting("schedules AS v"), now.calendar)
 		did, available = ready+others, ready
 		return err
 	})
