@@ -2,11 +2,8 @@ package api
 
 import (
 	"context"
-	"io"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 func (s *Server) listMails(ctx context.Context, in *EnvironmentPath) ([]CaughtMail, error) {
@@ -23,14 +20,7 @@ func (s *Server) readMail(ctx context.Context, in *mailPath) (func(huma.Context)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx huma.Context) {
-		defer text.Close()
-		_, w := humago.Unwrap(ctx)
-		w.Header().Set("Content-Type", "message/rfc822")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(http.StatusOK)
-		_, _ = io.Copy(w, text) // the client sees that the answer stops
-	}, nil
+	return sendText(text, "message/rfc822"), nil
 }
 
 func (s *Server) listSuppressions(ctx context.Context, in *EnvironmentPath) ([]Suppression, error) {

@@ -80,6 +80,16 @@ func upload[I, T any](r huma.API, path, id, summary string, handler func(context
 	register(r, op, handler)
 }
 
+// put takes a body as it comes; its input reads it with a resolver.
+func put[I, T any](r huma.API, path, id, summary string, handler func(context.Context, *I) (T, error)) {
+	op := operation("PUT", path, id, summary, http.StatusOK)
+	op.RequestBody = &huma.RequestBody{
+		Description: "The file as it is",
+		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}
+	register(r, op, handler)
+}
+
 // streaming adds an operation whose answer goes on: the handler gives what
 // writes it.
 func streaming[I any](r huma.API, op huma.Operation, status int, answered *huma.Response, handler func(context.Context, *I) (func(huma.Context), error)) {

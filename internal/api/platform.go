@@ -26,6 +26,10 @@ type Platform struct {
 	Schedules    Schedules
 	Locks        Locks
 	Mail         Mail
+	Secrets      Secrets
+	Services     Services
+	Files        SharedFiles
+	Backups      Backups
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,

@@ -22,13 +22,13 @@ type recording struct {
 	err     error  // the first
 }
 
-// newRecording begins a file named by time and instance.
-func newRecording(folder string, in *shellInput, who caller) (*recording, error) {
+// newRecording begins a file named by time and what it is of.
+func newRecording(folder string, o opening, who caller) (*recording, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	pattern := fmt.Sprintf("%s-%s-*.cast", now.UTC().Format("20060102T150405Z"), filepath.Base(string(in.Instance)))
+	pattern := fmt.Sprintf("%s-%s-*.cast", now.UTC().Format("20060102T150405Z"), filepath.Base(o.name))
 	file, err := os.CreateTemp(folder, pattern) // mode 0600
 	if err != nil {
 		return nil, err
@@ -39,9 +39,9 @@ func newRecording(folder string, in *shellInput, who caller) (*recording, error)
 	}
 	r := &recording{file: file, started: now}
 	r.write(map[string]any{
-		"version": 2, "width": in.Columns, "height": in.Rows, "timestamp": now.Unix(),
-		"command": strings.Join(in.Command, " "), "title": fmt.Sprintf("%s %s by %s", in.id(), in.Instance, by),
-		"env": map[string]string{"TERM": in.Terminal},
+		"version": 2, "width": o.Columns, "height": o.Rows, "timestamp": now.Unix(),
+		"command": strings.Join(o.Command, " "), "title": fmt.Sprintf("%s %s by %s", o.in, o.name, by),
+		"env": map[string]string{"TERM": o.Terminal},
 	})
 	return r, r.err
 }

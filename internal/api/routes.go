@@ -57,6 +57,42 @@ func (s *Server) handler() http.Handler {
 	lines(r, env+"/logs", "get-logs", "Read or follow output, as lines of JSON", s.logs)
 	terminal(r, env+"/instances/{instance}/shell", "shell", "Open a terminal in an instance, over WebSocket", s.shell)
 
+	// Secrets.
+	get(r, env+"/secrets", "list-secrets", "List the secrets, without what they hold", s.listSecrets)
+	change(r, "PATCH", env+"/secrets", "change-secrets", "Set and remove secrets; what runs gets a new release with them", s.changeSecrets)
+	get(r, env+"/secrets/export", "export-secrets", "Get all secrets as a .env file that only a recipient can read", s.exportSecrets)
+	do(r, "POST", "/v1/platform/root-key/rotate", "rotate-root-key", "Seal every key of the platform anew", s.rotateRootKey)
+
+	// Services.
+	get(r, "/v1/services", "list-all-services", "List the services of all environments", s.listAllServices)
+	get(r, env+"/services", "list-services", "List the services", s.listServices)
+	get(r, env+"/services/{service}", "get-service", "Tell how a service stands", s.getService)
+	plain(r, env+"/services/{service}/log", "get-service-log", "text/plain", "Read the end of what its servers wrote", s.serviceLog)
+	do(r, "POST", env+"/services/{service}/restart", "restart-service", "Restart its servers", s.restartService)
+	do(r, "POST", env+"/services/{service}/promote", "promote-service", "Have the replica take over", s.promoteService)
+	do(r, "POST", env+"/services/{service}/rotate", "rotate-service", "Give the app a new login; returns when the old one is worth nothing", s.rotateService)
+	change(r, "POST", env+"/services/{service}/upgrade", "upgrade-service", "Take it to another version", s.upgradeService)
+	do(r, "DELETE", env+"/services/{service}", "destroy-service", "Delete a service and all of its data", s.destroyService)
+	do(r, "POST", env+"/services/{service}/fork", "fork-service", "Give another environment a copy of it", s.forkService)
+	terminal(r, env+"/services/{service}/shell", "service-shell", "Open its own client, over WebSocket", s.serviceShell)
+
+	// Shared files.
+	get(r, env+"/files", "list-shared-folders", "Tell how full the shared folders are", s.filesUsage)
+	get(r, env+"/files/{files}", "list-files", "List a folder", s.listFiles)
+	plain(r, env+"/files/{files}/content", "get-file", "application/octet-stream", "Read a file; ranges are served", s.readFile)
+	put(r, env+"/files/{files}/content", "put-file", "Write a whole file", s.putFile)
+	do(r, "DELETE", env+"/files/{files}/content", "delete-file", "Delete a file", s.deleteFile)
+
+	// Backups.
+	get(r, env+"/backups", "list-backups", "List backups, the newest first", s.listBackups)
+	get(r, env+"/backups/status", "get-backup-status", "Tell how safe everything is", s.backupStatus)
+	accept(r, env+"/backups/{of}/run", "run-backup", "Make a backup now, besides the planned ones", s.runBackup)
+	accept(r, env+"/backups/{of}/drill", "run-drill", "Prove now that the newest backup can be restored", s.runDrill)
+	change(r, "POST", env+"/backups/{of}/verify", "verify-backup", "Read a backup again and compare", s.verifyBackup)
+	create(r, env+"/backups/{of}/restore", "restore", "Make a state of the past beside what is in use", s.restore)
+	do(r, "POST", env+"/backups/{of}/restored/{restored}/promote", "promote-restored", "Use what was restored; again: what was in use before", s.promoteRestored)
+	do(r, "DELETE", env+"/backups/{of}/restored/{restored}", "discard-restored", "Delete what was restored and is not in use", s.discardRestored)
+
 	// One-off commands.
 	accept(r, env+"/runs", "start-run", "Run a command once in the active release", s.startRun)
 	get(r, env+"/runs/{run}", "get-run", "Tell how a command stands, or wait for its end", s.getRun)

@@ -24,18 +24,25 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (s *Server) changeConfig(ctx context.Context, in *configInput) (map[string]string, error) {
 	for name, value := range in.Body.Set {
-		if !variableName.MatchString(name) {
-			return nil, springtide.Errorf(springtide.Invalid, "%q cannot be the name of a variable", name).
-				WithHint("letters, digits and _, not beginning with a digit")
-		}
-		if slices.Contains(reserved, name) || strings.HasPrefix(name, "TIDE_") {
-			return nil, springtide.Errorf(springtide.Invalid, "%s is set by the platform", name)
-		}
-		if strings.ContainsRune(value, 0) {
-			return nil, springtide.Errorf(springtide.Invalid, "the value of %s holds a zero byte", name)
+		if err := checkVariable(name, value); err != nil {
+			return nil, err
 		}
 	}
 	return s.platform.Settings.ChangeConfig(ctx, in.id(), in.Body)
+}
+
+// checkVariable refuses what cannot be a variable of the environment.
+func checkVariable(name, value string) error {
+	switch {
+	case !variableName.MatchString(name):
+		return springtide.Errorf(springtide.Invalid, "%q cannot be the name of a variable", name).
+			WithHint("letters, digits and _, not beginning with a digit")
+	case slices.Contains(reserved, name) || strings.HasPrefix(name, "TIDE_"):
+		return springtide.Errorf(springtide.Invalid, "%s is set by the platform", name)
+	case strings.ContainsRune(value, 0):
+		return springtide.Errorf(springtide.Invalid, "the value of %s holds a zero byte", name)
+	}
+	return nil
 }
 
 // reserved are the variables that the engine gives each instance.

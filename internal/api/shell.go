@@ -35,25 +35,58 @@ type TerminalSize struct {
 	Columns uint16 `json:"columns"`
 }
 
+// TerminalQuery says what is to be run in a terminal, and how that is.
+type TerminalQuery struct {
+	Command  []string `query:"command,explode" doc:"the command and its arguments; a shell if there is none"`
+	Rows     uint16   `query:"rows" default:"24"`
+	Columns  uint16   `query:"columns" default:"80"`
+	Terminal string   `query:"terminal" default:"xterm" maxLength:"40" pattern:"^[A-Za-z0-9._+-]+$" doc:"the value of TERM"`
+}
+
 type shellInput struct {
 	EnvironmentPath
 	Instance springtide.InstanceID `path:"instance"`
-	Command  []string              `query:"command,explode" doc:"the command and its arguments; a shell if there is none"`
-	Rows     uint16                `query:"rows" default:"24"`
-	Columns  uint16                `query:"columns" default:"80"`
-	Terminal string                `query:"terminal" default:"xterm" maxLength:"40" pattern:"^[A-Za-z0-9._+-]+$" doc:"the value of TERM"`
+	TerminalQuery
+}
+
+type serviceShellInput struct {
+	ServicePath
+	TerminalQuery
+}
+
+// opening is a shell that is to be opened: where, its name in the recording, and
+// what gives the command.
+type opening struct {
+	TerminalQuery
+	in, name string
+	prepare  func(context.Context) (*exec.Cmd, error)
 }
 
 func (s *Server) shell(ctx context.Context, in *shellInput) (func(huma.Context), error) {
 	if err := s.mustBeOf(ctx, in.id(), in.Instance); err != nil {
 		return nil, err
 	}
+	return s.shellOf(opening{in.TerminalQuery, in.id().String(), string(in.Instance), func(ctx context.Context) (*exec.Cmd, error) {
+		return s.platform.Shells.Shell(ctx, in.Instance, in.Command)
+	}}), nil
+}
+
+func (s *Server) serviceShell(ctx context.Context, in *serviceShellInput) (func(huma.Context), error) {
+	if _, err := s.platform.Services.Service(ctx, in.service()); err != nil {
+		return nil, err
+	}
+	return s.shellOf(opening{in.TerminalQuery, in.id().String(), string(in.Name), func(ctx context.Context) (*exec.Cmd, error) {
+		return s.platform.Services.ServiceShell(ctx, in.service(), in.Command)
+	}}), nil
+}
+
+func (s *Server) shellOf(o opening) func(huma.Context) {
 	return func(ctx huma.Context) {
 		r, w := humago.Unwrap(ctx)
 		serving, done := whileServing(r.Context())
 		defer done()
-		s.openShell(serving, w, r, in)
-	}, nil
+		s.openShell(serving, w, r, o)
+	}
 }
 
 // mustBeOf refuses an instance that is not one of the environment.
@@ -73,24 +106,24 @@ func (s *Server) mustBeOf(ctx context.Context, id springtide.EnvironmentID, want
 
 // openShell makes the WebSocket, the terminal and the command, and joins them
 // until one of them ends.
-func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.Request, in *shellInput) {
+func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.Request, o opening) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// The command is hung up before it is killed, so it outlives ctx.
-	command, err := s.platform.Shells.Shell(context.WithoutCancel(ctx), in.Instance, in.Command)
+	command, err := o.prepare(context.WithoutCancel(ctx))
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	size := TerminalSize{Rows: in.Rows, Columns: in.Columns}
-	recording, err := newRecording(s.recordings, in, callerOf(r.Context()))
+	size := TerminalSize{Rows: o.Rows, Columns: o.Columns}
+	recording, err := newRecording(s.recordings, o, callerOf(r.Context()))
 	if err != nil {
 		writeError(w, springtide.Errorf(springtide.Unavailable, "the shell cannot be recorded: %w", err))
 		return
 	}
 	defer func() {
 		if err := recording.Close(); err != nil {
-			s.logger.Error("recording of a shell is not whole", "instance", in.Instance, "error", err)
+			s.logger.Error("recording of a shell is not whole", "in", o.in, "of", o.name, "error", err)
 		}
 	}()
 	socket, err := websocket.Accept(w, r, nil)
@@ -101,13 +134,13 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 	if command.Env == nil {
 		command.Env = os.Environ()
 	}
-	command.Env = append(command.Env, "TERM="+in.Terminal)
+	command.Env = append(command.Env, "TERM="+o.Terminal)
 	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: size.Rows, Cols: size.Columns})
 	if err != nil {
 		s.endShell(ctx, socket, ShellMessage{Error: springtide.Errorf(springtide.Failed, "the shell does not start: %w", err)})
 		return
 	}
-	s.logger.Info("shell opened", "instance", in.Instance, "owner", callerOf(r.Context()).owner, "token", callerOf(r.Context()).token)
+	s.logger.Info("shell opened", "in", o.in, "of", o.name, "owner", callerOf(r.Context()).owner, "token", callerOf(r.Context()).token)
 	go func() {
 		defer cancel() // the client is gone
 		readShell(ctx, socket, terminal, recording)

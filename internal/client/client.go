@@ -7,6 +7,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -99,6 +100,8 @@ type request struct {
 	query        url.Values
 	// body is sent as it is if it is an io.Reader, else as JSON. nil: none.
 	body any
+	// contentType is that of a body that is an io.Reader; application/gzip if empty.
+	contentType string
 	// accept is the content type that is asked for; JSON if empty.
 	accept string
 }
@@ -120,7 +123,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	c.introduce(req.Header)
 	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Content-Type", cmp.Or(r.contentType, contentType))
 	}
 	if r.accept != "" {
 		req.Header.Set("Accept", r.accept)

@@ -15,10 +15,12 @@ import (
 	"github.com/springtide/springtide/internal/api"
 )
 
-// ShellRequest asks for a terminal in an instance.
+// ShellRequest asks for a terminal in an instance, or for the client of a service.
 type ShellRequest struct {
 	Environment springtide.EnvironmentID
 	Instance    springtide.InstanceID
+	// Service is asked for where Instance is empty; Command are then arguments.
+	Service springtide.ServiceName
 	// Command and its arguments; empty: a shell.
 	Command []string
 	Size    api.TerminalSize
@@ -46,7 +48,11 @@ func (c *Client) OpenShell(ctx context.Context, r ShellRequest) (*Shell, error) 
 	}
 	header := http.Header{}
 	c.introduce(header)
-	target := c.base + environmentPath(r.Environment, "instances", string(r.Instance), "shell") + "?" + query.Encode()
+	path := environmentPath(r.Environment, "instances", string(r.Instance), "shell")
+	if r.Instance == "" {
+		path = environmentPath(r.Environment, "services", string(r.Service), "shell")
+	}
+	target := c.base + path + "?" + query.Encode()
 	socket, response, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: header})
 	if err != nil {
 		if response != nil && response.StatusCode != http.StatusSwitchingProtocols {

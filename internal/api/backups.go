@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func (s *Server) backupStatus(ctx context.Context, in *EnvironmentPath) ([]BackupStatus, error) {
+	return s.platform.Backups.BackupStatus(ctx, in.id())
+}
+
+type listBackupsInput struct {
+	EnvironmentPath
+	Of string `query:"of" doc:"a service, or files; default: all"`
+}
+
+func (s *Server) listBackups(ctx context.Context, in *listBackupsInput) ([]Backup, error) {
+	return s.platform.Backups.Backups(ctx, in.id(), in.Of)
+}
+
+// BackupPath is the part of a path that names what is kept safe.
+type BackupPath struct {
+	EnvironmentPath
+	Of string `path:"of" maxLength:"40" pattern:"^[a-z0-9-]+$" doc:"a service, or files"`
+}
+
+// StartedRun names a run that was made.
+type StartedRun struct {
+	Run springtide.RunID `json:"run"`
+}
+
+func (s *Server) runBackup(ctx context.Context, in *BackupPath) (StartedRun, error) {
+	run, err := s.platform.Backups.RunBackup(ctx, in.id(), in.Of, springtide.RunBackup)
+	return StartedRun{run}, err
+}
+
+func (s *Server) runDrill(ctx context.Context, in *BackupPath) (StartedRun, error) {
+	run, err := s.platform.Backups.RunBackup(ctx, in.id(), in.Of, springtide.RunDrill)
+	return StartedRun{run}, err
+}
+
+type verifyInput struct {
+	BackupPath
+	Backup string `query:"backup" doc:"its ID; default: the newest"`
+}
+
+func (s *Server) verifyBackup(ctx context.Context, in *verifyInput) (Verification, error) {
+	return s.platform.Backups.VerifyBackup(context.WithoutCancel(ctx), in.id(), in.Of, in.Backup)
+}
+
+// RestoreRequest asks for a state of the past.
+type RestoreRequest struct {
+	To time.Time `json:"to,omitzero" doc:"the time to go back to; default: the newest that there is"`
+}
+
+type restoreInput struct {
+	BackupPath
+	Body RestoreRequest
+}
+
+func (s *Server) restore(ctx context.Context, in *restoreInput) (Restored, error) {
+	return s.platform.Backups.Restore(context.WithoutCancel(ctx), in.id(), in.Of, in.Body.To)
+}
+
+type restoredInput struct {
+	BackupPath
+	Restored string `path:"restored" maxLength:"60"`
+}
+
+func (s *Server) promoteRestored(ctx context.Context, in *restoredInput) error {
+	return s.platform.Backups.Promote(context.WithoutCancel(ctx), in.id(), in.Of, in.Restored)
+}
+
+func (s *Server) discardRestored(ctx context.Context, in *restoredInput) error {
+	return s.platform.Backups.Discard(context.WithoutCancel(ctx), in.id(), in.Of, in.Restored)
+}
