@@ -119,6 +119,7 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: "ship", Title: "Bring an app up:"},
 		&cobra.Group{ID: "see", Title: "See how it stands:"},
 		&cobra.Group{ID: "change", Title: "Change it:"},
+		&cobra.Group{ID: "state", Title: "What it keeps:"},
 		&cobra.Group{ID: "jobs", Title: "Jobs and locks:"},
 		&cobra.Group{ID: "machine", Title: "The machine:"},
 	)
@@ -131,6 +132,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
+	group("state", s.services(), s.db(), s.redis(), s.files(), s.backups())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))

@@ -50,7 +50,11 @@ func (s *session) openShell(ctx context.Context, instance springtide.InstanceID,
 			return err
 		}
 	}
-	request := client.ShellRequest{Environment: id, Instance: instance, Command: command, Terminal: s.getenv("TERM")}
+	return s.openTerminal(ctx, c, client.ShellRequest{Environment: id, Instance: instance, Command: command, Terminal: s.getenv("TERM")})
+}
+
+// openTerminal joins this terminal, if it is one, to that of a command.
+func (s *session) openTerminal(ctx context.Context, c *client.Client, request client.ShellRequest) error {
 	keyboard, ok := s.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(keyboard.Fd())) {
 		return s.talk(ctx, c, request, func(*client.Shell) {})

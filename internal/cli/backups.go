@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/client"
+)
+
+func (s *session) backups() *cobra.Command {
+	status := s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, _ []string) error {
+		all, err := c.BackupStatus(ctx, id)
+		if err != nil {
+			return err
+		}
+		return printList(s, all, fmt.Sprintf("%s keeps nothing safe", id), "OF|DAILY|KEEP|NEWEST|BACKUPS|SIZE|PROVEN RESTORABLE|", func(v api.BackupStatus) []string {
+			return []string{
+				v.Of, v.Plan.Daily, fmt.Sprintf("%dd", int(v.Plan.Keep.Hours()/24)), age(s.now(), v.Newest), fmt.Sprint(v.Count), size(v.Size), proven(v), noteOf(v),
+			}
+		})
+	})
+	command := &cobra.Command{Use: "backups", Short: "Show backups, make and prove them, and go back to one", Args: cobra.NoArgs, RunE: status}
+	command.AddCommand(
+		&cobra.Command{Use: "status", Short: "Tell how safe everything is", Args: cobra.NoArgs, RunE: status},
+		s.listBackups(),
+		s.runBackup("run OF", "Make a backup of a service, or of files, now", (*client.Client).RunBackup),
+		s.runBackup("drill OF", "Prove now that the newest backup can be restored", (*client.Client).RunDrill),
+		s.verifyBackup(), s.restoreBackup(),
+		s.onRestored("promote OF RESTORED", "Use what was restored; again: what was in use before", "in use", (*client.Client).PromoteRestored),
+		s.onRestored("discard OF RESTORED", "Delete what was restored and is not in use", "discarded", (*client.Client).DiscardRestored),
+	)
+	return command
+}
+
+// proven says when a restore last succeeded, and what it cost.
+func proven(v api.BackupStatus) string {
+	if v.Proven.IsZero() {
+		return "not yet"
+	}
+	return fmt.Sprintf("%s, took %.0f s, lost at most %.0f s", v.Proven.UTC().Format(time.DateOnly), v.ProvenTookSeconds, v.ProvenLostSeconds)
+}
+
+func noteOf(v api.BackupStatus) string {
+	switch {
+	case v.LastFailure != "" && v.LastFailureOccurred.After(v.Newest):
+		return "the last failed: " + v.LastFailure
+	case v.Late:
+		return "late"
+	}
+	return ""
+}
+
+func (s *session) listBackups() *cobra.Command {
+	return &cobra.Command{
+		Use: "ls [OF]", Short: "List backups, the newest first", Args: cobra.MaximumNArgs(1),
+		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
+			backups, err := c.Backups(ctx, id, strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return printList(s, backups, "there are no backups", "BACKUP|OF|KIND|BEGUN|TOOK|SIZE", func(v api.Backup) []string {
+				return []string{v.ID, v.Of, v.Kind, v.Begun.UTC().Format(time.RFC3339), latency(v.Finished.Sub(v.Begun)), size(v.Size)}
+			})
+		}),
+	}
+}
+
+func (s *session) runBackup(use, short string, start func(*client.Client, context.Context, springtide.EnvironmentID, string) (springtide.RunID, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
+			run, err := start(c, ctx, id, args[0])
+			if err != nil {
+				return err
+			}
+			return s.waitForJob(ctx, c, id, run)
+		}),
+	}
+}
+
+func (s *session) verifyBackup() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify OF [BACKUP]", Short: "Read a backup again, the newest if none is named, and compare", Args: cobra.RangeArgs(1, 2),
+		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
+			found, err := c.VerifyBackup(ctx, id, args[0], strings.Join(args[1:], ""))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				err = s.printJSON(found)
+			} else if len(found.Problems) == 0 {
+				err = s.print("%s is whole: %s", found.Backup, found.Checked)
+			}
+			if err == nil && len(found.Problems) > 0 {
+				failure := springtide.Errorf(springtide.Failed, "backup %s is damaged", found.Backup).WithHint("make another now: tide backups run %s", args[0])
+				failure.Lines = found.Problems
+				return failure
+			}
+			return err
+		}),
+	}
+}
+
+func (s *session) restoreBackup() *cobra.Command {
+	var to string
+	command := &cobra.Command{
+		Use: "restore OF [--to TIME]", Short: "Make a state of the past, beside what is in use", Args: cobra.ExactArgs(1),
+		Long: `Make a state of the past beside what is in use, of which nothing is changed. What
+differs is shown; ` + "`tide backups promote`" + ` has the app use it, and again what it used before.`,
+		Example: "  tide backups restore db --to 2026-11-20T14:03:00Z",
+		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
+			return s.restoreTo(ctx, c, id, args[0], to)
+		}),
+	}
+	command.Flags().StringVar(&to, "to", "", "the time to go back to; default: the newest that there is")
+	return command
+}
+
+// restoreService is restoreBackup for the app's database.
+func (s *session) restoreService(pick picker) *cobra.Command {
+	var to string
+	command := &cobra.Command{
+		Use: "restore [--to TIME]", Short: "Make a state of the past, beside what is in use", Args: cobra.NoArgs,
+		RunE: s.about(pick, func(ctx context.Context, c *client.Client, id springtide.ServiceID, _ []string) error {
+			return s.restoreTo(ctx, c, id.Environment, string(id.Name), to)
+		}),
+	}
+	command.Flags().StringVar(&to, "to", "", "the time to go back to; default: the newest that there is")
+	return command
+}
+
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, springtide.Errorf(springtide.Invalid, "--to %q is not a time", text).WithHint("for example 2026-11-20T14:03:00Z")
+}
+
+func (s *session) restoreTo(ctx context.Context, c *client.Client, id springtide.EnvironmentID, of, to string) error {
+	var at time.Time
+	if to != "" {
+		var err error
+		if at, err = parseTime(to); err != nil {
+			return err
+		}
+	}
+	s.tell("restoring %s of %s beside what is in use", of, id)
+	restored, err := c.Restore(ctx, id, of, at)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(restored)
+	}
+	rows := [][]string{{"WHAT", "IN USE", "RESTORED"}}
+	for _, d := range restored.Differences {
+		rows = append(rows, []string{d.What, fmt.Sprint(d.InUse), fmt.Sprint(d.Restored)})
+	}
+	if err := table(s.stdout, rows); err != nil {
+		return err
+	}
+	s.tell("to use it: tide backups promote %s %s; to delete it: tide backups discard %s %s", of, restored.Name, of, restored.Name)
+	return s.print("%s is as of %s, in %.1f s", restored.Name, restored.At.UTC().Format(time.RFC3339), restored.TookSeconds)
+}
+
+func (s *session) onRestored(use, short, done string, do func(*client.Client, context.Context, springtide.EnvironmentID, string, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(2),
+		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
+			if err := do(c, ctx, id, args[0], args[1]); err != nil {
+				return err
+			}
+			return s.printResult(args[1], done)
+		}),
+	}
+}
