@@ -65,7 +65,7 @@ func TestNobodyIsInTheWayForGoodWhenTheClockGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("+0s")
+	set("+3600s")
 	location := postgres15.Start(t, postgres15.Options{Faketime: clock, NoFsync: true}).URL("ledger")
 	l, err := Open(t.Context(), location, Options{})
 	if err != nil {
@@ -77,19 +77,23 @@ func TestNobodyIsInTheWayForGoodWhenTheClockGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	// One is stopped with the clock in its hand, two wait for each other.
-	stopped, one, other := newSession(t, location), newSession(t, location), newSession(t, location)
+	stopped, first, second := newSession(t, location), newSession(t, location), newSession(t, location)
 	stopped.say("BEGIN")
 	stopped.say("SELECT * FROM clock FOR UPDATE")
 	const lock = "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE"
-	first, second := runNumber(enqueued[0].Run), runNumber(enqueued[1].Run)
-	one.say("BEGIN")
-	one.say(lock, first)
-	other.say("BEGIN")
-	other.say(lock, second)
+	for i, s := range []session{first, second} {
+		s.say("BEGIN")
+		s.say(lock, runNumber(enqueued[i].Run))
+	}
 	var circle sync.WaitGroup
-	circle.Go(func() { _, _ = one.Exec(context.Background(), lock, second) })
-	circle.Go(func() { _, _ = other.Exec(context.Background(), lock, first) })
-	set("-3600s")
+	circle.Go(func() { _, _ = first.Exec(context.Background(), lock, runNumber(enqueued[1].Run)) })
+	circle.Go(func() { _, _ = second.Exec(context.Background(), lock, runNumber(enqueued[0].Run)) })
+	for waiting := 0; waiting < 2; {
+		if waiting, err = one(l.view(t.Context()), nil, value[int], "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("+0s")
 	for name, try := range map[string]func() error{
 		"time does not pass": func() error { _, err := l.Tick(t.Context()); return err },
 		"a run is not cancelled": func() error {
