@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 // DefaultTimeout is how long a build may take if its app does not say.
@@ -76,6 +77,8 @@ type Request struct {
 	Take   bool
 	// Output gets what the build says, a line at a time. It may be nil.
 	Output io.Writer
+	// Hide takes secret values out of what the build says. It may be nil.
+	Hide *redact.Redactor
 }
 
 // Artifact is what a build made.

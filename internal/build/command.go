@@ -61,7 +61,7 @@ func (b *Builder) run(ctx context.Context, request Request, place *place, who ow
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		lines.readFrom(reader)
+		lines.readFrom(request.Hide.Reader(reader))
 	}()
 	err = cmd.Wait()
 	outOfMemory := stop()

@@ -132,7 +132,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	busy := &busy{Publisher: publisher}
 	engine, err := process.New(process.Options{
 		Data: o.DataFolder, Router: busy, Log: o.Logger,
-		Access: func(subject process.Subject) map[string]string { return access.variables(subject, instances) },
+		Access: func(subject process.Subject) (process.Grant, error) {
+			return process.Grant{Env: access.variables(subject, instances)}, nil
+		},
 	})
 	if err != nil {
 		return err

@@ -124,7 +124,7 @@ func (r *runner) prepare(leased jobs.LeasedRun) (a *attempt, err error) {
 func (a *attempt) listen() {
 	go func() {
 		defer close(a.read)
-		readLines(a.said, func(line []byte) {
+		readLines(a.runner.hide.Reader(a.said), func(line []byte) {
 			a.output.add(line)
 			a.runner.echo.add(a.leased.Run, line)
 		})

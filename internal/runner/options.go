@@ -25,6 +25,8 @@ const (
 	commandVariable  = "TIDE_RUNNER_COMMAND"
 	timeoutVariable  = "TIDE_RUNNER_TIMEOUT"
 	graceVariable    = "TIDE_RUNNER_GRACE"
+
+	credentialsVariable = "CREDENTIALS_DIRECTORY"
 )
 
 // private is what the commands of runs are not given.
@@ -55,6 +57,9 @@ type Options struct {
 	Grace time.Duration
 	// Folder is where each run has a folder. Default: that for temporary files.
 	Folder string
+	// Credentials is a folder of files with values that no output of a run may have
+	// in it. May be empty.
+	Credentials string
 	// Init is the init's program. Default: the one built into this binary.
 	Init []byte
 	// Output is given each line of the commands, after its run's ID.
@@ -64,7 +69,7 @@ type Options struct {
 
 // OptionsOf reads what the environment says. The error is of kind Invalid.
 func OptionsOf(getenv func(string) string) (o Options, err error) {
-	o = Options{API: getenv(apiVariable), Token: getenv(tokenVariable), Name: getenv(instanceVariable), Command: getenv(commandVariable)}
+	o = Options{API: getenv(apiVariable), Token: getenv(tokenVariable), Name: getenv(instanceVariable), Command: getenv(commandVariable), Credentials: getenv(credentialsVariable)}
 	for queue := range strings.SplitSeq(getenv(queuesVariable), ",") {
 		if queue = strings.TrimSpace(queue); queue != "" {
 			o.Queues = append(o.Queues, springtide.QueueName(queue))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine/process/order"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 const (
@@ -21,6 +24,26 @@ const (
 	unsentLimit = 1 << 20
 	echoLimit   = 256 << 10
 )
+
+// hidden makes what takes the values of a folder's files out of the output.
+func hidden(folder string) (*redact.Redactor, error) {
+	if folder == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	var values [][]byte
+	for _, entry := range entries {
+		value, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return redact.New(values...), nil
+}
 
 // readLines gives what is read, line by line with the line feeds, as valid
 // UTF-8, until the end. A longer line than order.LongestLine comes in pieces.

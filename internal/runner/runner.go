@@ -15,6 +15,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine/process/embedded"
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 // runner is what its loops share.
@@ -27,6 +28,7 @@ type runner struct {
 	platform *platform
 	nursery  *nursery
 	echo     *echo
+	hide     *redact.Redactor
 	reports  *reports
 	folder   *os.File // locked for as long as it is in use
 	dir      string   // where commands run
@@ -78,6 +80,10 @@ func newRunner(options Options) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	hide, err := hidden(options.Credentials)
+	if err != nil {
+		return nil, err
+	}
 	folder, err := makeFolder(options.Folder)
 	if err != nil {
 		return nil, err
@@ -87,7 +93,7 @@ func newRunner(options Options) (*runner, error) {
 		return nil, errors.Join(err, os.RemoveAll(folder.Name()), folder.Close())
 	}
 	r := &runner{
-		options: options, platform: newPlatform(options.API, options.Token), nursery: nursery,
+		options: options, hide: hide, platform: newPlatform(options.API, options.Token), nursery: nursery,
 		echo: newEcho(options.Output), reports: newReports(), folder: folder, dir: dir,
 		retimed: make(chan struct{}, 1), draining: make(chan struct{}), freed: make(chan struct{}, 1), running: map[*attempt]bool{},
 	}

@@ -48,6 +48,9 @@ func (e *Engine) load() error {
 	if err != nil {
 		return err
 	}
+	if err := e.removeOtherCredentials(func(key string) bool { return known[key] || tasks[key] }); err != nil {
+		return err
+	}
 	for _, name := range e.groups.names() {
 		if !known[name] && !tasks[name] {
 			e.groups.existing(name).remove() // Fails if something runs in it, a build for one.

@@ -129,6 +129,10 @@ func (i *instance) start() error {
 	if err != nil {
 		return err
 	}
+	grant, err := e.grant(i.spec)
+	if err != nil {
+		return err
+	}
 	template := i.spec.Group.Template
 	logs, logName := e.logPlace(i.spec)
 	i.show(func(view *springtide.Instance) {
@@ -138,7 +142,7 @@ func (i *instance) start() error {
 	i.process, err = e.launch(launch{
 		folder: i.folder, spec: i.spec, isolation: e.isolation, user: user, limits: template.Process.Limits,
 		logs: logs, logName: logName, root: e.rootOf(i.spec),
-		command: e.commandOf(i.spec), env: e.variables(i.spec),
+		command: e.commandOf(i.spec), env: e.variables(i.spec, grant), grant: grant,
 	}, i.record)
 	if err != nil {
 		return err
@@ -178,7 +182,7 @@ func (e *Engine) giveBackAddress(s spec) {
 
 // variables is the environment of a process. The app's own wins where nothing
 // depends on the platform's.
-func (e *Engine) variables(s spec) []string {
+func (e *Engine) variables(s spec, grant Grant) []string {
 	environment := s.environment()
 	home := e.folderOf(s).file(homeFolder)
 	all := map[string]string{"LANG": "C.UTF-8", "PATH": os.Getenv("PATH")}
@@ -197,10 +201,11 @@ func (e *Engine) variables(s spec) []string {
 		template, release = s.Task.Template, s.Task.Release
 		all["TIDE_TASK"] = s.Task.ID
 	}
-	if e.options.Access != nil {
-		maps.Copy(all, e.options.Access(s.subject()))
-	}
+	maps.Copy(all, grant.Env)
 	maps.Copy(all, template.Env) // what an app says itself wins
+	if len(grant.Credentials) > 0 {
+		all[credentialsVariable] = e.credentialsOf(e.folderOf(s), s, e.isolation)
+	}
 	all["PATH"] = strings.TrimPrefix(all["PATH"]+":"+e.programs.folder, ":")
 	if s.Task == nil {
 		maps.Copy(all, workerVariables(template.Process))

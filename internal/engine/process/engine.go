@@ -36,6 +36,7 @@ type Engine struct {
 	programs  *programs
 	init      string // the init's program
 	cover     string // the folder that apps do not see
+	memory    string // the folder below which credentials are that no namespace hides
 	boot      string
 	isolation Isolation
 
@@ -79,6 +80,7 @@ func New(options Options) (*Engine, error) {
 		ports:    newNumbers(options.FirstPort, options.LastPort),
 		cover:    coverOf(options.Data),
 		programs: &programs{folder: filepath.Join(options.Data, "bin")},
+		memory:   memoryFolder(options.Data),
 		boot:     bootID(),
 		wake:     make(chan struct{}, 1), started: make(chan struct{}), changed: make(chan struct{}),
 		wanted:    map[springtide.GroupID]*wish{},

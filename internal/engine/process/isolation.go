@@ -138,8 +138,12 @@ func (e *Engine) tryIsolation(ctx context.Context, candidate Isolation) error {
 	started, err := e.launch(launch{
 		folder: place, spec: s, isolation: candidate, user: user,
 		logs: string(place), logName: "log",
-		root: place.file("root"), command: `test -r . && echo > "$HOME/written"`,
-		env: []string{"HOME=" + place.file(homeFolder)},
+		root: place.file("root"), command: `test -r . && echo > "$HOME/written" && test "$(cat "$CREDENTIALS")" = given`,
+		env: []string{
+			"HOME=" + place.file(homeFolder), "CREDENTIALS=" + filepath.Join(e.credentialsOf(place, s, candidate), "probe"),
+			"PATH=/usr/bin:/bin",
+		},
+		grant: Grant{Credentials: map[string][]byte{"probe": []byte("given")}},
 	}, record{Attempt: 1})
 	if err != nil {
 		return err

@@ -38,9 +38,11 @@ type Options struct {
 	LogLimit int64
 	// TaskKeep is how long the outcome of a task is kept. Default: 24 h.
 	TaskKeep time.Duration
-	// Access gives further variables to an instance or a task at its start: how it
-	// reaches the platform. They are kept nowhere. nil: none.
-	Access func(Subject) map[string]string
+	// Access gives what an instance or a task is given at its start: how it reaches
+	// the platform, its secrets, its folders. Commands that run beside it, for its
+	// health or in a shell, are given the same. An error keeps it from starting: an
+	// instance is tried again after its back-off. nil: nothing.
+	Access func(Subject) (Grant, error)
 	// Init is the init's program. Default: the one built into this binary.
 	Init []byte
 	// Plain forgoes namespaces, control groups and users of their own, whatever

@@ -26,6 +26,7 @@ func (e *Engine) collect(process *running, place folder, attempt int, s spec) en
 	outOfMemory := process.group.outOfMemory()
 	process.group.remove()
 	process.close()
+	e.removeCredentials(s)
 	if s.Slot != 0 {
 		e.network.detach(s.Slot)
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 // ShellCommand gives a command that runs where the instance runs: in its
@@ -40,11 +41,15 @@ func (e *Engine) ShellCommand(id springtide.InstanceID, command string) (*exec.C
 		// with that; dash fails to give it back and ends with a code of its own.
 		command = `exec "$(command -v bash || command -v sh)" -i`
 	}
-	return e.inside(context.Background(), s, pid, command)
+	grant, err := e.grant(s)
+	if err != nil {
+		return nil, err
+	}
+	return e.inside(context.Background(), s, pid, grant, command)
 }
 
 // inside gives a command that runs in the namespaces of the init.
-func (e *Engine) inside(ctx context.Context, s spec, pid int, command string) (*exec.Cmd, error) {
+func (e *Engine) inside(ctx context.Context, s spec, pid int, grant Grant, command string) (*exec.Cmd, error) {
 	var words []string
 	if e.isolation.PIDNamespace {
 		words = []string{"nsenter", "--target", strconv.Itoa(pid), "--pid", "--ipc", "--uts"}
@@ -76,13 +81,17 @@ func (e *Engine) inside(ctx context.Context, s spec, pid int, command string) (*
 	root := e.rootOf(s)
 	words = append(words, "sh", "-c", `cd "$1" && eval "$2"`, "sh", root, command)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // Running what the user asks for is the purpose.
-	cmd.Env = e.variables(s)
+	cmd.Env = e.variables(s, grant)
 	return cmd, nil
 }
 
 // runInside runs a health command.
 func (e *Engine) runInside(ctx context.Context, s spec, pid int, command string) error {
-	cmd, err := e.inside(ctx, s, pid, command)
+	grant, err := e.grant(s)
+	if err != nil {
+		return err
+	}
+	cmd, err := e.inside(ctx, s, pid, grant, command)
 	if err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func (e *Engine) runInside(ctx context.Context, s spec, pid int, command string)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Run()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
-		last := strings.TrimSpace(output.String())
+		last := strings.TrimSpace(string(redact.New(grant.Hide...).Text(output.Bytes())))
 		if cut := strings.LastIndexByte(last, '\n'); cut >= 0 {
 			last = last[cut+1:]
 		}

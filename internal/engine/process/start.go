@@ -28,6 +28,7 @@ type launch struct {
 	root    string
 	command string
 	env     []string
+	grant   Grant
 	timeout time.Duration
 	grace   time.Duration
 	// begun is called right before the init is told to go. An error stops it.
@@ -52,6 +53,10 @@ func (e *Engine) launch(l launch, r record) (started *running, err error) {
 	}
 	defer lock.Close()
 	if err := os.Remove(l.folder.file(order.StatusFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	binds, err := e.arrange(l)
+	if err != nil {
 		return nil, err
 	}
 	stale := e.groups.existing(l.spec.key())
@@ -95,13 +100,25 @@ func (e *Engine) launch(l launch, r record) (started *running, err error) {
 			return nil, err
 		}
 	}
-	if _, err := pipe.Write(e.order(l, r.Attempt, group).Encode()); err != nil {
+	if _, err := pipe.Write(e.order(l, r.Attempt, group, binds).Encode()); err != nil {
 		return nil, fmt.Errorf("the init ended at once: %s: %w", l.folder.initOutput(), err)
 	}
 	return started, nil
 }
 
-func (e *Engine) order(l launch, attempt int, group *cgroup) order.Order {
+// arrange makes the places for what is granted, and says where the mounts go.
+func (e *Engine) arrange(l launch) ([]order.Bind, error) {
+	e.removeCredentials(l.spec)
+	if l.isolation.MountNamespace {
+		return e.binds(l.root, l.grant.Mounts)
+	}
+	if len(l.grant.Credentials) > 0 {
+		return nil, e.makeMemory()
+	}
+	return nil, nil
+}
+
+func (e *Engine) order(l launch, attempt int, group *cgroup, binds []order.Bind) order.Order {
 	o := order.Order{
 		Attempt: attempt, Command: l.command, Dir: l.root, Env: l.env,
 		SwitchUser: l.isolation.UserPerApp, UID: l.user, GID: l.user,
@@ -109,6 +126,10 @@ func (e *Engine) order(l launch, attempt int, group *cgroup) order.Order {
 		Mounts:  l.isolation.MountNamespace,
 		LogName: l.logName, LogSize: e.options.LogSize,
 		Timeout: l.timeout, Grace: l.grace,
+		Binds: binds, Hide: l.grant.Hide, CredentialsFolder: e.credentialsOf(l.folder, l.spec, l.isolation),
+	}
+	for name, value := range l.grant.Credentials {
+		o.Credentials = append(o.Credentials, order.Credential{Name: name, Value: value})
 	}
 	if l.isolation.PIDNamespace {
 		o.Hostname = hostname(l.spec.name())

@@ -110,6 +110,7 @@ func (i *instance) vanish() {
 	group := e.groups.existing(i.spec.key())
 	group.kill()
 	group.remove()
+	e.removeCredentials(i.spec)
 	if i.spec.Slot != 0 {
 		e.network.detach(i.spec.Slot)
 	}

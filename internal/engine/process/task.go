@@ -214,12 +214,16 @@ func (t *task) start() (*running, error) {
 	if err := t.folder.writeSpec(t.spec); err != nil {
 		return nil, err
 	}
+	grant, err := e.grant(t.spec)
+	if err != nil {
+		return nil, err
+	}
 	asked := t.spec.Task
 	logs, logName := e.logPlace(t.spec)
 	return e.launch(launch{
 		folder: t.folder, spec: t.spec, isolation: e.isolation, user: user, limits: asked.Template.Process.Limits,
 		logs: logs, logName: logName, root: e.rootOf(t.spec),
-		command: e.commandOf(t.spec), env: e.variables(t.spec),
+		command: e.commandOf(t.spec), env: e.variables(t.spec, grant), grant: grant,
 		timeout: asked.Timeout, grace: taskGrace,
 		begun: func() error { return t.folder.mark(startedFile) },
 	}, record{Attempt: 1, Started: time.Now()})

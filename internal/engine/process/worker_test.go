@@ -19,6 +19,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine/enginetest"
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/redact"
 	"github.com/springtide/springtide/internal/runner"
 )
 
@@ -39,7 +40,7 @@ func eachKind(t *testing.T, change func(*Options), test func(t *testing.T, e *En
 
 func TestWhatAnAppSetsItselfWinsOverItsAccess(t *testing.T) {
 	e := runningEngine(t, func(o *Options) {
-		o.Access = func(Subject) map[string]string { return map[string]string{"SMTP_URL": "smtp://catcher"} }
+		o.Access = func(Subject) (Grant, error) { return Grant{Env: map[string]string{"SMTP_URL": "smtp://catcher"}}, nil }
 	})
 	group := crashGroup(1)
 	group.Template.Env = map[string]string{"SMTP_URL": "smtp://own"}
@@ -55,8 +56,8 @@ func TestWhatAnAppSetsItselfWinsOverItsAccess(t *testing.T) {
 }
 
 func TestAnInstanceIsGivenItsAccessAtEveryStartAndNobodyKeepsIt(t *testing.T) {
-	secret := func(s Subject) map[string]string {
-		return map[string]string{"TIDE_TOKEN": "secret-" + string(s.Instance) + s.Task, "SUBJECT": s.Environment.String()}
+	secret := func(s Subject) (Grant, error) {
+		return Grant{Env: map[string]string{"TIDE_TOKEN": "secret-" + string(s.Instance) + s.Task, "SUBJECT": s.Environment.String()}}, nil
 	}
 	eachKind(t, func(o *Options) { o.Access = secret }, func(t *testing.T, e *Engine) {
 		group := crashGroup(1)
@@ -300,8 +301,11 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 		ended <- request.Runs[0]
 	})
 	var api atomic.Value
-	access := func(Subject) map[string]string {
-		return map[string]string{"TIDE_API": api.Load().(string), "TIDE_TOKEN": "x"}
+	access := func(Subject) (Grant, error) {
+		return Grant{
+			Env:         map[string]string{"TIDE_API": api.Load().(string), "TIDE_TOKEN": "x"},
+			Credentials: map[string][]byte{"KEY": []byte("open sesame")},
+		}, nil
 	}
 	eachKind(t, func(o *Options) { o.Access = access }, func(t *testing.T, e *Engine) {
 		host, err := e.Host()
@@ -322,10 +326,10 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 			t.Fatal(err)
 		}
 		awaitReady(t, e, group)
-		leased <- `(setsid sleep 60 &); echo "{\"user\":$(id -u)}" > "$RUN_RESULT"; tide=$(command -v tide); echo "$TIDE_INSTANCE ${tide##*/}"`
+		leased <- `(setsid sleep 60 &); echo "{\"user\":$(id -u)}" > "$RUN_RESULT"; tide=$(command -v tide); cat "$CREDENTIALS_DIRECTORY/KEY"; echo " $TIDE_INSTANCE ${tide##*/}"`
 		select {
 		case run := <-ended:
-			if run.Verdict != jobs.Succeeded || !strings.HasSuffix(run.Output, " tide\n") || !strings.HasPrefix(string(run.Result), `{"user":`) {
+			if run.Verdict != jobs.Succeeded || !strings.HasSuffix(run.Output, " tide\n") || !strings.HasPrefix(run.Output, redact.Marker) || !strings.HasPrefix(string(run.Result), `{"user":`) {
 				t.Errorf("%+v", run)
 			}
 		case <-time.After(20 * time.Second):

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide/internal/engine/process/order"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 // flushLimit is how long the last output may take to reach the disk.
@@ -78,16 +79,24 @@ func run(asked order.Order, signals, children <-chan os.Signal) order.Status {
 			return failed("arrange the mounts", err)
 		}
 	}
+	if len(asked.Credentials) > 0 {
+		if !asked.Mounts {
+			defer os.RemoveAll(asked.CredentialsFolder)
+		}
+		if err := giveCredentials(asked); err != nil {
+			return failed("give the credentials", err)
+		}
+	}
 	abandoned, err := watch(asked.Until)
 	if err != nil {
 		return failed("watch over the run", err)
 	}
 	var log *output
 	if !asked.Streams {
-		log = newOutput(order.LogFD, asked.LogName, asked.LogSize)
+		log = newOutput(order.LogFD, asked.LogName, asked.LogSize, redact.New(asked.Hide...))
 	}
 	pid, err := start(asked, groups, log)
-	asked.Env = nil
+	asked.Env, asked.Credentials, asked.Hide = nil, nil, nil
 	if err != nil {
 		return failed("start the command", err)
 	}

@@ -26,7 +26,11 @@ func arrangeMounts(asked order.Order) error {
 	}
 	// What is to stay visible is opened before it is hidden.
 	sources := map[string]string{}
-	for _, path := range append(append([]string{}, asked.ReadOnly...), asked.Writable...) {
+	paths := append(append([]string{}, asked.ReadOnly...), asked.Writable...)
+	for _, bind := range asked.Binds {
+		paths = append(paths, bind.Source)
+	}
+	for _, path := range paths {
 		fd, err := syscall.Open(path, oPath|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return errors.New("open " + path + ": " + err.Error())
@@ -50,8 +54,20 @@ func arrangeMounts(asked order.Order) error {
 		if err := bind(sources[path], path); err != nil {
 			return err
 		}
-		if err := makeReadOnly(path); err != nil {
+		if err := remount(path, syscall.MS_RDONLY); err != nil {
 			return errors.New("make " + path + " read-only: " + err.Error())
+		}
+	}
+	for _, asked := range asked.Binds {
+		if err := bind(sources[asked.Source], asked.Target); err != nil {
+			return err
+		}
+		flags := uintptr(syscall.MS_NOSUID | syscall.MS_NODEV)
+		if asked.ReadOnly {
+			flags |= syscall.MS_RDONLY
+		}
+		if err := remount(asked.Target, flags); err != nil {
+			return errors.New("limit " + asked.Target + ": " + err.Error())
 		}
 	}
 	return nil
@@ -71,16 +87,16 @@ func bind(source, path string) error {
 	return nil
 }
 
-// makeReadOnly keeps the other flags of the mount: in a user namespace they
-// must not be dropped.
-func makeReadOnly(path string) error {
+// remount adds flags to those of the mount: in a user namespace none may be
+// dropped.
+func remount(path string, flags uintptr) error {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(path, &stat); err != nil {
 		return err
 	}
-	kept := uintptr(stat.Flags) & (syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC | syscall.MS_NOATIME | syscall.MS_NODIRATIME)
+	kept := uintptr(stat.Flags) & (syscall.MS_RDONLY | syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC | syscall.MS_NOATIME | syscall.MS_NODIRATIME)
 	if stat.Flags&stRelatime != 0 {
 		kept |= syscall.MS_RELATIME
 	}
-	return syscall.Mount("", path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY|kept, "")
+	return syscall.Mount("", path, "", syscall.MS_BIND|syscall.MS_REMOUNT|flags|kept, "")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide/internal/engine/process/order"
+	"github.com/springtide/springtide/internal/redact"
 )
 
 // pendingLimit is how much output may wait for the disk, in bytes; what comes
@@ -20,6 +21,7 @@ type output struct {
 	folder int
 	name   string
 	limit  int64
+	hide   *redact.Redactor
 
 	readers sync.WaitGroup
 	done    chan struct{}
@@ -37,8 +39,8 @@ type output struct {
 	reason string
 }
 
-func newOutput(folder int, name string, limit int64) *output {
-	o := &output{folder: folder, name: name, limit: limit, file: -1, done: make(chan struct{})}
+func newOutput(folder int, name string, limit int64, hide *redact.Redactor) *output {
+	o := &output{folder: folder, name: name, limit: limit, hide: hide, file: -1, done: make(chan struct{})}
 	o.wake.L = &o.mu
 	go o.write()
 	return o
@@ -48,10 +50,11 @@ func newOutput(folder int, name string, limit int64) *output {
 func (o *output) collect(stream *os.File, kind order.Stream) {
 	o.readers.Go(func() {
 		defer stream.Close()
+		source := o.hide.Reader(stream)
 		buffer := make([]byte, 8<<10)
 		var line []byte
 		for {
-			n, err := stream.Read(buffer)
+			n, err := source.Read(buffer)
 			line = o.split(append(line, buffer[:n]...), kind)
 			if err != nil {
 				if len(line) > 0 {

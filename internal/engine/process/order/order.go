@@ -5,6 +5,7 @@
 package order
 
 import (
+	"encoding/base64"
 	"errors"
 	"strconv"
 	"strings"
@@ -50,6 +51,14 @@ type Order struct {
 	Cover    string
 	ReadOnly []string
 	Writable []string
+	// Binds are mounted last, at places that exist.
+	Binds []Bind
+	// Credentials are put into files of CredentialsFolder, in memory: a file system
+	// of its own where Mounts is set, else a new folder that is removed at the end.
+	CredentialsFolder string
+	Credentials       []Credential
+	// Hide is what the log must not have in it.
+	Hide [][]byte
 	// LogName is the file in the log folder, LogSize the size at which it is
 	// renamed to LogName.1 and begun anew.
 	LogName string
@@ -64,6 +73,18 @@ type Order struct {
 	// Timeout ends the command with SIGTERM, Grace later with SIGKILL. 0: never.
 	Timeout time.Duration
 	Grace   time.Duration
+}
+
+// Bind says to show the folder Source at Target.
+type Bind struct {
+	Source, Target string
+	ReadOnly       bool
+}
+
+// Credential is a file that only the command's user can read.
+type Credential struct {
+	Name  string
+	Value []byte
 }
 
 // end is the last field: an order without it was cut off.
@@ -101,6 +122,22 @@ func (o Order) Encode() []byte {
 	field("cover", o.Cover)
 	list("read-only", o.ReadOnly)
 	list("writable", o.Writable)
+	for _, bind := range o.Binds {
+		field("bind", bind.Source)
+		field("bind-at", bind.Target)
+		if bind.ReadOnly {
+			field("bind-read-only", "1")
+		}
+	}
+	field("credentials-folder", o.CredentialsFolder)
+	// These may have zero bytes in them.
+	for _, credential := range o.Credentials {
+		field("credential", credential.Name)
+		field("credential-value", base64.StdEncoding.EncodeToString(credential.Value))
+	}
+	for _, text := range o.Hide {
+		field("hide", base64.StdEncoding.EncodeToString(text))
+	}
 	field("log-name", o.LogName)
 	number("log-size", o.LogSize)
 	if o.Streams {
@@ -137,6 +174,9 @@ func Decode(data []byte) (Order, error) {
 }
 
 func (o *Order) set(key, value string) error {
+	if key, of, found := strings.Cut(key, "-"); found && (key == "bind" || key == "credential") {
+		return o.setLast(key, of, value)
+	}
 	var number int64
 	switch key {
 	case "attempt", "uid", "gid", "log-size", "until", "timeout", "grace":
@@ -172,6 +212,16 @@ func (o *Order) set(key, value string) error {
 		o.ReadOnly = append(o.ReadOnly, value)
 	case "writable":
 		o.Writable = append(o.Writable, value)
+	case "bind":
+		o.Binds = append(o.Binds, Bind{Source: value})
+	case "credentials-folder":
+		o.CredentialsFolder = value
+	case "credential":
+		o.Credentials = append(o.Credentials, Credential{Name: value})
+	case "hide":
+		text, err := base64.StdEncoding.DecodeString(value)
+		o.Hide = append(o.Hide, text)
+		return err
 	case "log-name":
 		o.LogName = value
 	case "log-size":
@@ -188,4 +238,20 @@ func (o *Order) set(key, value string) error {
 		return errors.New("unknown field")
 	}
 	return nil
+}
+
+// setLast sets a part of the last bind or credential.
+func (o *Order) setLast(of, part, value string) (err error) {
+	binds, credentials := len(o.Binds), len(o.Credentials)
+	switch {
+	case of == "bind" && binds > 0 && part == "at":
+		o.Binds[binds-1].Target = value
+	case of == "bind" && binds > 0 && part == "read-only":
+		o.Binds[binds-1].ReadOnly = true
+	case of == "credential" && credentials > 0 && part == "value":
+		o.Credentials[credentials-1].Value, err = base64.StdEncoding.DecodeString(value)
+	default:
+		return errors.New("unknown field")
+	}
+	return err
 }

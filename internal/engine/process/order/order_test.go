@@ -9,6 +9,10 @@ import (
 
 func FuzzAnOrderThatIsReadIsTheOneThatWasWritten(f *testing.F) {
 	f.Add(Order{Attempt: 3, Command: "a=b; c", Env: []string{"A=1", "B="}, SwitchUser: true, UID: 1, GID: 2, Streams: true, Until: 5, Timeout: time.Second}.Encode())
+	f.Add(Order{
+		Binds:             []Bind{{Source: "/a", Target: "/b", ReadOnly: true}, {Source: "/c", Target: "/d"}},
+		CredentialsFolder: "/e", Credentials: []Credential{{Name: "A", Value: []byte("\x00=")}, {Name: "B"}}, Hide: [][]byte{[]byte("\x00")},
+	}.Encode())
 	f.Add([]byte("go\x00"))
 	f.Add([]byte("attempt=x\x00go\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
