@@ -16,7 +16,7 @@ type listBackupsInput struct {
 	Of string `query:"of" doc:"a service, or files; default: all"`
 }
 
-func (s *Server) listBackups(ctx context.Context, in *listBackupsInput) ([]Backup, error) {
+func (s *Server) listBackups(ctx context.Context, in *listBackupsInput) ([]BackupRecord, error) {
 	return s.platform.Backups.Backups(ctx, in.id(), in.Of)
 }
 

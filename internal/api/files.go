@@ -52,11 +52,11 @@ func (s *Server) readFile(ctx context.Context, in *FilesPath) (func(huma.Context
 type putFileInput struct {
 	FilesPath
 	Modified time.Time `query:"modified" doc:"when it was changed; default: now"`
-	wholeBody
+	Content wholeBody
 }
 
 func (s *Server) putFile(ctx context.Context, in *putFileInput) (FileInfo, error) {
-	return s.platform.Files.PutFile(ctx, in.id(), in.place(), in.reader, in.Modified)
+	return s.platform.Files.PutFile(ctx, in.id(), in.place(), in.Content.reader, in.Modified)
 }
 
 func (s *Server) deleteFile(ctx context.Context, in *FilesPath) error {

@@ -45,7 +45,7 @@ type SecretsChange struct {
 type Services interface {
 	// Services lists those of an environment, or all where it is the zero value,
 	// those that no release names any more included.
-	Services(ctx context.Context, id springtide.EnvironmentID) ([]Service, error)
+	Services(ctx context.Context, id springtide.EnvironmentID) ([]ServiceStatus, error)
 	// Service tells more of one.
 	Service(ctx context.Context, id springtide.ServiceID) (ServiceDetails, error)
 	RestartService(ctx context.Context, id springtide.ServiceID) error
@@ -67,8 +67,8 @@ type Services interface {
 	ServiceLog(ctx context.Context, id springtide.ServiceID) (io.ReadCloser, error)
 }
 
-// Service tells how a service stands.
-type Service struct {
+// ServiceStatus tells how a service stands.
+type ServiceStatus struct {
 	ID      springtide.ServiceID `json:"id"`
 	Spec    springtide.Service   `json:"spec"`
 	Version string               `json:"version,omitempty"`
@@ -98,7 +98,7 @@ type ServiceServer struct {
 
 // ServiceDetails is what a running server tells of itself.
 type ServiceDetails struct {
-	Service
+	ServiceStatus
 	// Size is in bytes.
 	Size           int64             `json:"size"`
 	Connections    int               `json:"connections"`
@@ -165,7 +165,7 @@ type Backups interface {
 	// BackupStatus tells of each thing that is kept safe.
 	BackupStatus(ctx context.Context, id springtide.EnvironmentID) ([]BackupStatus, error)
 	// Backups lists those of one thing, or of all where of is empty, the newest first.
-	Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]Backup, error)
+	Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]BackupRecord, error)
 	// RunBackup makes a run of kind backup, or drill.
 	RunBackup(ctx context.Context, id springtide.EnvironmentID, of string, kind springtide.RunKind) (springtide.RunID, error)
 	// VerifyBackup reads a backup again, and compares; empty: the newest.
@@ -201,8 +201,8 @@ type BackupStatus struct {
 	LastFailureOccurred time.Time `json:"last_failure_occurred,omitzero"`
 }
 
-// Backup is one of a thing.
-type Backup struct {
+// BackupRecord is a backup of one thing.
+type BackupRecord struct {
 	ID       string    `json:"id"`
 	Of       string    `json:"of"`
 	Kind     string    `json:"kind"`

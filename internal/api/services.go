@@ -11,11 +11,11 @@ import (
 	"github.com/springtide/springtide"
 )
 
-func (s *Server) listAllServices(ctx context.Context, _ *struct{}) ([]Service, error) {
+func (s *Server) listAllServices(ctx context.Context, _ *struct{}) ([]ServiceStatus, error) {
 	return s.platform.Services.Services(ctx, springtide.EnvironmentID{})
 }
 
-func (s *Server) listServices(ctx context.Context, in *EnvironmentPath) ([]Service, error) {
+func (s *Server) listServices(ctx context.Context, in *EnvironmentPath) ([]ServiceStatus, error) {
 	return s.platform.Services.Services(ctx, in.id())
 }
 

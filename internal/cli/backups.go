@@ -64,7 +64,7 @@ func (s *session) listBackups() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(s, backups, "there are no backups", "BACKUP|OF|KIND|BEGUN|TOOK|SIZE", func(v api.Backup) []string {
+			return printList(s, backups, "there are no backups", "BACKUP|OF|KIND|BEGUN|TOOK|SIZE", func(v api.BackupRecord) []string {
 				return []string{v.ID, v.Of, v.Kind, v.Begun.UTC().Format(time.RFC3339), latency(v.Finished.Sub(v.Begun)), size(v.Size)}
 			})
 		}),

@@ -132,7 +132,7 @@ func (s *session) listServices(use, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(s, services, "there are no services", "SERVICE|KIND|STATE|SERVERS|ADDRESS|AGE|", func(v api.Service) []string {
+			return printList(s, services, "there are no services", "SERVICE|KIND|STATE|SERVERS|ADDRESS|AGE|", func(v api.ServiceStatus) []string {
 				name, note := string(v.ID.Name), v.Reason
 				if all {
 					name = v.ID.String()
@@ -148,9 +148,9 @@ func (s *session) listServices(use, short string) *cobra.Command {
 	return command
 }
 
-func kindOf(v api.Service) string { return strings.TrimSpace(string(v.Spec.Kind) + " " + v.Version) }
+func kindOf(v api.ServiceStatus) string { return strings.TrimSpace(string(v.Spec.Kind) + " " + v.Version) }
 
-func serversOf(v api.Service) string {
+func serversOf(v api.ServiceStatus) string {
 	var all []string
 	for _, server := range v.Servers {
 		text := server.Role + " " + server.State
@@ -174,8 +174,8 @@ func (s *session) showService(use string, pick picker) *cobra.Command {
 				return s.printJSON(d)
 			}
 			rows := [][]string{
-				{"service", d.ID.String()}, {"kind", kindOf(d.Service)}, {"state", strings.TrimSpace(d.State + " " + d.Reason)},
-				{"servers", serversOf(d.Service)}, {"address", d.Address}, {"variables", strings.Join(d.Variables, ", ")},
+				{"service", d.ID.String()}, {"kind", kindOf(d.ServiceStatus)}, {"state", strings.TrimSpace(d.State + " " + d.Reason)},
+				{"servers", serversOf(d.ServiceStatus)}, {"address", d.Address}, {"variables", strings.Join(d.Variables, ", ")},
 				{"size", size(d.Size)}, {"connections", fmt.Sprintf("%d of %d", d.Connections, d.MaxConnections)}, {"folder", d.Folder},
 			}
 			for _, key := range slices.Sorted(maps.Keys(d.Details)) {

@@ -15,10 +15,10 @@ func (c *Client) BackupStatus(ctx context.Context, id springtide.EnvironmentID) 
 }
 
 // Backups lists those of one thing, or of all, the newest first.
-func (c *Client) Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]api.Backup, error) {
+func (c *Client) Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]api.BackupRecord, error) {
 	query := url.Values{}
 	set(query, "of", of)
-	return call[[]api.Backup](ctx, c, request{method: "GET", path: environmentPath(id, "backups"), query: query})
+	return call[[]api.BackupRecord](ctx, c, request{method: "GET", path: environmentPath(id, "backups"), query: query})
 }
 
 // RunBackup makes a backup now.

@@ -11,12 +11,12 @@ import (
 )
 
 // Services lists the services of an environment, or of all where it is the zero value.
-func (c *Client) Services(ctx context.Context, id springtide.EnvironmentID) ([]api.Service, error) {
+func (c *Client) Services(ctx context.Context, id springtide.EnvironmentID) ([]api.ServiceStatus, error) {
 	path := "/v1/services"
 	if id != (springtide.EnvironmentID{}) {
 		path = environmentPath(id, "services")
 	}
-	return call[[]api.Service](ctx, c, request{method: "GET", path: path})
+	return call[[]api.ServiceStatus](ctx, c, request{method: "GET", path: path})
 }
 
 // Service tells how a service stands.

@@ -42,6 +42,7 @@ type Platform struct {
 	drained      bool
 	book         *book
 	mails        *mails
+	state        *state
 	waiting      atomic.Int64
 	background   sync.WaitGroup
 }
@@ -64,7 +65,7 @@ func New() *Platform {
 		runs:         map[string]api.OneOff{},
 		tokens:       map[string]api.Token{},
 	}
-	p.book, p.mails = newBook(p), newMails(p)
+	p.book, p.mails, p.state = newBook(p), newMails(p), newState(p)
 	return p
 }
 
@@ -73,6 +74,7 @@ func (p *Platform) API() api.Platform {
 	return api.Platform{
 		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
 		Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
+		Secrets: p.state, Services: p.state, Files: p.state, Backups: p.state,
 	}
 }
 
