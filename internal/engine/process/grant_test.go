@@ -127,7 +127,7 @@ func TestWhatIsGrantedIsInNoFileNoCommandLineAndNoLog(t *testing.T) {
 	eachKind(t, granting(secretGrant()), func(t *testing.T, e *Engine) {
 		// The app says it in all the ways it can; in pieces, and on both streams.
 		say := `cat "$CREDENTIALS_DIRECTORY/KEY"; echo; printf '%s' "$KEY" | base64; printf 'user:%s' "$KEY" | base64 >&2; ` +
-			`printf '%s' "${KEY%app*}"; printf '%s\n' "app${KEY#*app}"; head -c 65530 /dev/zero | tr '\0' x; echo "$KEY"; echo "the end"; `
+			`printf '%s' "${KEY%app*}"; printf '%s\n' "app${KEY#*app}"; head -c 65520 /dev/zero | tr '\0' x; echo "$KEY"; echo "the end"; `
 		group := crashGroup(1)
 		group.Template.Process.Command = say + "exec sleep 86399"
 		if err := e.Apply(t.Context(), group); err != nil {
@@ -284,7 +284,7 @@ func TestTheFolderOfCredentialsMustNotBeSomebodyElses(t *testing.T) {
 		granting(secretGrant())(o)
 		o.Plain = true
 	})
-	if err := os.Mkdir(e.memory, 0o777); err != nil {
+	if err := os.MkdirAll(e.memory, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(e.memory) })

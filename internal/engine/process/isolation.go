@@ -135,15 +135,19 @@ func (e *Engine) tryIsolation(ctx context.Context, candidate Isolation) error {
 			return err
 		}
 	}
+	command, grant := `test -r . && echo > "$HOME/written"`, Grant{}
+	if candidate.MountNamespace {
+		command += ` && test "$(cat "$CREDENTIALS")" = given`
+		grant.Credentials = map[string][]byte{"probe": []byte("given")}
+	}
 	started, err := e.launch(launch{
 		folder: place, spec: s, isolation: candidate, user: user,
 		logs: string(place), logName: "log",
-		root: place.file("root"), command: `test -r . && echo > "$HOME/written" && test "$(cat "$CREDENTIALS")" = given`,
+		root: place.file("root"), command: command, grant: grant,
 		env: []string{
 			"HOME=" + place.file(homeFolder), "CREDENTIALS=" + filepath.Join(e.credentialsOf(place, s, candidate), "probe"),
 			"PATH=/usr/bin:/bin",
 		},
-		grant: Grant{Credentials: map[string][]byte{"probe": []byte("given")}},
 	}, record{Attempt: 1})
 	if err != nil {
 		return err
