@@ -71,14 +71,6 @@ func openPostgres(ctx context.Context, location string, options Options) (*Ledge
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		// What is acknowledged must be on a disk, whatever holds for others.
 		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
-		if err == nil {
-			// Whoever waits for a lock on behalf of a server that is gone holds others
-			// up. Not every system can tell; there it is seen later.
-			_, err = conn.Exec(ctx, "SET client_connection_check_interval = '2s'")
-			if _, refused := errors.AsType[*pgconn.PgError](err); refused {
-				return nil
-			}
-		}
 		return err
 	}))
 	db.SetMaxOpenConns(options.Connections)
