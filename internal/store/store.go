@@ -39,6 +39,7 @@ type Store interface {
 	Decisions
 	Events
 	Tokens
+	Secrets
 	// NextTableVersion gives a version for the next routing table. It is higher
 	// than all that were given before, also over restarts; there may be gaps.
 	NextTableVersion(ctx context.Context) (int64, error)
@@ -174,4 +175,37 @@ type Tokens interface {
 	// TouchToken records that the token was used. The caller spares the disk: once
 	// a minute will do.
 	TouchToken(ctx context.Context, name string, used time.Time) error
+}
+
+// Secret is one version of a secret of an environment. It never changes.
+type Secret struct {
+	Name springtide.SecretName
+	// Version counts from 1 and is never used twice.
+	Version int
+	// Sealed is the value, which only the keyring can read. nil: the secret was
+	// unset.
+	Sealed  []byte
+	Created time.Time
+}
+
+// Secrets remembers secrets, and the keys that they are sealed with: sealed
+// themselves, by a root key that is not here.
+type Secrets interface {
+	// SecretKeys are those of all environments that have one; the one of no
+	// environment is the platform's own.
+	SecretKeys(ctx context.Context) (map[springtide.EnvironmentID][]byte, error)
+	// AddSecretKey records the key of an environment unless there is one, and gives
+	// the one that is kept. It goes with its environment.
+	AddSecretKey(ctx context.Context, id springtide.EnvironmentID, sealed []byte) (kept []byte, err error)
+	// ReplaceSecretKeys replaces keys, all or none. Those of environments that are
+	// gone are left out.
+	ReplaceSecretKeys(ctx context.Context, keys map[springtide.EnvironmentID][]byte) error
+	// AddSecrets records versions, all or none. It is a Conflict unless each is the
+	// next one of its name.
+	AddSecrets(ctx context.Context, id springtide.EnvironmentID, secrets []Secret) error
+	// Secrets are all versions, in order of name and version.
+	Secrets(ctx context.Context, id springtide.EnvironmentID) ([]Secret, error)
+	// ForgetSecrets forgets versions that no release has and that were followed by
+	// another one before that time, and says how many. The last ones stay.
+	ForgetSecrets(ctx context.Context, id springtide.EnvironmentID, before time.Time) (int, error)
 }

@@ -68,6 +68,9 @@ func (s *Store) DestroyEnvironment(ctx context.Context, id springtide.Environmen
 		if _, err := tx.ExecContext(ctx, `DELETE FROM events WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
 			return err
 		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM secret_keys WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
+			return err
+		}
 		return must(ctx, tx, noEnvironment(id), `DELETE FROM environments WHERE app = ? AND name = ?`, id.App, id.Name)
 	})
 }

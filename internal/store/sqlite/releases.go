@@ -9,13 +9,13 @@ import (
 )
 
 const selectReleases = `
-	SELECT app, environment, number, artifact, manifest, config, description, created, state, reason
+	SELECT app, environment, number, artifact, manifest, config, secrets, description, created, state, reason
 	FROM releases `
 
 func scanRelease(row row) (springtide.Release, error) {
 	var r springtide.Release
 	err := row.Scan(&r.Environment.App, &r.Environment.Name, &r.Number, &r.Artifact, document{&r.App},
-		document{&r.Config}, &r.Description, (*moment)(&r.Created), &r.State, &r.Reason)
+		document{&r.Config}, document{&r.Secrets}, &r.Description, (*moment)(&r.Created), &r.State, &r.Reason)
 	return r, err
 }
 
@@ -32,10 +32,10 @@ func (s *Store) AddRelease(ctx context.Context, release springtide.Release) (spr
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO releases (app, environment, number, artifact, manifest, config, description, created, state)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			INSERT INTO releases (app, environment, number, artifact, manifest, config, secrets, description, created, state)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			id.App, id.Name, release.Number, release.Artifact, document{release.App}, document{release.Config},
-			release.Description, moment(release.Created), release.State)
+			document{release.Secrets}, release.Description, moment(release.Created), release.State)
 		return err
 	})
 	if err != nil {

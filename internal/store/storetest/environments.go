@@ -42,6 +42,8 @@ var environmentTests = []test{
 			"SetStopped":         second(f.SetStopped(ctx, nowhere, true)),
 			"AddRelease":         second(f.AddRelease(ctx, springtide.Release{Environment: nowhere, Artifact: digest})),
 			"LastRollout":        second(f.LastRollout(ctx, nowhere)),
+			"AddSecrets":         f.AddSecrets(ctx, nowhere, nil),
+			"AddSecretKey":       second(f.AddSecretKey(ctx, nowhere, []byte("key"))),
 			"AddDecision":        f.AddDecision(ctx, springtide.Decision{Group: springtide.GroupID{Environment: nowhere}}),
 		} {
 			f.Run(name, func(t *testing.T) {

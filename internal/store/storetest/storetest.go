@@ -26,6 +26,7 @@ func Run(t *testing.T, makePlace func(t *testing.T) Place) {
 		{"Groups", groupTests},
 		{"History", historyTests},
 		{"Tokens", tokenTests},
+		{"Secrets", secretTests},
 		{"Fields", fieldTests},
 		{"Durability", durabilityTests},
 	} {
