@@ -59,6 +59,10 @@ type Options struct {
 	// Waiting is how much may wait for a target that is away, in bytes, of each
 	// service; then its changes are given up. Default: 8 GiB
 	Waiting int64
+	// Files are needed for shared files. nil: they are not kept safe.
+	Files *FilesOptions
+	// Drills are needed to prove that backups can be restored.
+	Drills DrillOptions
 	// Scratch is a folder for what is needed for a while.
 	Scratch string
 	// Logger is told of what failed. nil: nobody is.
@@ -73,6 +77,7 @@ type Options struct {
 type Keeper struct {
 	options Options
 	vault   *vault
+	files   *files // nil: there are none
 
 	mu        sync.Mutex
 	standings map[Subject]*Standing
@@ -96,12 +101,16 @@ func New(options Options) *Keeper {
 	if options.Progress == nil {
 		options.Progress = func(springtide.RunID, springtide.Fence, springtide.Progress) {}
 	}
-	return &Keeper{
+	k := &Keeper{
 		options:   options,
 		vault:     &vault{options.Target, options.Platform, options.Recipients, options.Identities, options.Logger},
 		standings: map[Subject]*Standing{},
 		shippings: map[Subject]*shipping{},
 	}
+	if options.Files != nil {
+		k.files = newFiles(*options.Files, k.vault, k.happened)
+	}
+	return k
 }
 
 // Run ships changes and tells of backups that are late, until ctx ends.

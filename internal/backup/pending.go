@@ -9,7 +9,3 @@ import (
 func (k *Keeper) drill(context.Context, springtide.Run, Subject) (any, error) {
 	return nil, springtide.Errorf(springtide.Unavailable, "drills are not carried out yet")
 }
-
-func (k *Keeper) backupFiles(context.Context, springtide.Run, Subject) (any, error) {
-	return nil, springtide.Errorf(springtide.Unavailable, "shared files are not kept safe yet")
-}

@@ -1,0 +1,4 @@
+package backup
+
+// DrillOptions are what drills need.
+type DrillOptions struct{}
