@@ -19,7 +19,7 @@ func (s Server) MakeFolders() error {
 		if s.User == (User{}) {
 			continue
 		}
-		if err := os.Chown(path, s.User.UID, s.User.GID); err != nil {
+		if err := os.Lchown(path, s.User.UID, s.User.GID); err != nil {
 			return err
 		}
 	}

@@ -136,7 +136,9 @@ func (k Kit) testUpgrade(t *testing.T) {
 	from.Stop()
 	to := New(t, k.Driver, k.Spec)
 	for range 2 {
-		to.do("upgrade", func(ctx context.Context) error { return k.Driver.(service.Upgrader).Upgrade(ctx, from.Server, to.Server) })
+		to.do("upgrade", func(ctx context.Context) error {
+			return k.Driver.(service.Upgrader).Upgrade(ctx, from.Server, to.Server)
+		})
 	}
 	to.Start()
 	to.Settle()

@@ -1,0 +1,99 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	"github.com/springtide/springtide"
+)
+
+// aside is the name under which what a service was before is kept.
+func aside(id springtide.ServiceID) springtide.ServiceID {
+	id.Name += "-old"
+	return id
+}
+
+// Fork gives the service to a copy of from's data, with logins of its own. The
+// command scrub, if there is one, has changed the copy before anybody else sees
+// it; if it fails there is none. A service that is there already serves the copy
+// from then on, and what it had is kept beside it as NAME-old. One that is not
+// stands apart until it is provisioned. Killed at any moment it can be done again.
+func (m *Manager) Fork(ctx context.Context, from, to springtide.ServiceID, scrub string) error {
+	if scrub != "" && m.options.Scrub == nil {
+		return springtide.Errorf(springtide.Invalid, "copies cannot be scrubbed here")
+	}
+	source, err := m.cluster(from)
+	if err != nil {
+		return err
+	}
+	if _, ok := source.driver().(Forker); !ok {
+		return springtide.Errorf(springtide.Invalid, "service %s cannot be copied", from)
+	}
+	if err := source.serving(ctx); err != nil {
+		return err
+	}
+	place := to
+	target, err := m.cluster(to)
+	switch {
+	case err == nil && !target.snapshot().Scratch:
+		if place = aside(to); source == target {
+			return springtide.Errorf(springtide.Invalid, "a service cannot be its own copy")
+		}
+		release, err := target.operate(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if err := swappable(target.snapshot()); err != nil {
+			return err
+		}
+	case err != nil && springtide.KindOf(err) != springtide.NotFound:
+		return err
+	}
+	copied, err := m.copy(ctx, source, place, scrub)
+	if err != nil {
+		return err
+	}
+	if place != to {
+		return m.swap(ctx, target, copied)
+	}
+	return copied.change(func(r *record) { r.Scratch = false })
+}
+
+// copy makes a copy of a service as a scratch, which runs when it returns.
+func (m *Manager) copy(ctx context.Context, source *cluster, place springtide.ServiceID, scrub string) (_ *cluster, err error) {
+	copied, err := m.draft(ctx, place, source.snapshot(), false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.destroy(context.WithoutCancel(ctx), copied))
+		}
+	}()
+	r := copied.snapshot()
+	to := copied.server(r, r.Servers[0])
+	from, err := source.primary()
+	if err != nil {
+		return nil, err
+	}
+	if err := to.MakeFolders(); err != nil {
+		return nil, err
+	}
+	if err := source.driver().(Forker).Fork(ctx, from, to); err != nil {
+		return nil, err
+	}
+	if err := copied.made(r.Servers[0].Folder); err != nil {
+		return nil, err
+	}
+	if err := copied.serving(ctx); err != nil || scrub == "" {
+		return copied, err
+	}
+	variables := map[string]string{}
+	variables[variable(place.Name)+"_URL"] = copied.driver().URL(to, to.Logins.Current)
+	alias(variables, nil, "DATABASE", place.Name)
+	if err := m.options.Scrub(ctx, source.id.Environment, scrub, variables); err != nil {
+		return nil, springtide.Errorf(springtide.Failed, "the scrub command failed, so there is no copy: %w", err)
+	}
+	return copied, nil
+}

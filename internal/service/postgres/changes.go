@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/springtide/springtide/internal/durable"
+	"github.com/springtide/springtide/internal/service"
+)
+
+const (
+	// changesFolder holds finished segments of the log until they are shipped. They
+	// are kept only if it is there.
+	changesFolder = "changes"
+	// gapFile says that segments were dropped since the last backup.
+	gapFile = "changes.gap"
+)
+
+// archiveCommand keeps a finished segment for whoever ships it: whole or not at
+// all, over a power cut too, and never in place of a different one. It keeps none
+// if nobody asked for them, and no more than 4 GiB if whoever asked stays away:
+// points in time beyond that can be reached only from the next backup on, but the
+// disk does not fill. The temporary name has the shell's number in it, since a
+// killed server may leave one that still copies. The end of a segment that was cut
+// short holds zeros, which need no space.
+const archiveCommand = `cd ../changes 2>/dev/null || exit 0; from="$OLDPWD/%p"; ` +
+	`if test -e %f; then cmp -s "$from" %f; exit; fi; ` +
+	`if test $(du -sm . | cut -f1) -ge 4096; then touch ../changes.gap; exit 0; fi; ` +
+	`rm -f .%f.*; cp --sparse=always "$from" .%f.$$ && sync .%f.$$ && mv .%f.$$ %f && sync .`
+
+// Changes gives the folder of finished segments, and has them kept from now on.
+// Whoever asks ships them: those that wait are not removed by anybody else. A
+// replica keeps none.
+func (d *Driver) Changes(_ context.Context, s service.Server) (string, error) {
+	if s.Role == service.RoleReplica {
+		return "", nil
+	}
+	folder := filepath.Join(s.Folder, changesFolder)
+	return folder, keepChanges(s)
+}
+
+func keepChanges(s service.Server) error {
+	folder := filepath.Join(s.Folder, changesFolder)
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return errors.Join(give(s, folder), durable.SyncFolder(s.Folder))
+}
+
+// inherit has a new primary keep what the old one kept, and gives it what that one
+// has not shipped: its own log of the old one's time is not archived by itself.
+func inherit(s service.Server, timeline string) error {
+	if _, err := os.Stat(filepath.Join(s.PrimaryFolder, changesFolder)); err != nil {
+		return nil //nolint:nilerr // none are kept
+	}
+	for _, folder := range []string{filepath.Join(data(s), "pg_wal"), filepath.Join(s.PrimaryFolder, changesFolder)} {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if name := entry.Name(); isChange(name) && name[:8] < timeline {
+				if err := keep(s, filepath.Join(folder, name), name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return durable.SyncFolder(filepath.Join(s.Folder, changesFolder))
+}
+
+// keep copies a finished segment, whole or not at all.
+func keep(s service.Server, from, name string) (err error) {
+	folder := filepath.Join(s.Folder, changesFolder)
+	if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
+		return nil
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	to, err := os.CreateTemp(folder, "."+name+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(to.Name())
+		}
+	}()
+	_, err = io.Copy(to, source)
+	if err = errors.Join(err, to.Sync(), to.Close(), give(s, to.Name())); err != nil {
+		return err
+	}
+	return os.Rename(to.Name(), filepath.Join(folder, name))
+}
+
+// isChange says whether a file is called as a whole segment of the log is, by
+// timeline and number, or as the history of a timeline.
+func isChange(name string) bool {
+	digits, history := strings.CutSuffix(name, ".history")
+	wanted := 24
+	if history {
+		wanted = 8
+	}
+	return len(digits) == wanted && strings.Trim(digits, "0123456789ABCDEF") == ""
+}

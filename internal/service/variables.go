@@ -1,0 +1,94 @@
+package service
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/springtide/springtide"
+)
+
+// Variables gives what tells an environment's instances where its services are:
+// NAME_URL of each, with a replica also NAME_REPLICA_URL. The only SQL server, or
+// that which is named "db", is DATABASE_URL too; the only Redis, or that which is
+// named "redis", is REDIS_URL.
+func (m *Manager) Variables(id springtide.EnvironmentID, services map[springtide.ServiceName]springtide.Service) (map[string]string, error) {
+	all := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		primary, replica, err := m.urls(springtide.ServiceID{Environment: id, Name: name}, services[name])
+		if err != nil {
+			return nil, err
+		}
+		all[variable(name)+"_URL"] = primary
+		if replica != "" {
+			all[variable(name)+"_REPLICA_URL"] = replica
+		}
+	}
+	sql := func(spec springtide.Service) bool {
+		return spec.Kind == springtide.ServicePostgres || spec.Kind == springtide.ServiceMariaDB
+	}
+	redis := func(spec springtide.Service) bool { return spec.Kind == springtide.ServiceRedis }
+	alias(all, services, "DATABASE", chosen(services, sql, "db"))
+	alias(all, services, "REDIS", chosen(services, redis, "redis"))
+	return all, nil
+}
+
+// variable is how a service's name begins its variables.
+func variable(name springtide.ServiceName) string {
+	return strings.ToUpper(strings.ReplaceAll(string(name), "-", "_"))
+}
+
+// chosen gives the one service that is meant when none is named; empty if that
+// cannot be told.
+func chosen(services map[springtide.ServiceName]springtide.Service, fits func(springtide.Service) bool, usual springtide.ServiceName) springtide.ServiceName {
+	var found []springtide.ServiceName
+	for name, spec := range services {
+		if fits(spec) {
+			found = append(found, name)
+		}
+	}
+	switch {
+	case slices.Contains(found, usual):
+		return usual
+	case len(found) == 1:
+		return found[0]
+	}
+	return ""
+}
+
+// alias gives a service's variables another name, unless a service has that name.
+func alias(all map[string]string, services map[springtide.ServiceName]springtide.Service, name string, of springtide.ServiceName) {
+	for other := range services {
+		if of == "" || variable(other) == name {
+			return
+		}
+	}
+	for _, suffix := range []string{"_URL", "_REPLICA_URL"} {
+		if value, ok := all[variable(of)+suffix]; ok {
+			all[name+suffix] = value
+		}
+	}
+}
+
+// urls gives those of the primary and the replica; the latter is empty if there
+// is none.
+func (m *Manager) urls(id springtide.ServiceID, spec springtide.Service) (primary, replica string, err error) {
+	if spec.External != "" {
+		primary, err = m.externalURL(id.Environment, spec)
+		return primary, "", err
+	}
+	c, err := m.cluster(id)
+	if err != nil {
+		return "", "", err
+	}
+	r := c.snapshot()
+	one := r.member(RolePrimary)
+	if one == nil || !one.Made || r.Scratch {
+		return "", "", springtide.Errorf(springtide.Unavailable, "service %s is not made yet", id)
+	}
+	primary = c.driver().URL(c.server(r, *one), r.keys.Current)
+	if other := r.member(RoleReplica); other != nil {
+		replica = c.driver().URL(c.server(r, *other), r.keys.Current)
+	}
+	return primary, replica, nil
+}
