@@ -1,0 +1,236 @@
+package files
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/durable"
+)
+
+// Options of a [Store].
+type Options struct {
+	// Folder is where the shared folders are kept.
+	Folder string
+	// Interval is how often a folder is counted, at most. Default: a minute.
+	Interval time.Duration
+	// Endpoint is the URL of the gateway as instances reach it, Key what the
+	// credentials for it are derived from. Empty: apps are told of no S3.
+	Endpoint string
+	Key      []byte
+	// Happened is told of quotas that are nearly, or wholly, used up. May be nil.
+	Happened func(springtide.Event)
+	Logger   *slog.Logger
+}
+
+// Store keeps the shared folders of all environments.
+type Store struct {
+	folder   string
+	interval time.Duration
+	endpoint string
+	key      []byte
+	happened func(springtide.Event)
+	logger   *slog.Logger
+}
+
+// New gives the store in a folder, which it makes if it is not there.
+func New(o Options) (*Store, error) {
+	if err := os.MkdirAll(o.Folder, 0o711); err != nil {
+		return nil, err
+	}
+	if o.Interval == 0 {
+		o.Interval = time.Minute
+	}
+	if o.Happened == nil {
+		o.Happened = func(springtide.Event) {}
+	}
+	return &Store{folder: o.Folder, interval: o.Interval, endpoint: o.Endpoint, key: o.Key, happened: o.Happened, logger: o.Logger}, nil
+}
+
+// FolderID names a shared folder of an environment.
+type FolderID struct {
+	Environment springtide.EnvironmentID `json:"environment"`
+	Name        springtide.FilesName     `json:"name"`
+}
+
+// String gives "app/environment/name".
+func (id FolderID) String() string { return id.Environment.String() + "/" + string(id.Name) }
+
+func (id FolderID) check() error {
+	return errors.Join(checkNoun(string(id.Environment.App)), checkNoun(string(id.Environment.Name)), checkNoun(string(id.Name)))
+}
+
+// tree is where a folder's files are, side what the platform keeps beside them:
+// no name of a folder begins with a dot.
+func (s *Store) tree(id FolderID) string {
+	return filepath.Join(s.folder, string(id.Environment.App), string(id.Environment.Name), string(id.Name))
+}
+
+func (s *Store) side(id FolderID) string {
+	return filepath.Join(s.folder, string(id.Environment.App), string(id.Environment.Name), "."+string(id.Name))
+}
+
+// settings are what the platform knows of a folder, in its side folder.
+type settings struct {
+	// Owner is the user and group of all that is in it.
+	Owner  int    `json:"owner"`
+	Quota  int64  `json:"quota,omitempty"`
+	Public string `json:"public,omitempty"`
+	// Kernel says that the file system enforces the quota itself.
+	Kernel bool `json:"kernel,omitempty"`
+}
+
+func readSettings(side string) (settings, error) {
+	var kept settings
+	text, err := os.ReadFile(filepath.Join(side, "settings.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	return kept, err
+}
+
+func (s settings) write(side string) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(side, "settings.json"), text, 0o600)
+}
+
+// Provision makes the shared folders of an environment, owned by the app's user,
+// whose group has the same number. What belonged to another user before is
+// handed over. It can be done again at any time, and changes nothing then.
+func (s *Store) Provision(ctx context.Context, id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files, owner int) error {
+	for name, spec := range wanted {
+		if err := s.provision(ctx, FolderID{id, name}, spec, owner); err != nil {
+			return springtide.Errorf(springtide.KindOf(err), "shared folder %s of %s: %w", name, id, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) provision(ctx context.Context, id FolderID, spec springtide.Files, owner int) error {
+	if err := id.check(); err != nil {
+		return err
+	}
+	tree, side := s.tree(id), s.side(id)
+	// Instances reach what is mounted, not the folders above; without mounts
+	// they pass through them.
+	if err := os.MkdirAll(filepath.Dir(tree), 0o711); err != nil {
+		return err
+	}
+	for _, folder := range []string{side, filepath.Join(side, "temporary"), filepath.Join(side, "uploads")} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(tree, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	} else if err == nil {
+		if err := startLedger(side); err != nil {
+			return err
+		}
+	}
+	if err := handOver(ctx, tree, owner); err != nil {
+		return err
+	}
+	kept := settings{Owner: owner, Quota: spec.Quota, Public: spec.Public}
+	old, oldErr := readSettings(side)
+	kept.Kernel = s.limit(ctx, id, spec.Quota, old.Kernel)
+	if oldErr == nil && old == kept {
+		return nil
+	}
+	if err := kept.write(side); err != nil {
+		return err
+	}
+	return durable.SyncFolder(filepath.Dir(tree))
+}
+
+// Mount is a folder of the host that an instance finds somewhere else.
+type Mount struct {
+	Source   string
+	Target   string // absolute, or relative to the app
+	ReadOnly bool
+}
+
+// Mounts gives what an instance needs to find the shared folders, in order.
+func (s *Store) Mounts(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files) []Mount {
+	var mounts []Mount
+	for name, spec := range wanted {
+		mounts = append(mounts, Mount{Source: s.tree(FolderID{id, name}), Target: spec.Path})
+	}
+	slices.SortFunc(mounts, func(a, b Mount) int { return strings.Compare(a.Target, b.Target) })
+	return mounts
+}
+
+// Variables tells an instance of the shared folders: FILES_<NAME> is the path,
+// as the manifest spells it where folders are mounted and as the host does where
+// not. With a gateway, S3_ENDPOINT and the credentials are there, too, and
+// S3_BUCKET when there is one folder only; S3_BUCKET_<NAME> always.
+func (s *Store) Variables(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files, mounted bool) map[string]string {
+	variables := map[string]string{}
+	for name, spec := range wanted {
+		key := strings.ReplaceAll(strings.ToUpper(string(name)), "-", "_")
+		variables["FILES_"+key] = s.tree(FolderID{id, name})
+		if mounted {
+			variables["FILES_"+key] = spec.Path
+		}
+		if s.endpoint == "" {
+			continue
+		}
+		variables["S3_BUCKET_"+key] = string(name)
+		if len(wanted) == 1 {
+			variables["S3_BUCKET"] = string(name)
+		}
+		credentials := NewCredentials(s.key, id)
+		variables["S3_ENDPOINT"] = s.endpoint
+		variables["AWS_REGION"] = Region
+		for _, prefix := range []string{"S3_", "AWS_"} {
+			variables[prefix+"ACCESS_KEY_ID"] = credentials.AccessKey
+			variables[prefix+"SECRET_ACCESS_KEY"] = credentials.SecretKey
+		}
+	}
+	return variables
+}
+
+// All gives the folders there are, those of environments that are gone too.
+func (s *Store) All() ([]FolderID, error) {
+	found, err := filepath.Glob(filepath.Join(s.folder, "*", "*", ".*", "settings.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []FolderID
+	for _, path := range found {
+		relative, err := filepath.Rel(s.folder, path)
+		if err != nil {
+			return nil, err
+		}
+		parts := strings.Split(relative, string(filepath.Separator))
+		id := FolderID{springtide.EnvironmentID{App: springtide.AppName(parts[0]), Name: springtide.EnvironmentName(parts[1])}, springtide.FilesName(parts[2][1:])}
+		if id.check() == nil {
+			all = append(all, id)
+		}
+	}
+	return all, nil
+}
+
+// Names gives the folders of an environment in order.
+func (s *Store) Names(id springtide.EnvironmentID) ([]springtide.FilesName, error) {
+	all, err := s.All()
+	var names []springtide.FilesName
+	for _, folder := range all {
+		if folder.Environment == id {
+			names = append(names, folder.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, err
+}
