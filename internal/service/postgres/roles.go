@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
 )
 
@@ -91,16 +92,15 @@ func retire(ctx context.Context, conn *pgx.Conn, name string) error {
 	if err := do(ctx, conn, "alter role "+role+" nologin"); err != nil {
 		return err
 	}
-	for connected := true; connected; {
-		rows, err := conn.Query(ctx, "select pg_terminate_backend(pid, 1000) from pg_stat_activity where usename = $1", name)
-		if err != nil {
-			return err
+	err := await(ctx, func() error {
+		ended, err := list[bool](ctx, conn, "select pg_terminate_backend(pid) from pg_stat_activity where usename = $1", name)
+		if err == nil && len(ended) > 0 {
+			err = springtide.Errorf(springtide.Unavailable, "%d connections of %s have not ended", len(ended), name)
 		}
-		rows.Close()
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		connected = rows.CommandTag().RowsAffected() > 0
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		return do(ctx, tx, "reassign owned by "+role+" to "+ownerRole, "drop owned by "+role, "drop role "+role)

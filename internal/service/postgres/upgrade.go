@@ -24,7 +24,7 @@ func (d *Driver) Upgrade(ctx context.Context, from, to service.Server) error {
 	}
 	return d.anew(to, func(folder string) error {
 		// It was perhaps not stopped in good order, which pg_upgrade wants.
-		if _, err := d.temporarily(ctx, from, data(from), nil, func() error { return nil }); err != nil {
+		if _, err := d.temporarily(ctx, from, data(from), kept(), func() error { return nil }); err != nil {
 			return err
 		}
 		if err := d.initialize(ctx, to, folder); err != nil {
@@ -47,6 +47,9 @@ func (d *Driver) Upgrade(ctx context.Context, from, to service.Server) error {
 	})
 }
 
+// kept are the settings of a server on data that must survive a power cut.
+func kept() map[string]string { return map[string]string{"fsync": "on"} }
+
 // pgUpgrade runs it in a folder of its own, whose path is short enough for sockets.
 func (d *Driver) pgUpgrade(ctx context.Context, from, to service.Server, folder string, more ...string) error {
 	short, err := os.MkdirTemp("", "upgrade")
@@ -60,7 +63,7 @@ func (d *Driver) pgUpgrade(ctx context.Context, from, to service.Server, folder 
 	}
 	defer os.RemoveAll(work)
 	access := func(s service.Server) string {
-		return "-c hba_file=" + filepath.Join(s.Folder, hbaFile) + " -c ident_file=" + filepath.Join(s.Folder, identFile) + " -c fsync=off"
+		return "-c hba_file=" + filepath.Join(s.Folder, hbaFile) + " -c ident_file=" + filepath.Join(s.Folder, identFile)
 	}
 	there := to
 	there.Folder = work
@@ -88,7 +91,7 @@ func (d *Driver) transfer(ctx context.Context, from, to service.Server, folder s
 	if err := d.initialize(ctx, to, folder); err != nil {
 		return err
 	}
-	_, err := d.temporarily(ctx, from, data(from), nil, func() error {
+	_, err := d.temporarily(ctx, from, data(from), kept(), func() error {
 		_, err := d.temporarily(ctx, to, folder, nil, func() error {
 			if err := d.Settle(ctx, to); err != nil {
 				return err
