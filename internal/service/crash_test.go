@@ -1,0 +1,5 @@
+package service_test
+
+const crashVariable = "SERVICE_DOOMED"
+
+func runDoomed(string) {}
