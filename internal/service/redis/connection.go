@@ -54,12 +54,10 @@ func with(ctx context.Context, server service.Server, talk func(*connection) err
 // do sends a command and gives the reply; one that says that it failed is an
 // error of type replyError.
 func (c *connection) do(words ...string) (any, error) {
-	if err := c.send(words...); err != nil {
-		return nil, err
-	}
-	reply, err := readReply(c.reader, 0)
+	sent := c.send(words...)
+	reply, err := readReply(c.reader, 0) // a server that turns us away has said so before we came to speak
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", words[0], err)
+		return nil, fmt.Errorf("%s: %w", words[0], errors.Join(sent, err))
 	}
 	if failed, ok := reply.(replyError); ok {
 		return nil, fmt.Errorf("%s: %w", words[0], failed)

@@ -70,7 +70,7 @@ func readMarked(from io.Reader, to io.Writer, mark []byte) error {
 			}
 			held = copy(buffer, buffer[ready:held])
 		}
-		if err == io.EOF { //nolint:errorlint // a reader gives it as it is
+		if err == io.EOF {
 			return fmt.Errorf("redis ended before its data did: %w", io.ErrUnexpectedEOF)
 		}
 		if err != nil {

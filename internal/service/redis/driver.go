@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
@@ -39,7 +40,9 @@ func (Driver) Process(server service.Server) service.Process {
 	if server.Role == service.RoleReplica {
 		args = append(args, "--replicaof", server.Primary.Addr().String(), strconv.Itoa(int(server.Primary.Port())))
 	}
-	return service.Process{Path: filepath.Join(server.Folder, programLink), Args: args}
+	// A replica that writes its first append-only file does not end when it is told
+	// to for the first time.
+	return service.Process{Path: filepath.Join(server.Folder, programLink), Args: args, Quick: syscall.SIGTERM}
 }
 
 // URL is of scheme redis; it names database 0.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -420,7 +421,24 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 	}
 }
 
-func TestAReplicaKnowsTheLoginsOfTodayOnceItIsAskedToFollowAgain(t *testing.T) {
+func TestAServerWithoutAConnectionToSpareIsReady(t *testing.T) {
+	few := spec
+	few.Connections = 1
+	server := started(t, few)
+	for range 2 * 17 {
+		conn, err := net.Dial("tcp", server.Address.String())
+		check(t, err)
+		defer conn.Close()
+	}
+	eventually(t, func() bool {
+		return app(t, server).Ping(t.Context()).Err() != nil // all are taken
+	})
+	if err := (redis.Driver{}).Ready(t.Context(), server.Server); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReplicaKnowsTheLoginsOfToday(t *testing.T) {
 	server, driver := started(t, spec), redis.Driver{}
 	replica := server.Replica()
 	check(t, driver.Follow(t.Context(), replica.Server))
@@ -428,7 +446,14 @@ func TestAReplicaKnowsTheLoginsOfTodayOnceItIsAskedToFollowAgain(t *testing.T) {
 	next := service.Login{Name: "quiz_2", Password: rand.Text()}
 	check(t, driver.Rotate(t.Context(), server.Server, next))
 	replica.Logins.Previous, replica.Logins.Current = replica.Logins.Current, next
-	check(t, driver.Follow(t.Context(), replica.Server))
+	stale := driver.URL(replica.Server, replica.Logins.Previous)
+	check(t, driver.Ready(t.Context(), replica.Server))
+	check(t, connect(stale, func(c *client.Client) error { return c.Ping(t.Context()).Err() }))
+	replica.Logins.Previous = service.Login{}
+	check(t, driver.Ready(t.Context(), replica.Server))
+	if err := connect(stale, func(c *client.Client) error { return c.Ping(t.Context()).Err() }); err == nil {
+		t.Error("a retired login works with it")
+	}
 	if err := app(t, replica).Ping(t.Context()).Err(); err != nil {
 		t.Error(err)
 	}

@@ -47,5 +47,5 @@ func totalMemory() int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 1 << 62 // we do not know of a limit
 	}
-	return int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // other machines have other types
+	return int64(info.Totalram) * int64(info.Unit)
 }

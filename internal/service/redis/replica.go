@@ -16,9 +16,8 @@ import (
 )
 
 // Follow makes the folder of a replica, which takes its data from the primary
-// once it runs. Users are not among the data: they are made here, and a replica
-// that runs is given those of today.
-func (Driver) Follow(ctx context.Context, replica service.Server) error {
+// once it runs.
+func (Driver) Follow(_ context.Context, replica service.Server) error {
 	if err := check(replica.ID.Name, replica.Spec); err != nil {
 		return err
 	}
@@ -37,22 +36,11 @@ func (Driver) Follow(ctx context.Context, replica service.Server) error {
 	if err := install(replica, nil); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(following, []byte(replica.PrimaryFolder), 0o600); err != nil {
-		return err
-	}
-	err := with(ctx, replica, func(c *connection) error { return setUsers(c, replica.Logins) })
-	if err == nil {
-		return nil
-	}
-	// It does not run.
-	key, err := os.ReadFile(filepath.Join(replica.Folder, keyFile))
-	if err != nil {
-		return err
-	}
-	return writeUsers(replica, string(key))
+	return durable.WriteFile(following, []byte(replica.PrimaryFolder), 0o600)
 }
 
-// Promote has the replica follow nobody.
+// Promote has the replica follow nobody. If it got the primary's data just now it
+// is waited for until that is in its own append-only file.
 func (Driver) Promote(ctx context.Context, replica service.Server) error {
 	err := with(ctx, replica, func(c *connection) error {
 		facts, err := c.info("replication", "keyspace")
@@ -68,6 +56,9 @@ func (Driver) Promote(ctx context.Context, replica service.Server) error {
 		_, err = c.do("REPLICAOF", "NO", "ONE")
 		return err
 	})
+	if err == nil {
+		err = rewritten(ctx, replica)
+	}
 	if err != nil {
 		return err
 	}
@@ -75,6 +66,27 @@ func (Driver) Promote(ctx context.Context, replica service.Server) error {
 		return err
 	}
 	return durable.SyncFolder(replica.Folder)
+}
+
+// rewritten returns when the append-only file is not being made anew: until then a
+// server that has its data from another one refuses to end.
+func rewritten(ctx context.Context, server service.Server) error {
+	return with(ctx, server, func(c *connection) error {
+		for {
+			facts, err := c.info("persistence")
+			if err != nil {
+				return err
+			}
+			if facts["aof_rewrite_in_progress"] != "1" && facts["aof_rewrite_scheduled"] != "1" {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
 }
 
 // hasData says whether a replica has been given its primary's data, now or before

@@ -97,8 +97,10 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 func TestLatenciesOfAllCommandsAreAddedUp(t *testing.T) {
 	counts := parseHistograms([]any{
-		"get", []any{"calls", int64(90), "histogram_usec", []any{int64(1), int64(50), int64(2), int64(90)}},
-		"set", []any{"calls", int64(10), "histogram_usec", []any{int64(2), int64(9), int64(1056), int64(10)}},
+		"get",
+		[]any{"calls", int64(90), "histogram_usec", []any{int64(1), int64(50), int64(2), int64(90)}},
+		"set",
+		[]any{"calls", int64(10), "histogram_usec", []any{int64(2), int64(9), int64(1056), int64(10)}},
 	})
 	for share, want := range map[float64]time.Duration{0.5: time.Microsecond, 0.99: 2 * time.Microsecond, 0.999: 1056 * time.Microsecond} {
 		if got, ok := counts.percentile(share); !ok || got != want {

@@ -2,28 +2,36 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
 )
 
-// Ready gives nil when the server answers, and, of a replica, when it has the
-// primary's data.
+// Ready gives nil when the server answers, if only that it has no connection to
+// spare; of a replica when it has the primary's data. Users are not among the
+// data: a replica is given those of today here.
 func (Driver) Ready(ctx context.Context, server service.Server) error {
-	return with(ctx, server, func(c *connection) error {
+	err := with(ctx, server, func(c *connection) error {
 		facts, err := c.info("persistence", "replication", "keyspace")
-		if err != nil {
-			return err
-		}
 		switch {
+		case err != nil:
+			return err
 		case facts["loading"] != "0":
 			return springtide.Errorf(springtide.Unavailable, "redis of service %s reads its data", server.ID)
-		case server.Role == service.RoleReplica && !hasData(facts):
+		case server.Role != service.RoleReplica:
+			return nil
+		case !hasData(facts):
 			return springtide.Errorf(springtide.Unavailable, "the replica of service %s does not have its primary's data yet", server.ID)
 		}
-		return nil
+		return followUsers(c, server.Logins)
 	})
+	if failed, ok := errors.AsType[replyError](err); ok && strings.Contains(failed.Error(), "max number of clients") {
+		return nil
+	}
+	return err
 }
 
 // Settle gives the server its users and its limits.
@@ -52,6 +60,43 @@ func setUsers(c *connection, logins service.Logins) error {
 	}
 	_, err = c.do("ACL", "SAVE")
 	return err
+}
+
+// followUsers has a replica know the users of the service and no others. It
+// changes nothing if it does.
+func followUsers(c *connection, logins service.Logins) error {
+	wanted, err := accounts(logins)
+	if err != nil {
+		return err
+	}
+	reply, err := c.do("ACL", "LIST")
+	if err != nil {
+		return err
+	}
+	known := map[string]string{}
+	lines, _ := reply.([]any)
+	for _, line := range lines { // "user quiz_1 on #digest ~* …"
+		text, _ := line.(string)
+		if words := strings.Fields(text); len(words) > 1 {
+			known[words[1]] = text
+		}
+	}
+	delete(known, "default")
+	delete(known, platformUser)
+	same := len(known) == len(wanted)
+	for _, one := range wanted {
+		same = same && one.known(known[one.name])
+		delete(known, one.name)
+	}
+	if same {
+		return nil
+	}
+	for name := range known {
+		if _, err := c.do("ACL", "DELUSER", name); err != nil {
+			return err
+		}
+	}
+	return setUsers(c, logins)
 }
 
 // setUser makes a user, or changes him, for good.

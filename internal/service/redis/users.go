@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/springtide/springtide"
@@ -52,6 +53,25 @@ func accounts(logins service.Logins) ([]account, error) {
 
 func newAccount(login service.Login, rules string) account {
 	return account{name: login.Name, rules: append([]string{"reset", "on", digest(login.Password)}, strings.Fields(rules)...)}
+}
+
+// known reports whether a line of a server's list has all passwords of the user,
+// and no others.
+func (a account) known(line string) bool {
+	var here, there []string
+	for _, word := range a.rules {
+		if strings.HasPrefix(word, "#") {
+			here = append(here, word)
+		}
+	}
+	for word := range strings.FieldsSeq(line) {
+		if strings.HasPrefix(word, "#") {
+			there = append(there, word)
+		}
+	}
+	slices.Sort(here)
+	slices.Sort(there)
+	return slices.Equal(here, there)
 }
 
 // checkName keeps a name from being read as anything else.
