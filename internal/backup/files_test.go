@@ -18,6 +18,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/service/servicetest"
 )
 
 var (
@@ -34,6 +35,7 @@ type depot struct {
 	// recovery opens everything; the platform itself does not have it.
 	recovery *age.X25519Identity
 	services Services
+	plans    []Plan
 	drills   DrillOptions
 
 	mu     sync.Mutex
@@ -43,11 +45,13 @@ type depot struct {
 
 func newDepot(t *testing.T) *depot {
 	t.Helper()
-	d := &depot{t: t, folder: t.TempDir(), keep: 10 * 24 * time.Hour}
+	d := &depot{t: t, folder: servicetest.Folder(t), keep: 10 * 24 * time.Hour}
+	d.drills.Folder = d.at("proofs")
 	d.own, d.recovery = newIdentity(t, d.folder, "own"), newIdentity(t, d.folder, "recovery")
 	d.write("uploads/one", 1<<20)
 	d.write("uploads/deep/two", 10)
 	d.write("media/three", 100)
+	d.write(".uploads/temporary", 10) // the platform's own
 	return d
 }
 
@@ -122,9 +126,9 @@ func (d *depot) keeperAt(url string, wrap func(Target) Target) *Keeper {
 		Target: target, Services: d.services, Drills: d.drills,
 		Identities: []age.Identity{d.own}, Recipients: []age.Recipient{d.own.Recipient(), d.recovery.Recipient()},
 		Plans: func(context.Context) ([]Plan, error) {
-			return []Plan{{uploads, springtide.Backup{Daily: "04:30", Keep: d.keep}}}, nil
+			return append(d.plans, Plan{uploads, springtide.Backup{Daily: "04:30", Keep: d.keep}}), nil
 		},
-		Files:    &FilesOptions{URL: url, Source: d.at("files"), Folder: d.at("own")},
+		Files:    &FilesOptions{URL: url, Source: d.at("files"), Folder: d.at("own"), Days: 3},
 		Scratch:  d.at("scratch"),
 		Logger:   slog.New(slog.NewTextHandler(d.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Happened: func(e springtide.Event) { d.mu.Lock(); d.events = append(d.events, e); d.mu.Unlock() },
@@ -194,7 +198,7 @@ func TestSharedFilesComeBackBesideThoseInUseAndChangePlacesWithThem(t *testing.T
 	if d := restored.Difference; d.Same != 1 || d.Changed != 1 || d.New != 1 || d.Missing != 1 {
 		t.Errorf("the difference is %+v", d)
 	}
-	if again, err := k.files.restore(t.Context(), m, quiet); err != nil || again.Inode != restored.Inode {
+	if again, err := k.files.restore(t.Context(), m, quiet); err != nil || again.Inodes["uploads"] != restored.Inodes["uploads"] {
 		t.Errorf("restored again: %+v, %v", again, err)
 	}
 	for range 2 { // each may be said twice

@@ -46,6 +46,9 @@ type Options struct {
 	Platform string
 	// Services are those of the platform.
 	Services Services
+	// Maker makes the services that are restored, Drivers fill them.
+	Maker   Maker
+	Drivers map[springtide.ServiceKind]service.Driver
 	// Plans gives what is wanted of each service and of shared files, as it is now.
 	Plans func(ctx context.Context) ([]Plan, error)
 	// Identities open what was sealed for the Recipients: the platform's own key and
@@ -118,6 +121,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return every(ctx, shipEvery, k.Ship) })
 	group.Go(func() error { return every(ctx, watchEvery, k.Watch) })
+	group.Go(func() error { return every(ctx, watchEvery, k.WatchProofs) })
 	return group.Wait()
 }
 

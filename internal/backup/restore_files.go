@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,23 +19,25 @@ import (
 	"github.com/springtide/springtide/internal/durable"
 )
 
-// RestoredFiles are shared files as a backup had them, in a folder beside those
-// in use:
+// RestoredFiles are shared files as a backup had them, in folders beside those in
+// use:
 //
 //	restoring ──▶ restored ⇄ promoted
 //
-// Promoting exchanges the two folders in one step, and so does going back.
+// Promoting exchanges two folders of one name in one step, and so does going
+// back. Killed between two names it is done again for the others.
 type RestoredFiles struct {
 	Environment springtide.EnvironmentID `json:"environment"`
 	// Backup is the ID of the backup, Taken when it was begun.
 	Backup string    `json:"backup"`
 	Taken  time.Time `json:"taken"`
-	// Folder holds what was restored or, when that is promoted, what was in use before.
+	// Folder has what was restored, by name, or when that is promoted what was in use
+	// before.
 	Folder   string    `json:"folder"`
 	Promoted bool      `json:"promoted"`
 	Restored time.Time `json:"restored"`
-	// Inode is that of the restored folder, wherever it is now.
-	Inode uint64 `json:"inode"`
+	// Inodes are those of the restored folders, wherever they are now.
+	Inodes map[string]uint64 `json:"inodes"`
 	// Difference is from what was in use when it was restored.
 	Difference Difference `json:"difference"`
 }
@@ -62,11 +67,13 @@ func (f *files) restore(ctx context.Context, m Manifest, progress func(springtid
 	}
 	made := RestoredFiles{Environment: of.Environment, Backup: m.ID, Taken: m.Begun, Folder: tree, Restored: time.Now()}
 	var err error
-	if made.Inode, err = inode(tree); err != nil {
+	if made.Inodes, err = inodes(tree); err != nil {
 		return made, unavailable(err)
 	}
-	if made.Difference, err = compareFolders(ctx, f.source(of), tree); err != nil {
-		return made, unavailable(err)
+	for name := range made.Inodes {
+		if err := made.Difference.add(ctx, f.source(of), tree, name); err != nil {
+			return made, unavailable(err)
+		}
 	}
 	syncTree(place)
 	data, err := json.Marshal(made)
@@ -136,8 +143,11 @@ func (f *files) restored(of Subject, id string) (RestoredFiles, error) {
 	if err != nil {
 		return made, unavailable(err)
 	}
-	current, err := inode(f.source(of))
-	made.Promoted = err == nil && current == made.Inode
+	current, err := inodes(f.source(of))
+	made.Promoted = err == nil && len(made.Inodes) > 0
+	for name, inode := range made.Inodes {
+		made.Promoted = made.Promoted && current[name] == inode
+	}
 	return made, nil
 }
 
@@ -145,37 +155,29 @@ func (f *files) restored(of Subject, id string) (RestoredFiles, error) {
 // run go on with those they have: they are to be restarted. It may be called again.
 func (f *files) exchange(of Subject, id string, promote bool) (RestoredFiles, error) {
 	made, err := f.restored(of, id)
-	if err != nil || made.Promoted == promote {
+	if err != nil {
 		return made, err
 	}
 	source := f.source(of)
-	if err := os.MkdirAll(source, 0o755); err != nil {
-		return made, unavailable(err)
-	}
-	if err := copyOwner(source, made.Folder); err != nil {
-		return made, unavailable(err)
-	}
-	if err := unix.Renameat2(unix.AT_FDCWD, made.Folder, unix.AT_FDCWD, source, unix.RENAME_EXCHANGE); err != nil {
-		return made, springtide.Errorf(springtide.Failed, "the shared files of %s cannot be exchanged: %w", of.Environment, err).
-			WithHint("is one of their folders the mount point of a disk of its own?")
-	}
-	made.Promoted = promote
-	return made, unavailable(errors.Join(durable.SyncFolder(filepath.Dir(source)), durable.SyncFolder(filepath.Dir(made.Folder))))
-}
-
-// copyOwner gives a folder the mode and the owner of another: a snapshot holds
-// what is in a folder, not the folder.
-func copyOwner(from, to string) error {
-	var stat unix.Stat_t
-	if err := unix.Stat(from, &stat); err != nil {
-		return err
-	}
-	if os.Geteuid() == 0 {
-		if err := os.Lchown(to, int(stat.Uid), int(stat.Gid)); err != nil {
-			return err
+	for _, name := range slices.Sorted(maps.Keys(made.Inodes)) {
+		used := filepath.Join(source, name)
+		if err := os.MkdirAll(used, 0o755); err != nil {
+			return made, unavailable(err)
+		}
+		now, err := inode(used)
+		if err != nil {
+			return made, unavailable(err)
+		}
+		if (now == made.Inodes[name]) == promote {
+			continue
+		}
+		if err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(made.Folder, name), unix.AT_FDCWD, used, unix.RENAME_EXCHANGE); err != nil {
+			return made, springtide.Errorf(springtide.Failed, "the shared files %s of %s cannot be exchanged: %w", name, of.Environment, err).
+				WithHint("is it the mount point of a disk of its own?")
 		}
 	}
-	return os.Chmod(to, fs.FileMode(stat.Mode&0o777))
+	made.Promoted = promote
+	return made, unavailable(errors.Join(durable.SyncFolder(source), durable.SyncFolder(made.Folder)))
 }
 
 // discard removes what was restored and, once it is promoted, what was in use before.
@@ -186,9 +188,25 @@ func (f *files) discard(of Subject, id string) error {
 // inode gives a folder's identity on its file system.
 func inode(folder string) (uint64, error) {
 	var stat unix.Stat_t
-	err := unix.Stat(folder, &stat)
+	err := unix.Lstat(folder, &stat)
 	return stat.Ino, err
 }
+
+// inodes gives those of the folders in a folder. What begins with a dot is the
+// platform's own.
+func inodes(folder string) (map[string]uint64, error) {
+	entries, err := os.ReadDir(folder)
+	found := map[string]uint64{}
+	for _, entry := range entries {
+		if entry.IsDir() && !isOwn(entry.Name()) && err == nil {
+			found[entry.Name()], err = inode(filepath.Join(folder, entry.Name()))
+		}
+	}
+	return found, err
+}
+
+// isOwn reports whether a name beside the shared folders is the platform's.
+func isOwn(name string) bool { return strings.HasPrefix(name, ".") }
 
 // Difference says how one tree of files differs from another. Files are the same
 // if they have the same size and were changed at the same time.
@@ -202,82 +220,95 @@ type Difference struct {
 	Examples []string `json:"examples,omitempty"`
 }
 
-// compareFolders says how what is in use differs from what was restored.
-func compareFolders(ctx context.Context, current, restored string) (d Difference, err error) {
-	err = d.compare(ctx, current, restored, "")
-	return d, err
-}
-
-func (d *Difference) compare(ctx context.Context, current, restored, below string) error {
-	now, err := readFolder(filepath.Join(current, below))
+// add compares the two folders of one name: what is in use may be missing, and
+// is never left by a link that the app has put into it.
+func (d *Difference) add(ctx context.Context, current, restored, name string) error {
+	now, err := openTree(filepath.Join(current, name))
 	if err != nil {
 		return err
 	}
-	then, err := readFolder(filepath.Join(restored, below))
-	if err != nil || ctx.Err() != nil {
-		return errors.Join(err, ctx.Err())
+	defer now.close()
+	then, err := openTree(filepath.Join(restored, name))
+	if err != nil {
+		return err
 	}
-	for len(now) > 0 || len(then) > 0 {
+	defer then.close()
+	return d.compare(ctx, now, then, name, ".")
+}
+
+func (d *Difference) compare(ctx context.Context, current, restored fileTree, name, below string) error {
+	now, then := current.read(below), restored.read(below)
+	for (len(now) > 0 || len(then) > 0) && ctx.Err() == nil {
 		switch {
 		case len(then) == 0 || len(now) > 0 && now[0].Name() < then[0].Name():
-			err = d.only(ctx, &d.New, "new", current, filepath.Join(below, now[0].Name()), now[0])
+			d.only(&d.New, "new", current, name, filepath.Join(below, now[0].Name()), now[0])
 			now = now[1:]
 		case len(now) == 0 || then[0].Name() < now[0].Name():
-			err = d.only(ctx, &d.Missing, "missing", restored, filepath.Join(below, then[0].Name()), then[0])
+			d.only(&d.Missing, "missing", restored, name, filepath.Join(below, then[0].Name()), then[0])
 			then = then[1:]
 		default:
 			path := filepath.Join(below, now[0].Name())
 			switch a, b := now[0], then[0]; {
 			case a.IsDir() && b.IsDir():
-				err = d.compare(ctx, current, restored, path)
-			case a.Mode().Type() != b.Mode().Type() || !a.IsDir() && (a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime())):
-				d.example(&d.Changed, "changed", path)
+				if err := d.compare(ctx, current, restored, name, path); err != nil {
+					return err
+				}
+			case a.Mode().Type() != b.Mode().Type() || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime()):
+				d.example(&d.Changed, "changed", filepath.Join(name, path))
 			default:
 				d.Same++
 			}
 			now, then = now[1:], then[1:]
 		}
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // only counts what is in one of the trees alone.
-func (d *Difference) only(ctx context.Context, count *int64, what, root, path string, info fs.FileInfo) error {
+func (d *Difference) only(count *int64, what string, in fileTree, name, path string, info fs.FileInfo) {
 	if !info.IsDir() {
-		d.example(count, what, path)
-		return nil
+		d.example(count, what, filepath.Join(name, path))
+		return
 	}
-	inside, err := readFolder(filepath.Join(root, path))
-	for _, info := range inside {
-		if err == nil {
-			err = d.only(ctx, count, what, root, filepath.Join(path, info.Name()), info)
-		}
+	for _, info := range in.read(path) {
+		d.only(count, what, in, name, filepath.Join(path, info.Name()), info)
 	}
-	return errors.Join(err, ctx.Err())
 }
 
 func (d *Difference) example(count *int64, what, path string) {
-	const most = 20
-	*count++
-	if len(d.Examples) < most && *count <= most/2 {
+	const most = 10
+	if *count++; *count <= most {
 		d.Examples = append(d.Examples, what+" "+path)
 	}
 }
 
-// readFolder reads a folder that may be missing, in order of the names.
-func readFolder(folder string) ([]fs.FileInfo, error) {
-	entries, err := os.ReadDir(folder) // sorted
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+// fileTree is a folder that no name leads out of. nil: it is empty.
+type fileTree struct{ *os.Root }
+
+func openTree(folder string) (fileTree, error) {
+	root, err := os.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fileTree{}, nil
 	}
-	infos := make([]fs.FileInfo, 0, len(entries))
+	return fileTree{root}, err
+}
+
+func (t fileTree) close() {
+	if t.Root != nil {
+		t.Close()
+	}
+}
+
+// read lists a folder in order of the names; what goes away meanwhile is not there.
+func (t fileTree) read(folder string) (infos []fs.FileInfo) {
+	if t.Root == nil {
+		return nil
+	}
+	entries, _ := fs.ReadDir(t.FS(), filepath.ToSlash(folder)) // sorted
 	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil { // or it was removed meanwhile
+		if info, err := t.Lstat(filepath.Join(folder, entry.Name())); err == nil {
 			infos = append(infos, info)
 		}
 	}
-	return infos, nil
+	return infos
 }

@@ -21,6 +21,7 @@ import (
 // What is in the details of a backup of shared files.
 const (
 	detailSnapshot = "snapshot" // restic's name of it
+	detailFiles    = "files"    // how many files are in it
 	detailBytes    = "bytes"    // how large the files are
 	detailAdded    = "added"    // how many bytes of that the target did not have yet
 	detailUnread   = "unread"   // what could not be read
@@ -58,7 +59,10 @@ func (f *files) snapshot(ctx context.Context, run springtide.Run, of Subject, te
 	}
 	m.Finished, m.Rows = time.Now().UTC(), now.files
 	m.Details = map[string]string{
-		detailSnapshot: made.Snapshot, detailBytes: strconv.FormatInt(now.bytes, 10), detailAdded: strconv.FormatInt(made.Added, 10),
+		detailSnapshot: made.Snapshot,
+		detailFiles:    strconv.FormatInt(made.Processed, 10),
+		detailBytes:    strconv.FormatInt(now.bytes, 10),
+		detailAdded:    strconv.FormatInt(made.Added, 10),
 	}
 	if made.unread != "" {
 		m.Details[detailUnread] = made.unread
@@ -77,12 +81,14 @@ func (f *files) snapshot(ctx context.Context, run springtide.Run, of Subject, te
 
 // resticSummary is what restic tells of a snapshot that it makes.
 type resticSummary struct {
-	Type     string  `json:"message_type"`
-	Percent  float64 `json:"percent_done"`
-	Files    int64   `json:"files_done"`
-	Bytes    int64   `json:"bytes_done"`
-	Snapshot string  `json:"snapshot_id"`
-	Added    int64   `json:"data_added"`
+	Type    string  `json:"message_type"`
+	Percent float64 `json:"percent_done"`
+	Files   int64   `json:"files_done"`
+	Bytes   int64   `json:"bytes_done"`
+	// These are in the last one alone.
+	Snapshot  string `json:"snapshot_id"`
+	Processed int64  `json:"total_files_processed"`
+	Added     int64  `json:"data_added"`
 	// unread is which files it could not read; empty: it has read all.
 	unread string
 }
@@ -108,7 +114,7 @@ func (f *files) backup(ctx context.Context, m Manifest, tell func(springtide.Pro
 		tags = append(tags, "run:"+string(m.Run))
 	}
 	err = r.do(ctx, resticCall{
-		arguments: []string{"backup", "--host", resticHost, "--tag", strings.Join(tags, ","), "."},
+		arguments: []string{"backup", "--host", resticHost, "--tag", strings.Join(tags, ","), "--exclude", escapePattern(f.source(m.Subject)) + "/.*", "."},
 		folder:    f.source(m.Subject),
 		line: func(line []byte) {
 			var now resticSummary
@@ -167,9 +173,11 @@ func census(ctx context.Context, source string) (counted, error) {
 		below, _ := filepath.Rel(source, name)
 		folder, _, inside := strings.Cut(below, string(filepath.Separator))
 		switch {
+		case isOwn(folder) && below != "." && entry.IsDir():
+			return fs.SkipDir
 		case entry.IsDir() && !inside && below != ".":
 			c.files[folder] += 0
-		case !entry.IsDir():
+		case inside && !entry.IsDir():
 			c.files[folder]++
 			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
 				c.bytes += info.Size()

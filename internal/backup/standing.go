@@ -30,6 +30,8 @@ type Standing struct {
 	stuck   time.Time // since when changes could not be shipped; zero: they can
 	told    time.Time // when it was last told that it is late
 	asked   time.Time // when a backup was last asked for
+	// toldOfProof is when it was last told that its proof is old.
+	toldOfProof time.Time
 }
 
 // Standings tells how well each subject is kept safe, in order.

@@ -1,4 +1,0 @@
-package backup
-
-// DrillOptions are what drills need.
-type DrillOptions struct{}
