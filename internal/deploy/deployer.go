@@ -46,6 +46,18 @@ type Engine interface {
 	Logs(ctx context.Context, query springtide.LogQuery) (io.ReadCloser, error)
 }
 
+// State is what instances do not keep themselves: services, shared files,
+// secrets. Implemented by the control plane's wiring.
+type State interface {
+	// Check refuses an app that could not have what it asks for, before it is built.
+	Check(ctx context.Context, id springtide.EnvironmentID, app springtide.App) error
+	// Secrets gives the version of each secret that a new release takes.
+	Secrets(ctx context.Context, id springtide.EnvironmentID) (map[springtide.SecretName]int, error)
+	// Provision makes what a release needs, and returns when all of it serves. It
+	// can be called again.
+	Provision(ctx context.Context, release springtide.Release, say func(line string)) error
+}
+
 // Options are what a Deployer works with. All are needed.
 type Options struct {
 	Fleet     *Fleet
@@ -53,6 +65,7 @@ type Options struct {
 	Engine    Engine
 	Builder   Builder
 	Manifests Manifests
+	State     State
 	Edges     Edges
 	Events    Events
 	Logger    *slog.Logger
@@ -134,6 +147,9 @@ func (d *Deployer) make(ctx context.Context, w *work, source, description string
 	if err := d.Store.CheckDomains(ctx, w.Environment, app.Domains); err != nil {
 		return springtide.Release{}, err
 	}
+	if err := d.State.Check(ctx, w.Environment, app); err != nil {
+		return springtide.Release{}, err
+	}
 	if err := d.Fleet.create(ctx, w.Environment); err != nil { // it can be asked about while it is built
 		return springtide.Release{}, err
 	}
@@ -150,8 +166,13 @@ func (d *Deployer) make(ctx context.Context, w *work, source, description string
 	if err != nil {
 		return springtide.Release{}, err
 	}
+	secrets, err := d.State.Secrets(ctx, w.Environment)
+	if err != nil {
+		return springtide.Release{}, err
+	}
 	return d.Store.AddRelease(ctx, springtide.Release{
-		Environment: w.Environment, Artifact: artifact, App: app, Config: environment.Config, Description: description,
+		Environment: w.Environment, Artifact: artifact, App: app,
+		Config: environment.Config, Secrets: secrets, Description: description,
 	})
 }
 
@@ -203,9 +224,9 @@ func (d *Deployer) Restart(id springtide.EnvironmentID) (string, error) {
 	}), nil
 }
 
-// Reconfigure makes a release of the active artifact with the config of now,
-// and rolls it out. It does so after what is under way, and does nothing if
-// there is no active release then, or if it has that config.
+// Reconfigure makes a release of the active artifact with the config and the
+// secrets of now, and rolls it out. It does so after what is under way, and does
+// nothing if there is no active release then, or if it has these.
 func (d *Deployer) Reconfigure(id springtide.EnvironmentID, description string) {
 	if _, err := d.activeRelease(id); err != nil && !d.underWay(id) {
 		return
@@ -215,11 +236,15 @@ func (d *Deployer) Reconfigure(id springtide.EnvironmentID, description string) 
 		if err != nil {
 			return err
 		}
-		if environment.Active == 0 || maps.Equal(release.Config, environment.Config) {
+		secrets, err := d.State.Secrets(ctx, id)
+		if err != nil {
+			return err
+		}
+		if environment.Active == 0 || maps.Equal(release.Config, environment.Config) && maps.Equal(release.Secrets, secrets) {
 			d.note(w, func(w *work) { w.Release = environment.Active })
 			return nil
 		}
-		release.Config, release.Description = environment.Config, description
+		release.Config, release.Secrets, release.Description = environment.Config, secrets, description
 		if release, err = d.Store.AddRelease(ctx, release); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -142,6 +143,29 @@ type fakePlatform struct {
 	gate chan struct{}
 	// settle are the answers to the next calls of Settle.
 	settle []error
+	// What State gives: secrets, and what is wrong with a service.
+	secrets   map[springtide.SecretName]int
+	unservice error
+}
+
+func (p *fakePlatform) Check(_ context.Context, _ springtide.EnvironmentID, app springtide.App) error {
+	if app.Processes[springtide.Web].Command == "without" {
+		return springtide.Errorf(springtide.Invalid, "the secret KEY is not set")
+	}
+	return nil
+}
+
+func (p *fakePlatform) Secrets(context.Context, springtide.EnvironmentID) (map[springtide.SecretName]int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.secrets), nil
+}
+
+func (p *fakePlatform) Provision(_ context.Context, release springtide.Release, say func(string)) error {
+	say(fmt.Sprintf("v%d has what it needs", release.Number))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unservice
 }
 
 func (p *fakePlatform) Read(source string, _ springtide.EnvironmentName) (springtide.App, error) {
@@ -240,7 +264,7 @@ func (r *rig) start() {
 	r.engine.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.deployer = NewDeployer(ctx, Options{
-		Fleet: r.fleet, Store: r.store, Engine: r.engine, Builder: r.platform, Manifests: r.platform,
+		Fleet: r.fleet, Store: r.store, Engine: r.engine, Builder: r.platform, Manifests: r.platform, State: r.platform,
 		Edges: r.platform, Events: r.platform, Logger: logger, Finished: func(springtide.Rollout, time.Duration) {},
 	})
 	if err := r.fleet.Load(ctx, r.platform.Root); err != nil {

@@ -70,7 +70,11 @@ func (d *Deployer) step(ctx context.Context, w *work, release springtide.Release
 	case springtide.RolloutRecorded:
 		rollout.Step = springtide.RolloutReleasing
 	case springtide.RolloutReleasing:
-		rollout.Step, err = springtide.RolloutStarting, d.runReleaseCommand(ctx, w, release, rollout)
+		err = d.State.Provision(ctx, release, func(line string) { d.tell(w, "release.line", line) })
+		if err == nil {
+			err = d.runReleaseCommand(ctx, w, release, rollout)
+		}
+		rollout.Step = springtide.RolloutStarting
 	case springtide.RolloutStarting:
 		rollout.Step, err = springtide.RolloutSwitched, d.bringUp(ctx, w, release, rollout)
 	case springtide.RolloutSwitched:
