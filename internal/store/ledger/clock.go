@@ -43,6 +43,13 @@ func (t *told) moment(d *dialect) moment {
 	}
 }
 
+// momentOf is the moment, in a row of calendar and uptime, for a statement of a
+// quick dialect: what told.moment makes of the clock.
+func (d *dialect) momentOf() string {
+	return `SELECT greatest(c.calendar, n.now) AS calendar, c.uptime + least(greatest(n.now - c.last_seen, 0), 2000000) AS uptime
+		FROM clock c CROSS JOIN (SELECT ` + d.now + ` AS now) AS n`
+}
+
 // now looks at the clocks.
 func (tx *transaction) now() (moment, error) {
 	return one(tx, errNoClock, func(r row) (moment, error) {

@@ -35,6 +35,11 @@ type dialect struct {
 	source func(columns []column, first int, rows [][]any) (source string, arguments []any)
 	// begin is said before a migration; empty: nothing is.
 	begin string
+	// among says that a number is one of those in a source of rows, %s. The rows are
+	// then found by the index of that number, in order.
+	among string
+	// quick says that a statement may look at the clock by itself: see momentOf.
+	quick bool
 	// collided reports whether something was there already that must be unique.
 	collided func(error) bool
 	// shards is over how many rows each count is spread, so that transactions at
@@ -73,8 +78,8 @@ func (tx *transaction) with(statement, list string, rows [][]any, args ...any) (
 func (tx *transaction) withLocked(statement, list string, rows [][]any, args ...any) (query string, all []any) {
 	if tx.dialect.lock != "" && len(rows) > 1 {
 		statement = strings.Replace(statement, "%s", `(WITH given AS MATERIALIZED (SELECT * FROM %s),
-				locked AS MATERIALIZED (SELECT runs.id FROM runs WHERE runs.id IN (SELECT given.id FROM given) ORDER BY runs.id FOR UPDATE)
-			SELECT given.* FROM given JOIN locked ON locked.id = given.id) AS v`, 1)
+				locked AS MATERIALIZED (SELECT runs.id FROM runs WHERE runs.id = ANY (ARRAY(SELECT given.id FROM given)) ORDER BY runs.id FOR UPDATE)
+			SELECT * FROM given WHERE (SELECT count(*) FROM locked) >= 0) AS v`, 1)
 	}
 	return tx.with(statement, list, rows, args...)
 }
@@ -93,6 +98,7 @@ func sqliteDialect(now func() time.Time) *dialect {
 		fence:       `(SELECT last FROM fences) + picked.ordinal`,
 		lockFence:   `(SELECT last FROM fences) + 1`,
 		spendFences: `UPDATE fences SET last = last + $1`,
+		among:       "IN (SELECT v.id FROM %s)",
 		shards:      1,
 		collided: func(err error) bool {
 			cause, ok := errors.AsType[*sqlite.Error](err)
@@ -119,6 +125,8 @@ func postgresDialect() *dialect {
 		pick: `SELECT id FROM runs WHERE queue = $1 AND state = 'available' AND kind %s 'command'
 			ORDER BY place, available LIMIT $2 FOR UPDATE SKIP LOCKED`,
 		begin:     "SET LOCAL application_name = 'springtide migration'; SET LOCAL lock_timeout = 0", // it may take long
+		among:     "= ANY (ARRAY(SELECT v.id FROM %s))",
+		quick:     true,
 		fence:     `nextval('fences')`,
 		lockFence: `nextval('fences')`,
 		shards:    16,

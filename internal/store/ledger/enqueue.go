@@ -79,7 +79,10 @@ func (l *Ledger) enqueuePlain(ctx context.Context, id springtide.EnvironmentID, 
 			}
 		}
 		runs := p.newRuns(l.identity.take(p.now, len(completed)), completed, "")
-		query, args := tx.with(insertPlain, plainColumns, plainRows(runs), p.environment, p.now.calendar)
+		query, args := tx.insertAlike(p, runs)
+		if query == "" {
+			query, args = tx.with(insertPlain, plainColumns, plainRows(runs), p.environment, p.now.calendar)
+		}
 		if _, err := tx.exec(query, args...); err != nil {
 			return err // also if two runs were given one number: then they are given others
 		}
@@ -152,6 +155,35 @@ const (
 		run_at, due, place, available, command, payload)
 		SELECT CAST($1 AS bigint), CAST($2 AS bigint), v.* FROM %s WHERE true`
 )
+
+// insertAlike is insertPlain for runs that differ in nothing but their payload,
+// as most that are enqueued together do; empty: these are others.
+func (tx *transaction) insertAlike(p place, runs []newRun) (query string, args []any) {
+	first, rows := runs[0], make([][]any, len(runs))
+	for i, run := range runs {
+		rows[i] = []any{int64(i), string(run.job.Payload)}
+		run.number, run.place = run.number-int64(i), run.place-int64(i)
+		if run.state != springtide.RunAvailable || !first.alike(run) {
+			return "", nil
+		}
+	}
+	job := first.job
+	return tx.with(`INSERT INTO runs (environment, created, id, queue, kind, state, priority, attempts, timeout, on_lost,
+			run_at, due, place, available, command, payload)
+		SELECT CAST($1 AS bigint), CAST($2 AS bigint), CAST($3 AS bigint) + v.n, CAST($4 AS bigint), CAST($5 AS text), 'available', CAST($6 AS bigint),
+			CAST($7 AS bigint), CAST($8 AS bigint), CAST($9 AS text), CAST($10 AS bigint), CAST($11 AS bigint), CAST($12 AS bigint) + v.n,
+			CAST($13 AS bigint), CAST($14 AS text), v.payload FROM %s WHERE true`, "n bigint, payload text", rows,
+		p.environment, p.now.calendar, first.number, first.queue, string(job.Kind), int64(job.Priority), int64(first.attempts), job.Timeout.Microseconds(),
+		string(job.OnLost), first.runAt, first.due, first.place, first.since, job.Command)
+}
+
+// alike reports whether another run is the same but for its payload.
+func (r *newRun) alike(other newRun) bool {
+	a, b := &r.job, &other.job
+	return r.number == other.number && r.place == other.place && r.queue == other.queue && r.attempts == other.attempts && r.runAt == other.runAt &&
+		r.due == other.due && r.since == other.since && a.Kind == b.Kind && a.Priority == b.Priority && a.Timeout == b.Timeout &&
+		a.OnLost == b.OnLost && a.Command == b.Command
+}
 
 func plainRows(runs []newRun) [][]any {
 	rows := make([][]any, len(runs))

@@ -55,7 +55,7 @@ func (l *Ledger) happened(ctx context.Context) (told []jobs.Happened, err error)
 				told = append(told, jobs.Happened{Kind: w.kind, Run: run})
 			}
 		}
-		query, args := tx.with("DELETE FROM happenings WHERE id IN (SELECT v.id FROM %s)", "id bigint", rows)
+		query, args := tx.with("DELETE FROM happenings WHERE id "+tx.dialect.among, "id bigint", rows)
 		_, err = tx.exec(query, args...)
 		return err
 	})

@@ -20,6 +20,27 @@ type pipeline struct {
 	last *statement
 }
 
+// direct has each statement be a transaction.
+type direct struct{ conn *pgx.Conn }
+
+func (d direct) exec(ctx context.Context, text string, args ...any) (int, error) {
+	tag, err := d.conn.Exec(ctx, text, args...)
+	return int(tag.RowsAffected()), err
+}
+
+func (d direct) query(ctx context.Context, text string, args ...any) (rows, error) {
+	found, err := d.conn.Query(ctx, text, args...)
+	return directRows{found}, err
+}
+
+// directRows are what a query gives that was sent directly.
+type directRows struct{ pgx.Rows }
+
+func (r directRows) Close() error {
+	r.Rows.Close()
+	return r.Err()
+}
+
 // statement is one with its arguments.
 type statement struct {
 	text string

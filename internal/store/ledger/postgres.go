@@ -136,29 +136,37 @@ func (p *postgres) prepare(ctx context.Context) error {
 }
 
 func (p *postgres) transact(ctx context.Context, change func(*transaction) error) error {
+	return p.connected(ctx, func(conn *pgx.Conn) error {
+		tx := &pipeline{conn: conn}
+		err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx})
+		if err == nil {
+			err = tx.commit(ctx)
+		}
+		if err != nil {
+			tx.rollback(ctx)
+		}
+		return err
+	})
+}
+
+// transactOne lets the server make a transaction of each statement.
+func (p *postgres) transactOne(ctx context.Context, change func(*transaction) error) error {
+	return p.connected(ctx, func(conn *pgx.Conn) error {
+		return change(&transaction{ctx: ctx, dialect: p.dialect, on: direct{conn}})
+	})
+}
+
+// connected does something on a connection of its own, again if others were in
+// the way.
+func (p *postgres) connected(ctx context.Context, do func(*pgx.Conn) error) error {
 	return repeat(ctx, func() error {
 		connection, err := p.db.Conn(ctx)
 		if err != nil {
 			return err
 		}
 		defer connection.Close()
-		return connection.Raw(func(of any) error {
-			tx := &pipeline{conn: of.(*stdlib.Conn).Conn()}
-			err := change(&transaction{ctx: ctx, dialect: p.dialect, on: tx})
-			if err == nil {
-				err = tx.commit(ctx)
-			}
-			if err != nil {
-				tx.rollback(ctx)
-			}
-			return err
-		})
+		return connection.Raw(func(of any) error { return do(of.(*stdlib.Conn).Conn()) })
 	})
-}
-
-// transactOne lets the server make a transaction of each statement.
-func (p *postgres) transactOne(ctx context.Context, change func(*transaction) error) error {
-	return repeat(ctx, func() error { return change(&transaction{ctx: ctx, dialect: p.dialect, on: pool{p.db}}) })
 }
 
 // repeat begins again what others were in the way of.

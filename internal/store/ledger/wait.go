@@ -112,7 +112,7 @@ func (tx *transaction) skippedWhenLate(rows [][]any) ([]attempt, error) {
 	}
 	query, args := tx.with(`SELECT `+attemptFields+`, s.spec `+attemptFrom+`
 		JOIN schedules s ON s.environment = runs.environment AND s.name = runs.schedule
-		WHERE runs.id IN (SELECT v.id FROM %s) AND runs.state IN ('scheduled', 'waiting', 'available')`, "id bigint", rows)
+		WHERE runs.id `+tx.dialect.among+` AND runs.state IN ('scheduled', 'waiting', 'available')`, "id bigint", rows)
 	found, err := all(tx, func(r row) (n late, err error) {
 		n.attempt, err = scanAttemptAnd(r, &n.spec)
 		return n, err
