@@ -24,14 +24,18 @@ const (
 	remoteSilence = 5 * time.Minute
 	// remoteFlight is how many packets of 32 KiB are on their way at a time.
 	remoteFlight = 32
+	// remoteIdle is how many connections are kept for the next call.
+	remoteIdle = 2
 )
 
-// remote is another host's disk. One connection serves everybody until it breaks.
+// remote is another host's disk. A connection is used by one call at a time, and
+// then kept for the next.
 type remote struct {
-	place place
+	place   place
+	options TargetOptions
 
-	mu     sync.Mutex
-	client *sftp.Client
+	mu   sync.Mutex
+	idle []*sftp.Client
 }
 
 func remoteDisks(p place, options TargetOptions) (func(context.Context) (disk, error), error) {
@@ -39,43 +43,56 @@ func remoteDisks(p place, options TargetOptions) (func(context.Context) (disk, e
 		return nil, springtide.Errorf(springtide.Invalid, "a backup target by SFTP needs a private key and the host's public key").
 			WithHint("ssh-keyscan shows the latter; compare it before you trust it")
 	}
-	r := &remote{place: p}
-	return func(ctx context.Context) (disk, error) {
-		client, err := r.connected(ctx, options)
-		if err != nil {
-			return nil, err
-		}
-		// Whoever gives up breaks the connection: a host that does not answer can
-		// only be left like this. Others connect anew when they try again.
-		release := context.AfterFunc(ctx, func() { client.Close() })
-		return remoteDisk{client, p.folder, release}, nil
-	}, nil
+	r := &remote{place: p, options: options}
+	return r.connect, nil
 }
 
-func (r *remote) connected(ctx context.Context, options TargetOptions) (*sftp.Client, error) {
+// connect gives a connection that works. It is broken when ctx ends: a host that
+// does not answer can only be left like this.
+func (r *remote) connect(ctx context.Context) (disk, error) {
+	for {
+		client := r.take()
+		kept := client != nil
+		if !kept {
+			var err error
+			if client, err = r.dial(ctx); err != nil {
+				return nil, err
+			}
+		}
+		d := &remoteDisk{client, r, context.AfterFunc(ctx, func() { client.Close() })}
+		if _, err := client.Getwd(); !kept || err == nil {
+			return d, nil
+		}
+		d.release()
+		client.Close()
+	}
+}
+
+func (r *remote) take() *sftp.Client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.client != nil {
-		return r.client, nil
+	if len(r.idle) == 0 {
+		return nil
 	}
-	client, err := r.dial(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	r.client = client
-	go func() {
-		_ = client.Wait() // whoever uses it is told why
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.client == client {
-			r.client = nil
-		}
-	}()
-	return client, nil
+	last := len(r.idle) - 1
+	client := r.idle[last]
+	r.idle = r.idle[:last]
+	return client
 }
 
-func (r *remote) dial(ctx context.Context, options TargetOptions) (*sftp.Client, error) {
-	text, err := os.ReadFile(options.Key)
+// keep keeps a connection for the next call.
+func (r *remote) keep(client *sftp.Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.idle) == remoteIdle {
+		client.Close()
+		return
+	}
+	r.idle = append(r.idle, client)
+}
+
+func (r *remote) dial(ctx context.Context) (*sftp.Client, error) {
+	text, err := os.ReadFile(r.options.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +100,7 @@ func (r *remote) dial(ctx context.Context, options TargetOptions) (*sftp.Client,
 	if err != nil {
 		return nil, err
 	}
-	known, err := knownhosts.New(options.KnownHosts)
+	known, err := knownhosts.New(r.options.KnownHosts)
 	if err != nil {
 		return nil, err
 	}
@@ -128,13 +145,13 @@ func (i impatient) Write(p []byte) (int, error) {
 // remoteDisk is what one call uses of a connection.
 type remoteDisk struct {
 	client  *sftp.Client
-	folder  string
-	release func() bool
+	remote  *remote
+	release func() bool // tells whether the connection was not broken
 }
 
-func (r remoteDisk) path(name string) string { return path.Join(r.folder, name) }
+func (r *remoteDisk) path(name string) string { return path.Join(r.remote.place.folder, name) }
 
-func (r remoteDisk) create(name string) (diskFile, error) {
+func (r *remoteDisk) create(name string) (diskFile, error) {
 	file, err := r.client.OpenFile(r.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
@@ -160,25 +177,27 @@ func (r remoteFile) Sync() error {
 	return r.File.Sync()
 }
 
-func (r remoteDisk) open(name string) (io.ReadCloser, error) { return r.client.Open(r.path(name)) }
+func (r *remoteDisk) open(name string) (io.ReadCloser, error) { return r.client.Open(r.path(name)) }
 
-func (r remoteDisk) rename(from, to string) error {
+func (r *remoteDisk) rename(from, to string) error {
 	return r.client.PosixRename(r.path(from), r.path(to))
 }
 
-func (r remoteDisk) remove(name string) error { return r.client.Remove(r.path(name)) }
+func (r *remoteDisk) remove(name string) error { return r.client.Remove(r.path(name)) }
 
-func (r remoteDisk) makeFolder(name string) error { return r.client.MkdirAll(r.path(name)) }
+func (r *remoteDisk) makeFolder(name string) error { return r.client.MkdirAll(r.path(name)) }
 
-func (r remoteDisk) read(folder string) ([]fs.FileInfo, error) {
+func (r *remoteDisk) read(folder string) ([]fs.FileInfo, error) {
 	return r.client.ReadDir(r.path(folder))
 }
 
 // syncFolder: the protocol has no word for it. What is read back is in the
 // host's memory at least, and its manifest comes after it.
-func (r remoteDisk) syncFolder(string) error { return nil }
+func (r *remoteDisk) syncFolder(string) error { return nil }
 
-func (r remoteDisk) Close() error {
-	r.release()
+func (r *remoteDisk) Close() error {
+	if r.release() {
+		r.remote.keep(r.client)
+	}
 	return nil
 }
