@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/springtide/springtide/internal/durable"
@@ -23,15 +24,17 @@ const (
 
 // archiveCommand keeps a finished segment for whoever ships it: whole or not at
 // all, over a power cut too, and never in place of a different one. It keeps none
-// if nobody asked for them, and no more than 4 GiB if whoever asked stays away:
+// if nobody asked for them, and no more than the limit if whoever asked stays away:
 // points in time beyond that can be reached only from the next backup on, but the
 // disk does not fill. The temporary name has the shell's number in it, since a
 // killed server may leave one that still copies. The end of a segment that was cut
 // short holds zeros, which need no space.
-const archiveCommand = `cd ../changes 2>/dev/null || exit 0; from="$OLDPWD/%p"; ` +
-	`if test -e %f; then cmp -s "$from" %f; exit; fi; ` +
-	`if test $(du -sm . | cut -f1) -ge 4096; then touch ../changes.gap; exit 0; fi; ` +
-	`rm -f .%f.*; cp --sparse=always "$from" .%f.$$ && sync .%f.$$ && mv .%f.$$ %f && sync .`
+func archiveCommand(limit int64) string {
+	return "cd ../" + changesFolder + ` 2>/dev/null || exit 0; from="$OLDPWD/%p"; ` +
+		`if test -e %f; then cmp -s "$from" %f; exit; fi; ` +
+		`if test $(du -sk . | cut -f1) -ge ` + strconv.FormatInt(limit/kib, 10) + "; then touch ../" + gapFile + "; exit 0; fi; " +
+		`rm -f .%f.*; cp --sparse=always "$from" .%f.$$ && sync .%f.$$ && mv .%f.$$ %f && sync .`
+}
 
 // Changes gives the folder of finished segments, and has them kept from now on.
 // Whoever asks ships them: those that wait are not removed by anybody else. A

@@ -31,8 +31,8 @@
 // # The disk does not fill
 //
 // Every finished segment of the log is offered to archive_command, which keeps it
-// only if somebody has asked for [Driver.Changes], and at most 4 GiB of them: then
-// some are dropped, which Inspect shows until the next backup, and points in time
+// only if somebody has asked for [Driver.Changes], and at most
+// Options.ChangesLimit of them: then some are dropped, which Inspect shows until the next backup, and points in time
 // after the gap can be reached only from that one. What a replica or a backup may
 // keep is bounded by max_slot_wal_keep_size, temporary files by temp_file_limit.
 //

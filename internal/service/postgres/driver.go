@@ -21,6 +21,9 @@ type Options struct {
 	Programs string
 	// Extensions may be asked for besides those of [Driver.Settle]'s own list.
 	Extensions []string
+	// ChangesLimit bounds the finished segments of the log that wait to be shipped,
+	// in bytes, for each server. Default: 4 GiB.
+	ChangesLimit int64
 	// Logger is told what was done in another way than the usual one.
 	Logger *slog.Logger
 }
@@ -32,6 +35,7 @@ type Driver struct{ options Options }
 // New gives a driver.
 func New(options Options) *Driver {
 	options.Programs = cmp.Or(options.Programs, "/usr/lib/postgresql")
+	options.ChangesLimit = cmp.Or(options.ChangesLimit, 4<<30)
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,7 +94,7 @@ func (d *Driver) URL(s service.Server, login service.Login) string {
 // Process is the server itself.
 func (d *Driver) Process(s service.Server) service.Process {
 	return service.Process{
-		Path: d.program(s.Version, "postgres"), Args: arguments(data(s), settings(s)), Env: []string{"TZ=UTC"},
+		Path: d.program(s.Version, "postgres"), Args: arguments(data(s), d.settings(s)), Env: []string{"TZ=UTC"},
 		Stop: syscall.SIGINT, Quick: syscall.SIGQUIT, // "fast" and "immediate" shutdown
 	}
 }

@@ -20,9 +20,11 @@ const fetchFolder = "fetch"
 
 // fetchCommand asks for a segment by a named pipe and waits for the answer on
 // another: the recovery asks for one at a time. What is neither here nor missing
-// ends the recovery, which would take it for the end of the log.
-const fetchCommand = "echo %f >../" + fetchFolder + "/ask && read -r answer <../" + fetchFolder + "/answer && " +
-	`case "$answer" in here) mv ../` + fetchFolder + "/segment %p;; missing) exit 1;; *) exit 200;; esac || exit 200"
+// ends the recovery, which would take it for the end of the log; so does an hour
+// without an answer. When we die the pipes end, and with them who reads.
+const fetchCommand = "timeout --signal=KILL 1h sh -c '" +
+	"echo %f >../" + fetchFolder + "/ask && read -r answer <../" + fetchFolder + "/answer || exit 200; " +
+	`case "$answer" in here) mv ../` + fetchFolder + "/segment %p || exit 200;; missing) exit 1;; *) exit 200;; esac'"
 
 // fetcher answers the questions of a recovery.
 type fetcher struct {

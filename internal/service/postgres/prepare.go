@@ -72,7 +72,7 @@ func config(s service.Server) string {
 		names = replicaName
 	}
 	return fmt.Sprintf("# Written by the platform. ALTER SYSTEM wins over this file, the command line over both.\n"+
-		"include_if_exists = 'data/postgresql.conf'\nsynchronous_standby_names = '%s'\n", names)
+		"lc_messages = 'C.UTF-8'\ndefault_text_search_config = 'pg_catalog.english'\nsynchronous_standby_names = '%s'\n", names)
 }
 
 // hba says who may connect: the platform by the socket, which lies in a folder

@@ -25,7 +25,7 @@ const (
 // settings follow from what the server is to be; they are given on its command
 // line, so that each start has those of its time. What a running server is to
 // change is in a file: see prepare.
-func settings(s service.Server) map[string]string {
+func (d *Driver) settings(s service.Server) map[string]string {
 	connections := service.Connections(s.Spec)
 	all := map[string]string{
 		"cluster_name":            s.ID.String(),
@@ -51,7 +51,7 @@ func settings(s service.Server) map[string]string {
 		"max_replication_slots":  "8",
 		"max_slot_wal_keep_size": keptForReplica,
 		"archive_mode":           "on",
-		"archive_command":        archiveCommand,
+		"archive_command":        archiveCommand(d.options.ChangesLimit),
 		"archive_timeout":        "60s",
 
 		"logging_collector":                "off", // the manager keeps the output, and bounds it

@@ -32,7 +32,7 @@ const (
 // is not synced, which would take most of the time: a step that dies begins anew,
 // and one that succeeds calls sync. What the server said comes back too.
 func (d *Driver) temporarily(ctx context.Context, s service.Server, folder string, special map[string]string, work func() error) (said string, err error) {
-	all := settings(s)
+	all := d.settings(s)
 	maps.Copy(all, map[string]string{"listen_addresses": "", "archive_mode": "off", "fsync": "off", "synchronous_commit": "off"})
 	maps.Copy(all, special)
 	serving, stop := context.WithCancel(ctx)
