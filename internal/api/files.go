@@ -52,7 +52,7 @@ func (s *Server) readFile(ctx context.Context, in *FilesPath) (func(huma.Context
 type putFileInput struct {
 	FilesPath
 	Modified time.Time `query:"modified" doc:"when it was changed; default: now"`
-	Content wholeBody
+	Content  wholeBody
 }
 
 func (s *Server) putFile(ctx context.Context, in *putFileInput) (FileInfo, error) {

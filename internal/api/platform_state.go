@@ -22,6 +22,35 @@ type Secrets interface {
 	ExportSecrets(ctx context.Context, id springtide.EnvironmentID, recipient string) ([]byte, error)
 	// RotateRootKey seals every key with a new root key.
 	RotateRootKey(ctx context.Context) error
+	// RecoveryKey makes the key by which all can be brought back on an empty
+	// machine. It is a Conflict if there is one, unless it is to be renewed.
+	RecoveryKey(ctx context.Context, renew bool) (string, error)
+	// SetSources says how the places are reached that secrets may refer to; what is
+	// nil stays as it is.
+	SetSources(ctx context.Context, sources SecretSources) error
+}
+
+// SecretSources are places that secrets may refer to.
+type SecretSources struct {
+	Vault *VaultSource `json:"vault,omitempty"`
+	AWS   *AWSSource   `json:"aws,omitempty"`
+}
+
+// VaultSource is a server that speaks HashiCorp Vault's HTTP API.
+type VaultSource struct {
+	Address   string `json:"address"`
+	Token     string `json:"token"`
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// AWSSource is an account with AWS Secrets Manager.
+type AWSSource struct {
+	Region       string `json:"region"`
+	AccessKey    string `json:"access_key"`
+	SecretKey    string `json:"secret_key"`
+	SessionToken string `json:"session_token,omitempty"`
+	// Endpoint is empty for AWS's own.
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // Secret tells of a secret, never what it holds.
@@ -54,7 +83,7 @@ type Services interface {
 	// RotateService gives the app a new login, without a query that fails.
 	RotateService(ctx context.Context, id springtide.ServiceID) error
 	// ForkService gives the environment of to a copy of from's data; scrub is a
-	// command, or SQL, that is run on the copy before anybody has it.
+	// command of its release that changes the copy before anybody else has it.
 	ForkService(ctx context.Context, from, to springtide.ServiceID, scrub string) error
 	// UpgradeService takes a service to another version; a rehearsal does so with a
 	// copy, and tells how long it took.

@@ -61,6 +61,8 @@ func (s *Server) handler() http.Handler {
 	get(r, env+"/secrets", "list-secrets", "List the secrets, without what they hold", s.listSecrets)
 	change(r, "PATCH", env+"/secrets", "change-secrets", "Set and remove secrets; what runs gets a new release with them", s.changeSecrets)
 	get(r, env+"/secrets/export", "export-secrets", "Get all secrets as a .env file that only a recipient can read", s.exportSecrets)
+	create(r, "/v1/platform/recovery-key", "create-recovery-key", "Make the key by which all can be brought back; it is shown this once", s.recoveryKey)
+	do(r, "PATCH", "/v1/platform/secret-sources", "set-secret-sources", "Say how the places are reached that secrets may refer to", s.setSources)
 	do(r, "POST", "/v1/platform/root-key/rotate", "rotate-root-key", "Seal every key of the platform anew", s.rotateRootKey)
 
 	// Services.

@@ -47,3 +47,23 @@ func (s *Server) exportSecrets(ctx context.Context, in *exportInput) (SealedFile
 func (s *Server) rotateRootKey(ctx context.Context, _ *struct{}) error {
 	return s.platform.Secrets.RotateRootKey(ctx)
 }
+
+type recoveryInput struct {
+	Renew bool `query:"renew" doc:"make another one, although there is one"`
+}
+
+// RecoveryKey is shown once.
+type RecoveryKey struct {
+	Key string `json:"key"`
+}
+
+func (s *Server) recoveryKey(ctx context.Context, in *recoveryInput) (RecoveryKey, error) {
+	key, err := s.platform.Secrets.RecoveryKey(ctx, in.Renew)
+	return RecoveryKey{key}, err
+}
+
+type sourcesInput struct{ Body SecretSources }
+
+func (s *Server) setSources(ctx context.Context, in *sourcesInput) error {
+	return s.platform.Secrets.SetSources(ctx, in.Body)
+}

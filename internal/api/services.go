@@ -50,7 +50,7 @@ func (s *Server) rotateService(ctx context.Context, in *ServicePath) error {
 // ForkRequest asks for a copy of a service.
 type ForkRequest struct {
 	Environment springtide.EnvironmentName `json:"environment" doc:"the environment of the same app that gets the copy"`
-	Scrub       string                     `json:"scrub,omitempty" doc:"SQL that is carried out on the copy before anybody has it"`
+	Scrub       string                     `json:"scrub,omitempty" doc:"a command of the release there, which finds the copy in DATABASE_URL and changes it before anybody else has it"`
 }
 
 type forkInput struct {

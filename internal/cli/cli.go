@@ -132,7 +132,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
-	group("state", s.services(), s.db(), s.redis(), s.files(), s.backups())
+	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))

@@ -148,7 +148,9 @@ func (s *session) listServices(use, short string) *cobra.Command {
 	return command
 }
 
-func kindOf(v api.ServiceStatus) string { return strings.TrimSpace(string(v.Spec.Kind) + " " + v.Version) }
+func kindOf(v api.ServiceStatus) string {
+	return strings.TrimSpace(string(v.Spec.Kind) + " " + v.Version)
+}
 
 func serversOf(v api.ServiceStatus) string {
 	var all []string
@@ -235,9 +237,10 @@ func (s *session) forkService(pick picker) *cobra.Command {
 	}
 	command := &cobra.Command{
 		Use: use + " --to ENVIRONMENT", Short: "Give another environment a copy of it", Args: namedBy(pick),
-		Long: `Give another environment of the app a copy of a database, in place of its own. What
---scrub says, SQL, is carried out on the copy before anybody has it.`,
-		Example: `  tide db fork --to staging --scrub "UPDATE users SET email = id || '@example.com'"`,
+		Long: `Give another environment of the app a copy of a database, in place of its own, which is
+kept beside it as NAME-old. The command --scrub, of the release there, finds the copy in
+DATABASE_URL and changes it before anybody else has it.`,
+		Example: `  tide db fork --to staging --scrub "./bin/scrub"`,
 		RunE: s.about(pick, func(ctx context.Context, c *client.Client, id springtide.ServiceID, _ []string) error {
 			if err := c.ForkService(ctx, id, springtide.EnvironmentName(to), scrub); err != nil {
 				return err
@@ -246,7 +249,7 @@ func (s *session) forkService(pick picker) *cobra.Command {
 		}),
 	}
 	command.Flags().StringVar(&to, "to", "", "the environment that gets the copy")
-	command.Flags().StringVar(&scrub, "scrub", "", "SQL that makes the copy fit to be seen")
+	command.Flags().StringVar(&scrub, "scrub", "", "a command that makes the copy fit to be seen")
 	if err := command.MarkFlagRequired("to"); err != nil {
 		panic(err) // the flag is added above
 	}

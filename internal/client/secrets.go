@@ -30,3 +30,22 @@ func (c *Client) ExportSecrets(ctx context.Context, id springtide.EnvironmentID,
 func (c *Client) RotateRootKey(ctx context.Context) error {
 	return c.do(ctx, "POST", "/v1/platform/root-key/rotate")
 }
+
+// RecoveryKey makes the key by which all can be brought back on an empty machine.
+func (c *Client) RecoveryKey(ctx context.Context, renew bool) (string, error) {
+	query := url.Values{}
+	if renew {
+		query.Set("renew", "true")
+	}
+	made, err := call[api.RecoveryKey](ctx, c, request{method: "POST", path: "/v1/platform/recovery-key", query: query})
+	return made.Key, err
+}
+
+// SetSources says how the places are reached that secrets may refer to.
+func (c *Client) SetSources(ctx context.Context, sources api.SecretSources) error {
+	response, err := c.send(ctx, request{method: "PATCH", path: "/v1/platform/secret-sources", body: sources})
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,8 @@ type PutOptions struct {
 	// Size is how many bytes there will be; fewer or more are an error. -1: not known.
 	Size int64
 	Attributes
+	// Modified is when it was last changed. Zero: now.
+	Modified time.Time
 	// Finish may give the attributes when all was read. May be nil.
 	Finish func() (Attributes, error)
 	// Unless may refuse to replace what is there: it is asked at the last moment,
@@ -75,6 +78,9 @@ func (f *Folder) Put(ctx context.Context, name string, from io.Reader, o PutOpti
 // publish gives a file that is whole its name.
 func (f *Folder) publish(name string, temporary *os.File, o PutOptions, reserved *reservation) (Entry, error) {
 	stays, err := o.write(temporary)
+	if err == nil && !o.Modified.IsZero() {
+		err = os.Chtimes(temporary.Name(), time.Time{}, o.Modified)
+	}
 	if err == nil {
 		err = temporary.Sync()
 	}

@@ -78,6 +78,19 @@ func (s *state) ExportSecrets(_ context.Context, id springtide.EnvironmentID, re
 // RotateRootKey implements [api.Secrets].
 func (s *state) RotateRootKey(context.Context) error { return s.do("root key is rotated") }
 
+// RecoveryKey implements [api.Secrets].
+func (s *state) RecoveryKey(_ context.Context, renew bool) (string, error) {
+	if slices.Contains(s.p.Done(), "a recovery key is made") && !renew {
+		return "", springtide.Errorf(springtide.Conflict, "there is a recovery key")
+	}
+	return "AGE-SECRET-KEY-1TEST", s.do("a recovery key is made")
+}
+
+// SetSources implements [api.Secrets].
+func (s *state) SetSources(_ context.Context, sources api.SecretSources) error {
+	return s.do(fmt.Sprintf("sources are set: vault %v, aws %v", sources.Vault != nil, sources.AWS != nil))
+}
+
 func (s *state) do(what string) error {
 	s.p.update(func() { s.did = append(s.did, what) })
 	return nil
