@@ -33,6 +33,16 @@ func (o oneServer) Server(id springtide.ServiceID) (service.Server, service.Driv
 	return o.server.Server, o.driver, nil
 }
 
+func (o oneServer) Draft(context.Context, springtide.ServiceID, springtide.ServiceID) (service.Server, error) {
+	return service.Server{}, errors.ErrUnsupported
+}
+
+func (o oneServer) Adopt(context.Context, springtide.ServiceID, service.Server) error {
+	return errors.ErrUnsupported
+}
+
+func (o oneServer) Destroy(context.Context, springtide.ServiceID) error { return errors.ErrUnsupported }
+
 // withPostgres gives the depot a database of ten questions.
 func (d *depot) withPostgres() Subject {
 	d.t.Helper()

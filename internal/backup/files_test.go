@@ -37,6 +37,7 @@ type depot struct {
 	services Services
 	plans    []Plan
 	drills   DrillOptions
+	state    *PlatformOptions
 
 	mu     sync.Mutex
 	events []springtide.Event
@@ -45,7 +46,7 @@ type depot struct {
 
 func newDepot(t *testing.T) *depot {
 	t.Helper()
-	d := &depot{t: t, folder: servicetest.Folder(t), keep: 10 * 24 * time.Hour}
+	d := &depot{t: t, folder: quickFolder(t), keep: 10 * 24 * time.Hour}
 	d.drills.Folder = d.at("proofs")
 	d.own, d.recovery = newIdentity(t, d.folder, "own"), newIdentity(t, d.folder, "recovery")
 	d.write("uploads/one", 1<<20)
@@ -53,6 +54,21 @@ func newDepot(t *testing.T) *depot {
 	d.write("media/three", 100)
 	d.write(".uploads/temporary", 10) // the platform's own
 	return d
+}
+
+// quickFolder is one in memory, if there is such: these tests wait for the disk
+// more than for anything else, and it is not what they are about.
+func quickFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "tide")
+	if err != nil {
+		return servicetest.Folder(t)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	if err := os.Chmod(folder, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // newIdentity gives the key in a file, which is made if there is none.
@@ -123,7 +139,7 @@ func (d *depot) keeperAt(url string, wrap func(Target) Target) *Keeper {
 		target = wrap(target)
 	}
 	return New(Options{
-		Target: target, Services: d.services, Drills: d.drills,
+		Target: target, Services: d.services, Drills: d.drills, State: d.state,
 		Identities: []age.Identity{d.own}, Recipients: []age.Recipient{d.own.Recipient(), d.recovery.Recipient()},
 		Plans: func(context.Context) ([]Plan, error) {
 			return append(d.plans, Plan{uploads, springtide.Backup{Daily: "04:30", Keep: d.keep}}), nil

@@ -64,6 +64,8 @@ type Options struct {
 	Waiting int64
 	// Files are needed for shared files. nil: they are not kept safe.
 	Files *FilesOptions
+	// State is needed for the platform's own state. nil: it is not kept safe.
+	State *PlatformOptions
 	// Drills are needed to prove that backups can be restored.
 	Drills DrillOptions
 	// Scratch is a folder for what is needed for a while.
@@ -122,6 +124,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, shipEvery, k.Ship) })
 	group.Go(func() error { return every(ctx, watchEvery, k.Watch) })
 	group.Go(func() error { return every(ctx, watchEvery, k.WatchProofs) })
+	group.Go(func() error { return every(ctx, watchEvery, k.keepPlatform) })
 	return group.Wait()
 }
 
