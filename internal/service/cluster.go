@@ -16,6 +16,9 @@ type cluster struct {
 	id      springtide.ServiceID
 	// problem says why it cannot be run; nil: it can.
 	problem error
+	// fresh says that it was made by this manager: the operation that it was made for
+	// may still be going on.
+	fresh bool
 	// turn is held by the one operation that goes on.
 	turn chan struct{}
 	wake chan struct{}
@@ -33,13 +36,11 @@ type cluster struct {
 	following *following
 	changed   chan struct{} // closed when anything changes
 	gone      bool
-	// fresh says that the operation which made it may still be going on.
-	fresh bool
 }
 
 // hopeless is how many failures in a row end the waiting for a server, though
 // not the trying.
-const hopeless = 6
+const hopeless = 5
 
 // unit is a server as it runs.
 type unit struct {
@@ -54,7 +55,6 @@ type unit struct {
 	next     time.Time
 	failures int
 	moves    int // how often in a row its port was another's
-	recycle  bool
 	reason   string
 	lag      Lag
 }
@@ -239,6 +239,9 @@ func (c *cluster) hold(ctx context.Context) (release func(), err error) {
 	release = func() { c.note(func() { c.held = false }) }
 	c.note(func() { c.held = true })
 	c.stopFollowing()
+	// What has just been starting a server has done so before the lock is ours.
+	c.stepping.Lock()
+	c.stepping.Unlock() //nolint:staticcheck // it is only waited for
 	err = c.await(ctx, func() (bool, error) {
 		for _, u := range c.units {
 			if u.child != nil {

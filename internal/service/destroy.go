@@ -55,7 +55,7 @@ func (m *Manager) destroy(ctx context.Context, c *cluster) error {
 	if err := durable.SyncFolder(place); err != nil {
 		return err
 	}
-	_ = os.Remove(place) // A swapped service may have its data in there.
+	sweep(place)
 	m.mu.Lock()
 	delete(m.clusters, c.id)
 	m.mu.Unlock()
@@ -65,4 +65,14 @@ func (m *Manager) destroy(ctx context.Context, c *cluster) error {
 		m.happened(c.id, "service.destroyed", "service "+string(c.id.Name)+" and its data were deleted")
 	}
 	return nil
+}
+
+// sweep deletes the folder of a service that is no more, and the half-written
+// records in it; unless another service has its data there since a swap.
+func sweep(place string) {
+	halves, _ := filepath.Glob(filepath.Join(place, "."+recordName+".*"))
+	for _, half := range halves {
+		_ = os.Remove(half)
+	}
+	_ = os.Remove(place)
 }

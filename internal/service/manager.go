@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -93,7 +94,8 @@ type Manager struct {
 	loops    sync.WaitGroup
 }
 
-// New makes a manager of what is in the folder. Nothing is started before Run.
+// New makes a manager of what is in the folder, and adopts the servers that run.
+// Nothing is started before Run.
 func New(options Options) (*Manager, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
@@ -120,8 +122,13 @@ func New(options Options) (*Manager, error) {
 	return m, nil
 }
 
-// Close lets go of the folder; the servers go on.
-func (m *Manager) Close() error { return m.lock.Close() }
+// Close lets go of the folder, after Run has returned; the servers go on.
+func (m *Manager) Close() error {
+	for _, c := range m.of(func(springtide.ServiceID) bool { return true }) {
+		c.forget()
+	}
+	return m.lock.Close()
+}
 
 // load reads all records. Swaps that were begun are finished first.
 func (m *Manager) load() error {
@@ -134,12 +141,17 @@ func (m *Manager) load() error {
 			return err
 		}
 	}
-	paths, err := filepath.Glob(filepath.Join(m.options.Folder, "*", "*", "*", recordName))
+	folders, err := filepath.Glob(filepath.Join(m.options.Folder, "*", "*", "*/"))
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
+	for _, folder := range folders {
+		path := filepath.Join(folder, recordName)
 		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			sweep(folder)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -151,15 +163,17 @@ func (m *Manager) load() error {
 			continue
 		}
 		c := m.newCluster(r)
-		c.problem = err
+		if c.problem = err; err == nil {
+			c.adoptAll()
+		}
 		m.clusters[r.ID] = c
 		m.holdPorts(r.Port, r.ReplicaPort)
 	}
 	return nil
 }
 
-// Run adopts the servers that run, starts those that do not, and keeps them
-// running until ctx is done; then they go on by themselves.
+// Run starts the servers that do not run, and keeps all running until ctx is
+// done; then they go on by themselves.
 func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.running, m.stopping = ctx, false
@@ -170,7 +184,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	for _, c := range clusters {
 		// What an operation has left half-done when this process's predecessor ended.
-		if r := c.snapshot(); r.Scratch || r.Destroying {
+		if r := c.snapshot(); !c.fresh && c.broken() == nil && (r.Scratch || r.Destroying) {
 			m.loops.Go(func() {
 				if err := m.destroy(ctx, c); err != nil && ctx.Err() == nil {
 					m.log.Error("the remains of a service were not deleted", "service", r.ID.String(), "error", err)

@@ -248,9 +248,9 @@ func (c *cluster) removeReplica(ctx context.Context) error {
 	if err := c.settle(ctx, false); err != nil {
 		return err
 	}
-	c.stopFollowing()
 	c.stepping.Lock()
 	defer c.stepping.Unlock()
+	c.stopFollowing()
 	r := c.snapshot()
 	if one := r.member(RoleReplica); one != nil {
 		c.mu.Lock()

@@ -32,23 +32,26 @@ func backoff(failures int) time.Duration {
 	return min(250*time.Millisecond<<min(failures-2, 10), longestBackoff)
 }
 
-// wanted says whether a server is to run. A replica is started only when the
-// primary serves, so that this one comes back first.
-func wanted(r record, one member, running, primaryReady bool) bool {
+// firstHasHadItsChance says whether a replica may be started: the primary comes
+// back first, unless it does not. The lock is held.
+func (c *cluster) firstHasHadItsChance(primary *unit) bool {
+	return primary.ready || !primary.down.IsZero() && time.Since(primary.down) > c.manager.options.Patience
+}
+
+// wanted says whether a server is to run; mayFollow is about a replica that does
+// not run yet.
+func wanted(r record, one member, running, mayFollow bool) bool {
 	switch {
 	case r.Stopped || r.Destroying || r.Spec.External != "" || !one.Made:
 		return false
 	case r.Promoting != "":
 		return one.Folder == r.Promoting
 	}
-	return one.Role == RolePrimary || running || primaryReady
+	return one.Role == RolePrimary || running || mayFollow
 }
 
-// run keeps the servers running. Those that run are adopted first.
+// run keeps the servers running.
 func (c *cluster) run(ctx context.Context) {
-	c.stepping.Lock()
-	c.adoptAll()
-	c.stepping.Unlock()
 	for ctx.Err() == nil {
 		wait := c.manager.options.Interval
 		if c.snapshot().Spec.External != "" {
@@ -65,6 +68,10 @@ func (c *cluster) run(ctx context.Context) {
 		}
 	}
 	c.stopFollowing()
+}
+
+// forget lets go of the servers, which go on.
+func (c *cluster) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, u := range c.units {
@@ -81,6 +88,7 @@ func (c *cluster) isGone() bool {
 	return c.gone
 }
 
+// adoptAll finds the servers that an earlier manager has started.
 func (c *cluster) adoptAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,12 +164,13 @@ func (c *cluster) stepServer(ctx context.Context, role Role) {
 	}
 	r, server, u := c.record.clone(), *one, c.unit(one.Folder)
 	primary := r.member(RolePrimary)
-	want := !c.held && wanted(r, server, u.child != nil, primary != nil && c.unit(primary.Folder).ready)
-	recycle, running, due := u.recycle, u.child != nil, !time.Now().Before(u.next)
+	want := !c.held && wanted(r, server, u.child != nil, primary != nil && c.firstHasHadItsChance(c.unit(primary.Folder)))
+	running, due := u.child != nil, !time.Now().Before(u.next)
 	c.mu.Unlock()
-	want = want && !c.manager.isStopping() && ctx.Err() == nil
+	want = want && !c.manager.isStopping()
 	switch {
-	case running && (!want || recycle):
+	case ctx.Err() != nil: // All goes on as it is.
+	case running && !want:
 		c.stop(c.server(r, server), u)
 	case !running && want && due:
 		if err := c.start(c.server(r, server), server.Folder, u); err != nil {
@@ -216,7 +225,7 @@ func (c *cluster) start(server Server, folder string, u *unit) error {
 		started.forget()
 		return err
 	}
-	c.note(func() { u.child, u.recycle, u.moves, u.looked = started, false, 0, time.Time{} })
+	c.note(func() { u.child, u.moves, u.looked = started, 0, time.Time{} })
 	return nil
 }
 
@@ -365,7 +374,6 @@ func (c *cluster) stopAll(ctx context.Context) error {
 	c.stopFollowing()
 	c.stepping.Lock()
 	defer c.stepping.Unlock()
-	c.adoptAll()
 	r := c.snapshot()
 	for _, role := range []Role{RolePrimary, RoleReplica} {
 		one := r.member(role)
