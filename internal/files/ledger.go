@@ -153,12 +153,27 @@ func (r *reservation) release() error {
 }
 
 // reader gives what is written, and makes room for it where the size is not
-// known; of a known size it gives one byte too many at most, so that it is seen.
+// known; where it is, it ends when there is more.
 func (r *reservation) reader(from io.Reader, size int64) io.Reader {
 	if size >= 0 {
-		return io.LimitReader(from, size+1)
+		return &exact{from: from, left: size}
 	}
 	return &growing{from: from, reservation: r}
+}
+
+// exact ends soon after its limit. It reads with the buffer that it is given,
+// since versitygw's chunks cannot be read with a small one.
+type exact struct {
+	from io.Reader
+	left int64
+}
+
+func (e *exact) Read(p []byte) (int, error) {
+	n, err := e.from.Read(p)
+	if e.left -= int64(n); e.left < 0 {
+		return n, io.EOF
+	}
+	return n, err
 }
 
 type growing struct {

@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 	root := middlewares.RootUserConfig{Access: rand.Text(), Secret: rand.Text()} // nobody
 	ready := make(chan struct{})
 	server, err := s3api.New(&backend{store: o.Store, logger: o.Logger}, root, files.Region, accounts{key: o.Key}, nil, nil, nil, nil,
-		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(),
+		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(), s3api.WithMiddleware("/", prepare),
 		s3api.WithConcurrencyLimiter(connections, requests), s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	if err != nil {
 		return out, err
 	}
-	entry, err := put(ctx, folder, *in.Key, body, files.PutOptions{
+	entry, err := write(ctx, folder, *in.Key, body, files.PutOptions{
 		Size:       size,
 		Attributes: attributes(in.ContentType, in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.Expires, in.Metadata),
 		Unless:     unless(in.IfMatch, in.IfNoneMatch),
@@ -66,8 +66,8 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	return out, nil
 }
 
-// put writes a file whose ETag is its MD5.
-func put(ctx context.Context, folder *files.Folder, key string, body io.Reader, o files.PutOptions) (files.Entry, error) {
+// write writes a file whose ETag is its MD5.
+func write(ctx context.Context, folder *files.Folder, key string, body io.Reader, o files.PutOptions) (files.Entry, error) {
 	hash := md5.New()
 	o.Finish = func() (files.Attributes, error) {
 		o.Attributes.ETag = hex.EncodeToString(hash.Sum(nil))
@@ -97,7 +97,7 @@ func verified(body io.Reader, expected sums) (io.Reader, error) {
 	return body, nil
 }
 
-// headers are what S3 keeps of a request's and gives back.
+// attributes are what S3 keeps of a request's and gives back.
 func attributes(contentType, cache, disposition, encoding, language, expires *string, metadata map[string]string) files.Attributes {
 	kept := files.Attributes{Metadata: metadata, Headers: map[string]string{}}
 	if text := value(contentType); text != unknownType {
@@ -238,7 +238,7 @@ func (b *backend) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 	if in.MetadataDirective == types.MetadataDirectiveReplace {
 		kept = attributes(in.ContentType, in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.Expires, in.Metadata)
 	}
-	entry, err := put(ctx, folder, *in.Key, file, files.PutOptions{Size: file.Entry.Size, Attributes: kept})
+	entry, err := write(ctx, folder, *in.Key, file, files.PutOptions{Size: file.Entry.Size, Attributes: kept})
 	if err != nil {
 		return out, b.explain(err)
 	}
