@@ -20,14 +20,20 @@ const (
 	// watchEvery is how often it is looked whether a backup is late.
 	watchEvery = time.Minute
 	// defaultWaiting is how much may wait of one service, in bytes, while the
-	// target is away.
-	defaultWaiting = 8 << 30
+	// target is away. Servers themselves keep somewhat more.
+	defaultWaiting = 3 << 30
 )
 
 // Services are the servers that are kept safe. Implemented by service.Manager.
 type Services interface {
 	// Server gives a service's primary and its driver.
 	Server(id springtide.ServiceID) (service.Server, service.Driver, error)
+	// Draft gives a new server without data, beside all others, for a service that
+	// is like another; Adopt makes it one that serves once its data is there.
+	Draft(ctx context.Context, id, like springtide.ServiceID) (service.Server, error)
+	Adopt(ctx context.Context, id springtide.ServiceID, made service.Server) error
+	// Destroy deletes a service with its data.
+	Destroy(ctx context.Context, id springtide.ServiceID) error
 }
 
 // Plan is what is wanted of the backups of a subject. One without a Daily says
@@ -46,9 +52,6 @@ type Options struct {
 	Platform string
 	// Services are those of the platform.
 	Services Services
-	// Maker makes the services that are restored, Drivers fill them.
-	Maker   Maker
-	Drivers map[springtide.ServiceKind]service.Driver
 	// Plans gives what is wanted of each service and of shared files, as it is now.
 	Plans func(ctx context.Context) ([]Plan, error)
 	// Identities open what was sealed for the Recipients: the platform's own key and
@@ -60,7 +63,7 @@ type Options struct {
 	// for its daily one.
 	Want func(ctx context.Context, of Subject) error
 	// Waiting is how much may wait for a target that is away, in bytes, of each
-	// service; then its changes are given up. Default: 8 GiB
+	// service; then its changes are given up. Default: 3 GiB
 	Waiting int64
 	// Files are needed for shared files. nil: they are not kept safe.
 	Files *FilesOptions

@@ -103,15 +103,18 @@ func (m Manifest) Size() (size int64) {
 	return size
 }
 
+// idLayout is how an ID begins: IDs sort by it.
+const idLayout = "20060102T150405.000Z"
+
 // newID makes the ID of a backup that is begun now.
 func newID(now time.Time) string {
-	return now.UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:8])
+	return now.UTC().Format(idLayout) + "-" + strings.ToLower(rand.Text()[:8])
 }
 
 // idTime is when the backup was begun; the zero time if that is not an ID.
 func idTime(id string) time.Time {
 	stamp, _, _ := strings.Cut(id, "-")
-	begun, err := time.Parse("20060102T150405Z", stamp)
+	begun, err := time.Parse(idLayout, stamp)
 	if err != nil {
 		return time.Time{}
 	}

@@ -3,22 +3,19 @@ package backup
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/durable"
 	"github.com/springtide/springtide/internal/service"
 )
 
-// finishedWithin is how long after a moment the segment with its changes is
-// finished at the latest: drivers finish one each minute.
-const finishedWithin = time.Hour
+// finishedWithin is how long it may take to finish a segment when asked to.
+const finishedWithin = 15 * time.Second
 
 // RestoreRequest says what is to be brought back.
 type RestoreRequest struct {
@@ -53,17 +50,6 @@ type RowDifference struct {
 	Restored int64 `json:"restored"`
 }
 
-// Maker makes a service in another way than from nothing. Implemented by
-// service.Manager.
-type Maker interface {
-	// Make makes a service beside the others, with an address and logins of its own:
-	// fill makes the data of its server. It gives back the server when that is
-	// ready; what is not filled is removed. Where one of the name exists the error
-	// is of kind Conflict.
-	Make(ctx context.Context, id springtide.ServiceID, spec springtide.Service, version string,
-		fill func(context.Context, service.Server) error) (service.Server, error)
-}
-
 // Restore makes a new service, beside that which is there, as another was at a
 // time. Nothing is written over. Killed half-way, it can be asked for again.
 func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored, error) {
@@ -75,19 +61,18 @@ func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored,
 	made := request.From
 	made.Name = cmp.Or(request.As, springtide.ServiceName(fmt.Sprintf("%s-%s", request.From.Name, cmp.Or(to, m.Begun).UTC().Format("20060102-150405"))))
 	restored := Restored{Service: made, Backup: m.ID, To: to}
-	driver, backuper, err := k.driverOf(m)
+	server, driver, backuper, err := k.draft(ctx, made, request.From, m)
 	if err != nil {
 		return restored, err
 	}
-	spec := *m.Service
-	spec.Replica, spec.Synchronous, spec.External = false, false, ""
-	server, err := k.options.Maker.Make(ctx, made, spec, m.Version, func(ctx context.Context, server service.Server) error {
-		return k.fill(ctx, m, server, backuper, to)
-	})
-	if err != nil {
-		return restored, fmt.Errorf("restore %s: %w", of, err)
+	if err = k.fill(ctx, m, server, backuper, to); err == nil {
+		err = k.options.Services.Adopt(ctx, made, server)
 	}
-	if err := os.RemoveAll(filepath.Join(server.Folder, changesFolder)); err != nil {
+	if err != nil {
+		// Killed before, it is the manager that does it when it starts again.
+		return restored, errors.Join(fmt.Errorf("restore %s: %w", of, err), k.options.Services.Destroy(context.WithoutCancel(ctx), made))
+	}
+	if server, _, err = k.options.Services.Server(made); err != nil {
 		return restored, err
 	}
 	if restored.Verification, err = backuper.Verify(ctx, server); err != nil {
@@ -100,20 +85,22 @@ func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored,
 	return restored, nil
 }
 
-// changesFolder is where a restored server finds changes, in its own folder.
-const changesFolder = "changes"
-
-// driverOf gives the driver for what was backed up.
-func (k *Keeper) driverOf(m Manifest) (service.Driver, service.Backuper, error) {
-	if m.Service == nil {
-		return nil, nil, springtide.Errorf(springtide.Failed, "backup %s of %s does not say what service it is of", m.ID, m.Subject)
+// draft makes room for what is restored.
+func (k *Keeper) draft(ctx context.Context, made, from springtide.ServiceID, m Manifest) (service.Server, service.Driver, service.Backuper, error) {
+	_, driver, backuper, err := k.backuper(SubjectOf(from))
+	if err != nil {
+		return service.Server{}, nil, nil, err
 	}
-	driver := k.options.Drivers[m.Service.Kind]
-	backuper, can := driver.(service.Backuper)
-	if !can {
-		return nil, nil, springtide.Errorf(springtide.Invalid, "a service of kind %s cannot be restored here", m.Service.Kind)
+	server, err := k.options.Services.Draft(ctx, made, from)
+	if err != nil {
+		return server, nil, nil, err
 	}
-	return driver, backuper, nil
+	if m.Service == nil || m.Service.Kind != server.Spec.Kind {
+		err := springtide.Errorf(springtide.Conflict, "backup %s is not of a %s as service %s is", m.ID, server.Spec.Kind, from)
+		return server, nil, nil, errors.Join(err, k.options.Services.Destroy(ctx, made))
+	}
+	server.Version = m.Version
+	return server, driver, backuper, nil
 }
 
 // choose finds the backup to begin with, and the moment to go on to.
@@ -126,12 +113,41 @@ func (k *Keeper) choose(ctx context.Context, of Subject, request RestoreRequest)
 	if err != nil {
 		return m, time.Time{}, err
 	}
-	// Of what came after the newest change there is nothing to wait for.
-	standing := k.note(of, func(*Standing) {})
-	if standing.lineage == m.Lineage && request.To.After(standing.Restorable) && !standing.Restorable.IsZero() {
-		request.To = time.Time{}
+	if !request.To.IsZero() {
+		k.catchUp(ctx, of, request.To)
 	}
 	return m, request.To, nil
+}
+
+// Finisher is a driver that can finish the segment of its log of changes that is
+// being written.
+type Finisher interface {
+	Finish(ctx context.Context, server service.Server) error
+}
+
+// catchUp has the changes up to a moment that has just passed shipped, as far as
+// there are any and the server still runs.
+func (k *Keeper) catchUp(ctx context.Context, of Subject, to time.Time) {
+	server, driver, backuper, err := k.backuper(of)
+	finisher, can := driver.(Finisher)
+	if err != nil || !can || finisher.Finish(ctx, server) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, finishedWithin)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		_, _, err := k.shipped(ctx, of, server, backuper)
+		if err != nil || k.note(of, func(*Standing) {}).Restorable.After(to) {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done(): // nothing has changed since
+			return
+		}
+	}
 }
 
 // chosen finds the backup that a request means.
@@ -167,30 +183,30 @@ func chosen(all []Manifest, of Subject, request RestoreRequest, now time.Time) (
 // fill makes a stopped server's data from a backup and the changes since. It
 // begins anew whatever is there.
 func (k *Keeper) fill(ctx context.Context, m Manifest, server service.Server, backuper service.Backuper, to time.Time) error {
-	changes := map[string]segment{}
-	if m.Lineage != "" {
-		needed, err := k.needed(ctx, m, to)
-		if err != nil {
-			return err
-		}
-		if err := k.fetchChanges(ctx, needed, server); err != nil {
-			return err
-		}
-		for _, s := range needed {
-			changes[s.name] = s
-		}
+	changes, to, within, err := k.changesFor(ctx, m, to)
+	if err != nil {
+		return err
 	}
+	err = k.refill(ctx, m, server, backuper, changes, to)
+	if within && springtide.KindOf(err) == springtide.Invalid {
+		// The moment is in what was shipped last, but after all that is in it.
+		err = k.refill(ctx, m, server, backuper, changes, time.Time{})
+	}
+	return err
+}
+
+func (k *Keeper) refill(ctx context.Context, m Manifest, server service.Server, backuper service.Backuper, changes map[string]string, to time.Time) error {
 	from, err := k.vault.open(ctx, m.Objects[0])
 	if err != nil {
 		return err
 	}
 	defer from.Close()
 	err = backuper.Restore(ctx, server, from, service.RestoreTo{Time: to, Changes: func(ctx context.Context, name string, out io.Writer) error {
-		s, known := changes[name]
+		object, known := changes[name]
 		if !known {
 			return springtide.Errorf(springtide.NotFound, "%s has no change %s", m.Subject, name)
 		}
-		return k.vault.copyOut(ctx, s.object, out)
+		return k.vault.copyOut(ctx, object, out)
 	}})
 	if err != nil {
 		return err
@@ -199,83 +215,34 @@ func (k *Keeper) fill(ctx context.Context, m Manifest, server service.Server, ba
 	return err
 }
 
-// needed lists the segments that take a backup to a moment. All of them must be
-// there: their numbers have no gap.
-func (k *Keeper) needed(ctx context.Context, m Manifest, to time.Time) ([]segment, error) {
+// changesFor gives the objects of the segments that take a backup to a moment, by
+// their names. All must be there: their numbers have no gap. The moment that it
+// gives back is zero where all there is ends before it; within says that it is in
+// the last segment.
+func (k *Keeper) changesFor(ctx context.Context, m Manifest, to time.Time) (changes map[string]string, until time.Time, within bool, err error) {
+	if m.Lineage == "" {
+		return nil, to, false, nil
+	}
 	all, err := k.vault.segments(ctx, m.Subject, m.Lineage)
 	if err != nil {
-		return nil, err
+		return nil, to, false, err
 	}
-	last, err := k.lastNeeded(ctx, m, to)
-	if err != nil {
-		return nil, err
-	}
-	var needed []segment
-	next := m.After + 1
+	changes = map[string]string{}
+	next, before, reached := m.After+1, m.Finished, m.Finished
 	for _, s := range all {
-		if s.number <= m.After || last > 0 && s.number > last {
-			continue
+		if s.number > next && (to.IsZero() || !reached.After(to)) {
+			return nil, to, false, springtide.Errorf(springtide.Failed, "the backup target has lost change %d of %s", next, m.Subject).
+				WithHint("go back to a moment before %s, or to a later backup", reached.UTC().Format(time.RFC3339))
 		}
-		if s.number > next {
-			return nil, springtide.Errorf(springtide.Failed, "the backup target has lost change %d of %s", next, m.Subject).
-				WithHint("go back to a moment before it, or to a later backup")
-		}
-		next = s.number + 1
-		needed = append(needed, s)
-	}
-	return needed, nil
-}
-
-// lastNeeded is the number of the last segment that may hold changes from before
-// the moment; 0: all may. What was finished when a later backup was begun has
-// numbers up to that one's.
-func (k *Keeper) lastNeeded(ctx context.Context, m Manifest, to time.Time) (int64, error) {
-	if to.IsZero() {
-		return 0, nil
-	}
-	all, err := k.List(ctx, m.Subject)
-	if err != nil {
-		return 0, err
-	}
-	for _, later := range all {
-		if later.Kind == KindWhole && later.Lineage == m.Lineage && later.Begun.After(to.Add(finishedWithin)) {
-			return later.After, nil
+		if s.number > m.After {
+			changes[s.name], next = s.object, s.number+1
+			before, reached = reached, s.finished
 		}
 	}
-	return 0, nil
-}
-
-// fetchChanges puts segments where the server finds them.
-func (k *Keeper) fetchChanges(ctx context.Context, needed []segment, server service.Server) error {
-	folder := filepath.Join(server.Folder, changesFolder)
-	if err := os.RemoveAll(folder); err != nil {
-		return err
+	if !reached.After(to) {
+		return changes, time.Time{}, false, nil
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return err
-	}
-	for _, s := range needed {
-		file, err := os.OpenFile(filepath.Join(folder, s.name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err
-		}
-		err = k.vault.copyOut(ctx, s.object, file)
-		if err == nil {
-			err = file.Sync()
-		}
-		if err := cmp.Or(err, file.Close(), give(file.Name(), server.User)); err != nil {
-			return err
-		}
-	}
-	return cmp.Or(give(folder, server.User), durable.SyncFolder(folder))
-}
-
-// give makes a file the user's.
-func give(path string, user service.User) error {
-	if user == (service.User{}) {
-		return nil
-	}
-	return os.Chown(path, user.UID, user.GID)
+	return changes, to, !to.IsZero() && !before.After(to), nil
 }
 
 // copyOut writes what is in an object that no manifest knows.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // expired gives the backups that are older than keep, counted from the newest of
@@ -55,15 +57,21 @@ func (k *Keeper) retain(ctx context.Context, of Subject) error {
 	return k.retainChanges(ctx, of, kept)
 }
 
-// keepOf tells how long a subject's backups are kept; 0: for ever.
-func (k *Keeper) keepOf(ctx context.Context, of Subject) (time.Duration, error) {
+// planOf gives what is wanted of a subject; the zero Backup: nothing is.
+func (k *Keeper) planOf(ctx context.Context, of Subject) (springtide.Backup, error) {
 	plans, err := k.options.Plans(ctx)
 	for _, plan := range plans {
 		if plan.Subject == of {
-			return plan.Keep, err
+			return plan.Backup, err
 		}
 	}
-	return 0, err
+	return springtide.Backup{}, err
+}
+
+// keepOf tells how long a subject's backups are kept; 0: for ever.
+func (k *Keeper) keepOf(ctx context.Context, of Subject) (time.Duration, error) {
+	plan, err := k.planOf(ctx, of)
+	return plan.Keep, err
 }
 
 // sweepLeft removes the objects that belong to no backup, of attempts that began
@@ -115,9 +123,9 @@ func (k *Keeper) retainChanges(ctx context.Context, of Subject, kept []Manifest)
 	}
 	for _, object := range objects {
 		lineage, base, _ := strings.Cut(strings.TrimPrefix(object.Name, folder), "/")
-		number, _, ok := parseSegment(base)
+		s, ok := parseSegment(base)
 		first, needed := after[lineage]
-		if !ok || !needed && lineage == current || needed && number > first {
+		if !ok || !needed && lineage == current || needed && s.number > first {
 			continue
 		}
 		if err := k.vault.target.Delete(ctx, object.Name); err != nil {

@@ -196,3 +196,18 @@ func TestABucketThatRefusesOrIsMissingIsUnavailable(t *testing.T) {
 		t.Errorf("list: %v", err)
 	}
 }
+
+func TestWhatDoesNotFitInMemoryGoesInParts(t *testing.T) {
+	server := startS3(t)
+	target := server.target(t)
+	content := bytes.Repeat([]byte("0123456789abcdef"), bucketPart/16+1)
+	if err := target.Put(t.Context(), "large", bytes.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	if server.largest != bucketPart || len(server.uploads) > 0 {
+		t.Errorf("the largest request had %d bytes; %d uploads are left", server.largest, len(server.uploads))
+	}
+	if !bytes.Equal(server.objects["pre/fix/large"], content) {
+		t.Error("it is not what was put")
+	}
+}

@@ -29,13 +29,16 @@ const (
 	askEvery = 10 * time.Minute
 )
 
-// segment is a part of a lineage. It is called NUMBER-NAME on the target. Numbers are given
-// in the order of shipping: what was finished before a backup was begun has a
-// lower number than what comes after it, whatever clocks say.
+// segment is a part of a lineage. It is called NUMBER-FINISHED-NAME on the
+// target. Numbers are given in the order of shipping: what was finished before a
+// backup was begun has a lower number than what comes after it, whatever clocks
+// say. FINISHED is in seconds by the clock of the server's machine: all that is
+// in the segment was done before.
 type segment struct {
-	number int64
-	name   string // as the server calls it
-	object string
+	number   int64
+	finished time.Time
+	name     string // as the server calls it
+	object   string
 }
 
 // segments lists a lineage's on the target, in order.
@@ -46,19 +49,24 @@ func (v *vault) segments(ctx context.Context, of Subject, lineage string) ([]seg
 	}
 	var all []segment
 	for _, object := range objects {
-		if number, name, ok := parseSegment(path.Base(object.Name)); ok {
-			all = append(all, segment{number, name, object.Name})
+		if s, ok := parseSegment(path.Base(object.Name)); ok {
+			s.object = object.Name
+			all = append(all, s)
 		}
 	}
 	return all, nil
 }
 
-func segmentName(number int64, name string) string { return fmt.Sprintf("%012d-%s", number, name) }
+func (s segment) String() string {
+	return fmt.Sprintf("%012d-%d-%s", s.number, s.finished.Unix(), s.name)
+}
 
-func parseSegment(base string) (number int64, name string, ok bool) {
-	digits, name, found := strings.Cut(base, "-")
-	number, err := strconv.ParseInt(digits, 10, 64)
-	return number, name, found && err == nil && number > 0 && name != ""
+func parseSegment(text string) (segment, bool) {
+	number, rest, _ := strings.Cut(text, "-")
+	seconds, name, found := strings.Cut(rest, "-")
+	n, err := strconv.ParseInt(number, 10, 64)
+	at, alsoErr := strconv.ParseInt(seconds, 10, 64)
+	return segment{number: n, finished: time.Unix(at, 0), name: name}, found && err == nil && alsoErr == nil && n > 0 && name != ""
 }
 
 // shipping is that of one service's changes: nobody else ships them meanwhile.
@@ -104,7 +112,9 @@ func (k *Keeper) shipPlan(ctx context.Context, plan Plan) {
 		return // it is external, or not made yet
 	}
 	if !plan.PointInTime {
-		k.throwAway(ctx, plan.Subject, server, backuper)
+		if _, err := os.Stat(lineageFile(server)); err == nil { // they were wanted once, and the server goes on
+			k.throwAway(ctx, plan.Subject, server, backuper)
+		}
 		return
 	}
 	lineage, _, err := k.shipped(ctx, plan.Subject, server, backuper)
@@ -187,17 +197,12 @@ func (k *Keeper) shipped(ctx context.Context, of Subject, server service.Server,
 		}
 	}
 	for _, info := range waiting {
-		if err := k.shipOne(ctx, mine, of, filepath.Join(folder, info.Name())); err != nil {
+		if err := k.shipOne(ctx, mine, of, folder, info); err != nil {
 			k.note(of, func(s *Standing) { s.Waiting = size })
 			return "", 0, err
 		}
 		size -= info.Size()
-		k.note(of, func(s *Standing) {
-			s.Waiting = size
-			if info.ModTime().After(s.Restorable) && s.lineage == lineage {
-				s.Restorable = info.ModTime()
-			}
-		})
+		k.note(of, func(s *Standing) { s.Waiting = size })
 	}
 	return lineage, mine.last, nil
 }
@@ -211,6 +216,7 @@ func (k *Keeper) recall(ctx context.Context, mine *shipping, of Subject, lineage
 	mine.lineage, mine.last = lineage, 0
 	for _, s := range all {
 		mine.last = max(mine.last, s.number)
+		k.restorable(of, lineage, s.finished)
 	}
 	return nil
 }
@@ -218,8 +224,10 @@ func (k *Keeper) recall(ctx context.Context, mine *shipping, of Subject, lineage
 // shipOne puts a segment on the target, and removes it here once it is safe
 // there. Killed in between, it is put again under the next number: it does no
 // harm there twice.
-func (k *Keeper) shipOne(ctx context.Context, mine *shipping, of Subject, file string) error {
-	object := k.vault.changesFolder(of, mine.lineage) + segmentName(mine.last+1, filepath.Base(file))
+func (k *Keeper) shipOne(ctx context.Context, mine *shipping, of Subject, folder string, info fs.FileInfo) error {
+	file := filepath.Join(folder, info.Name())
+	s := segment{number: mine.last + 1, finished: info.ModTime().Add(time.Second), name: info.Name()}
+	object := k.vault.changesFolder(of, mine.lineage) + s.String()
 	_, err := k.vault.put(ctx, object, func(to io.Writer) error {
 		// It is in a folder of the server's user: no link of his is followed.
 		from, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
@@ -234,7 +242,20 @@ func (k *Keeper) shipOne(ctx context.Context, mine *shipping, of Subject, file s
 		return err
 	}
 	mine.last++
+	k.restorable(of, mine.lineage, s.finished)
 	return os.Remove(file)
+}
+
+// restorable notes that a lineage can be gone back to up to a moment.
+func (k *Keeper) restorable(of Subject, lineage string, until time.Time) {
+	k.note(of, func(s *Standing) {
+		if s.reached == nil {
+			s.reached = map[string]time.Time{}
+		}
+		if until.After(s.reached[lineage]) {
+			s.reached[lineage] = until
+		}
+	})
 }
 
 // finished lists the segments that wait in a folder, and how many bytes they have.

@@ -24,12 +24,13 @@ type Standing struct {
 	Late   bool   `json:"late,omitempty"`
 	Reason string `json:"reason,omitempty"`
 
-	lineage string    // of the newest backup
-	since   time.Time // when it was first looked at
-	known   bool      // what the target has has been looked at
-	stuck   time.Time // since when changes could not be shipped; zero: they can
-	told    time.Time // when it was last told that it is late
-	asked   time.Time // when a backup was last asked for
+	lineage string               // of the newest backup
+	reached map[string]time.Time // how far the changes of lineages go
+	since   time.Time            // when it was first looked at
+	known   bool                 // what the target has has been looked at
+	stuck   time.Time            // since when changes could not be shipped; zero: they can
+	told    time.Time            // when it was last told that it is late
+	asked   time.Time            // when a backup was last asked for
 	// toldOfProof is when it was last told that its proof is old.
 	toldOfProof time.Time
 }
@@ -56,6 +57,10 @@ func (k *Keeper) note(of Subject, change func(*Standing)) Standing {
 		k.standings[of] = standing
 	}
 	change(standing)
+	standing.Restorable = standing.Last
+	if reached := standing.reached[standing.lineage]; reached.After(standing.Last) {
+		standing.Restorable = reached
+	}
 	return *standing
 }
 
@@ -67,9 +72,6 @@ func (k *Keeper) made(m Manifest) {
 		}
 		s.Last, s.ID, s.Size, s.Took = m.Finished, m.ID, m.Size(), m.Finished.Sub(m.Begun)
 		s.lineage = m.Lineage
-		if m.Finished.After(s.Restorable) {
-			s.Restorable = m.Finished
-		}
 	})
 }
 

@@ -65,9 +65,14 @@ func (k *Keeper) takeWhole(ctx context.Context, run springtide.Run, of Subject, 
 	if info, err := driver.Inspect(ctx, server); err == nil {
 		size = info.Size
 	}
-	var err error
-	if m.Lineage, m.After, err = k.shipped(ctx, of, server, backuper); err != nil {
+	plan, err := k.planOf(ctx, of)
+	if err != nil {
 		return m, err
+	}
+	if plan.PointInTime {
+		if m.Lineage, m.After, err = k.shipped(ctx, of, server, backuper); err != nil {
+			return m, err
+		}
 	}
 	err = k.take(ctx, &m, "whole", size, func(to io.Writer) error {
 		info, err := backuper.Backup(ctx, server, to)

@@ -113,7 +113,7 @@ func TestATargetGivesBackWhatWasPutThere(t *testing.T) {
 
 func TestAnObjectIsPutWholeOrNotAtAll(t *testing.T) {
 	forEachTarget(t, func(t *testing.T, target Target) {
-		for _, size := range []int{0, 10, bucketPart + 1} {
+		for _, size := range []int{0, 10, bucketPart/4 + 1} {
 			broken := io.MultiReader(io.LimitReader(rand.Reader, int64(size)), iotest.ErrReader(errors.New("the source broke")))
 			if err := target.Put(t.Context(), "a/one", broken); err == nil || !strings.Contains(err.Error(), "the source broke") {
 				t.Errorf("after %d bytes: %v", size, err)
@@ -143,7 +143,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestALargeObjectIsStreamed(t *testing.T) {
 	forEachTarget(t, func(t *testing.T, target Target) {
-		content := make([]byte, bucketPart+12345)
+		content := make([]byte, bucketPart/4+12345)
 		_, _ = rand.Read(content)
 		if err := target.Put(t.Context(), "large", bytes.NewReader(content)); err != nil {
 			t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path"
 
 	"github.com/springtide/springtide"
 )
@@ -13,7 +12,8 @@ import (
 type Checked struct {
 	Backups int `json:"backups"`
 	Changes int `json:"changes"`
-	// Bytes is how much was read of the target.
+	// Bytes is how much was read: of backups what the target has, of changes what is
+	// in them.
 	Bytes int64 `json:"bytes"`
 	// Problems are all that is not as it was put there.
 	Problems []string `json:"problems,omitempty"`
@@ -62,25 +62,25 @@ func (k *Keeper) Verify(ctx context.Context, of Subject) (Checked, error) {
 
 // verifyChanges reads those of a lineage that come after the first of its backups.
 func (k *Keeper) verifyChanges(ctx context.Context, of Subject, lineage string, first int64, checked *Checked) error {
-	objects, err := k.vault.target.List(ctx, k.vault.changesFolder(of, lineage))
+	segments, err := k.vault.segments(ctx, of, lineage)
 	if err != nil {
 		return err
 	}
 	next := first + 1
-	for _, object := range objects {
-		number, name, ok := parseSegment(path.Base(object.Name))
-		if !ok || number <= first {
+	for _, s := range segments {
+		if s.number <= first {
 			continue
 		}
-		if number > next {
-			checked.Problems = append(checked.Problems, fmt.Sprintf("the target has lost the changes from number %d to %d", next, number-1))
+		if s.number > next {
+			checked.Problems = append(checked.Problems, fmt.Sprintf("the target has lost the changes from number %d to %d", next, s.number-1))
 		}
-		next = number + 1
-		if err := checked.note(k.vault.copyOut(ctx, object.Name, io.Discard)); err != nil {
-			return fmt.Errorf("read change %s: %w", name, err)
+		next = s.number + 1
+		read := counter{Writer: io.Discard}
+		if err := checked.note(k.vault.copyOut(ctx, s.object, &read)); err != nil {
+			return fmt.Errorf("read change %s: %w", s.name, err)
 		}
 		checked.Changes++
-		checked.Bytes += object.Size
+		checked.Bytes += read.size
 	}
 	return nil
 }
