@@ -93,15 +93,15 @@ type Driver interface {
 	// Process is the server's. It runs in the foreground, with the settings that
 	// follow from the server as it is now.
 	Process(server Server) Process
-	// Ready gives nil when the server serves, and otherwise says why not yet.
+	// Ready gives nil when the server serves, and otherwise says why not yet. It is
+	// asked all the time; of a replica also after a change of the logins.
 	Ready(ctx context.Context, server Server) error
 	// Settle has a running primary be as wanted: database, logins, extensions,
 	// limits. It may be called at any time, and changes nothing if all is well. The
 	// app's logins that work afterwards are Current and, where it has a name,
 	// Previous, and no others that the data may have come with; of a primary with
-	// Spec.Replica also Replication. With a standby that is synchronous it returns
-	// only when that one has acknowledged a change made after the primary began to
-	// wait for it: from then on it may be promoted.
+	// Spec.Replica also Replication. With a Standby that is synchronous the primary
+	// waits for it from then on.
 	Settle(ctx context.Context, server Server) error
 	// URL is what an app connects to with the login.
 	URL(server Server, login Login) string
@@ -119,8 +119,18 @@ type Follower interface {
 	Follow(ctx context.Context, replica Server) error
 	// Promote has a running replica be a primary, for good. It may be called again.
 	Promote(ctx context.Context, replica Server) error
-	// Lag is how much a running replica is behind its primary, in time and bytes.
+	// Lag is how much a running replica is behind its primary, in time and bytes. The
+	// error is of kind Conflict if it can never catch up, and has to be made anew.
 	Lag(ctx context.Context, replica Server) (time.Duration, int64, error)
+}
+
+// Acknowledger is a [Follower] that can prove that a synchronous replica has all
+// that was acknowledged. Of others that is believed when nothing is missing.
+type Acknowledger interface {
+	// Acknowledge returns when the standby of a settled primary has acknowledged a
+	// change that was made once the primary waited for it: from then on it may be
+	// promoted.
+	Acknowledge(ctx context.Context, primary Server) error
 }
 
 // Rotator is a [Driver] that changes passwords under load.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // following is the making of a replica.
@@ -96,6 +98,43 @@ func (c *cluster) stopFollowing() {
 	}
 }
 
+// acknowledge returns when the replica is known to have all that the primary has
+// acknowledged, which waits for it by now.
+func (c *cluster) acknowledge(ctx context.Context) error {
+	if acknowledger, ok := c.driver().(Acknowledger); ok {
+		return c.drive(ctx, acknowledger.Acknowledge)
+	}
+	r := c.snapshot()
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	for {
+		_, missing, err := c.driver().(Follower).Lag(ctx, c.server(r, *r.member(RoleReplica)))
+		if missing == 0 || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(pace):
+		case <-ctx.Done():
+			return springtide.Errorf(springtide.Unavailable, "the replica of service %s does not catch up", c.id)
+		}
+	}
+}
+
+// remake gives up a replica that can never catch up, for a new one.
+func (c *cluster) remake(server Server, u *unit, reason error) {
+	c.stop(server, u)
+	err := c.change(func(r *record) {
+		r.Standby = false
+		r.drop(RoleReplica)
+		c.manager.add(r, RoleReplica)
+	})
+	if err != nil {
+		c.manager.log.Error("a replica cannot be made anew", "service", c.id.String(), "error", err)
+		return
+	}
+	c.manager.happened(c.id, "service.degraded", fmt.Sprintf("the replica of service %s is made anew: %s", c.id.Name, reason), "role", string(RoleReplica))
+}
+
 // tendStandby has the primary wait for a synchronous replica that follows, and
 // not wait for one that has been away for long. It may be promoted only as long
 // as the record says so: that is written after the primary has begun to wait, and
@@ -116,6 +155,9 @@ func (c *cluster) tendStandby(ctx context.Context) {
 	switch {
 	case joins:
 		err := c.settle(ctx, true)
+		if err == nil && r.Spec.Synchronous {
+			err = c.acknowledge(ctx)
+		}
 		if err == nil {
 			err = c.change(func(r *record) { r.Standby = true })
 		}

@@ -29,11 +29,13 @@ func (m *Manager) Rotate(ctx context.Context, id springtide.ServiceID) error {
 			return err
 		}
 	}
-	if err := c.drive(ctx, func(ctx context.Context, server Server) error {
+	err = c.drive(ctx, func(ctx context.Context, server Server) error {
 		return rotator.Rotate(ctx, server, c.snapshot().keys.Next)
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
+	c.greetReplica(ctx)
 	return c.change(func(r *record) {
 		r.keys.Previous, r.keys.Current, r.keys.Next = r.keys.Current, r.keys.Next, Login{}
 	})
@@ -47,6 +49,7 @@ func (m *Manager) Retire(ctx context.Context, id springtide.ServiceID) error {
 		return err
 	}
 	defer release()
+	defer c.greetReplica(ctx)
 	return c.drive(ctx, func(ctx context.Context, server Server) error {
 		old := c.snapshot().keys.Previous
 		if old.Name == "" {
@@ -80,6 +83,22 @@ func (m *Manager) rotating(ctx context.Context, id springtide.ServiceID) (*clust
 		return nil, nil, nil, err
 	}
 	return c, rotator, release, nil
+}
+
+// greetReplica lets a replica know of changed logins, if it is there.
+func (c *cluster) greetReplica(ctx context.Context) {
+	c.stepping.Lock()
+	defer c.stepping.Unlock()
+	r := c.snapshot()
+	one := r.member(RoleReplica)
+	if one == nil || !one.Made {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	if err := c.driver().Ready(ctx, c.server(r, *one)); err != nil {
+		c.manager.log.Warn("a replica may not know its new logins yet", "service", c.id.String(), "error", err)
+	}
 }
 
 // drive changes what the primary holds while nobody else does.

@@ -275,9 +275,12 @@ func (c *cluster) look(ctx context.Context, server Server, u *unit) {
 	}
 	var lag Lag
 	if follower, ok := c.driver().(Follower); ok && server.Role == RoleReplica {
-		if delay, bytes, err := follower.Lag(ctx, server); err == nil {
-			lag = Lag{Time: delay, Bytes: bytes}
+		delay, bytes, err := follower.Lag(ctx, server)
+		if springtide.KindOf(err) == springtide.Conflict {
+			c.remake(server, u, err)
+			return
 		}
+		lag = Lag{Time: delay, Bytes: bytes}
 	}
 	if !u.ready {
 		took := time.Since(u.down).Round(time.Millisecond)
