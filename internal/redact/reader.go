@@ -20,7 +20,7 @@ type reader struct {
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
-	for len(r.ready) == 0 {
+	for len(r.ready) == 0 && len(p) > 0 {
 		if r.err != nil {
 			return 0, r.err
 		}

@@ -196,7 +196,10 @@ func (k *Keyring) finishRotation(ctx context.Context) error {
 	for id, kept := range sealed {
 		plain, err := k.unseal(id, kept)
 		if err != nil {
-			return err
+			// None of the root keys opens it: it is lost whether they are kept or not.
+			k.options.Logger.Error("the key of an environment's secrets cannot be opened", "environment", id, "error", err)
+			delete(sealed, id)
+			continue
 		}
 		sealed[id] = keys.roots[0].seal(aboutKey(id), plain[:])
 	}

@@ -23,6 +23,8 @@
 //	status      how the attempt ended, written by the init
 //	retiring    it is to go: durable before the edges are asked
 //	home/       $HOME and $TMPDIR
+//	credentials/  where the file system with its credentials is, for itself alone;
+//	            without mount namespaces they are in /dev/shm or $XDG_RUNTIME_DIR
 //
 // The engine may be killed between any two instructions. Whoever comes next
 // reads the folders: a lock that is held by the process of state.json is an

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -343,7 +344,18 @@ func poll(t *testing.T, what string, condition func() bool) {
 
 // TestAnInitCostsLittle prints what an idle init costs.
 func TestAnInitCostsLittle(t *testing.T) {
-	e := runningEngine(t, nil)
+	var many Grant
+	for n := range 20 {
+		value := fmt.Appendf(nil, "secret number %d with / and + in it, and more", n)
+		many.Hide = append(many.Hide, value)
+		many.Credentials = map[string][]byte{"KEY": value}
+	}
+	for name, grant := range map[string]Grant{"nothing": {}, "twenty secrets": many} {
+		t.Run(name, func(t *testing.T) { initCosts(t, runningEngine(t, granting(grant))) })
+	}
+}
+
+func initCosts(t *testing.T, e *Engine) {
 	group := crashGroup(3)
 	if err := e.Apply(t.Context(), group); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -302,8 +303,12 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 	})
 	var api atomic.Value
 	access := func(Subject) (Grant, error) {
+		url, told := api.Load().(string)
+		if !told {
+			return Grant{}, errors.New("the API is not there yet")
+		}
 		return Grant{
-			Env:         map[string]string{"TIDE_API": api.Load().(string), "TIDE_TOKEN": "x"},
+			Env:         map[string]string{"TIDE_API": url, "TIDE_TOKEN": "x"},
 			Credentials: map[string][]byte{"KEY": []byte("open sesame")},
 		}, nil
 	}
