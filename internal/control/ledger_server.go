@@ -20,8 +20,8 @@ import (
 	"github.com/springtide/springtide/internal/store/ledger"
 )
 
-// setJobsAgain is how soon a ledger that was away is told again what jobs there are.
-const setJobsAgain = time.Second
+// tryAgain is how soon a ledger that was away is tried again.
+const tryAgain = time.Second
 
 // LedgerOptions configure a ledger's server that has no platform around it.
 type LedgerOptions struct {
@@ -62,12 +62,48 @@ func (o LedgerOptions) Identify(token string) (jobs.Identity, error) {
 // and complete runs, requests are made. Any number of servers may share one
 // PostgreSQL.
 func RunLedger(ctx context.Context, o LedgerOptions) error {
-	book, err := ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger, Now: o.Now, Patient: true})
-	if err != nil {
+	book, err := openLedger(ctx, o)
+	if book == nil {
 		return err
 	}
 	defer book.Close()
 	return serveLedger(ctx, book, o)
+}
+
+// openLedger opens the ledger, one in PostgreSQL as soon as that answers. There
+// is none if ctx ends before.
+func openLedger(ctx context.Context, o LedgerOptions) (book *ledger.Ledger, err error) {
+	open := func() (err error) {
+		book, err = ledger.Open(ctx, cmp.Or(o.Location, filepath.Join(o.DataFolder, "jobs.db")), ledger.Options{Logger: o.Logger, Now: o.Now})
+		return err
+	}
+	if o.Location == "" {
+		err = open()
+		return book, err
+	}
+	err = o.patiently(ctx, "the ledger is away; it is tried again", open)
+	return book, err
+}
+
+// patiently does something for which the ledger must be there, until it is done,
+// makes no sense, or ctx ends.
+func (o LedgerOptions) patiently(ctx context.Context, waiting string, do func() error) error {
+	for told := false; ; told = true {
+		err := do()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if springtide.KindOf(err) != springtide.Unavailable {
+			return err
+		}
+		if !told {
+			o.Logger.Warn(waiting, "error", err)
+		}
+		select {
+		case <-time.After(tryAgain):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) error {
@@ -99,32 +135,14 @@ func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) erro
 	all.Go(func() error { return service.Run(ctx) })
 	all.Go(func() error { return server.ServeInstances(ctx, listener) })
 	all.Go(func() error {
-		if err := setJobs(ctx, service, o); err != nil || ctx.Err() != nil {
-			return err
-		}
-		if o.Ready != nil {
+		// The server serves meanwhile, what it can.
+		err := o.patiently(ctx, "the ledger does not know the jobs of the manifest yet; it is tried again", func() error {
+			return service.SetJobs(ctx, o.id(), 0, jobsOf(o.App))
+		})
+		if err == nil && ctx.Err() == nil && o.Ready != nil {
 			o.Ready(listener.Addr())
 		}
-		return nil
+		return err
 	})
 	return all.Wait()
-}
-
-// setJobs makes what the app says of its jobs the truth. While the ledger is
-// away, or others are in the way, it goes on trying until ctx ends: the server
-// serves meanwhile.
-func setJobs(ctx context.Context, service *jobs.Service, o LedgerOptions) error {
-	for told := false; ; told = true {
-		err := service.SetJobs(ctx, o.id(), 0, jobsOf(o.App))
-		if ctx.Err() != nil || springtide.KindOf(err) != springtide.Unavailable {
-			return err
-		}
-		if !told {
-			o.Logger.Warn("the jobs of the manifest are not known to the ledger yet; it is tried again", "error", err)
-		}
-		select {
-		case <-time.After(setJobsAgain):
-		case <-ctx.Done():
-		}
-	}
 }

@@ -274,6 +274,20 @@ func (b *book) Run(_ context.Context, id springtide.EnvironmentID, name springti
 	return *run, nil
 }
 
+func (b *book) Runs(ctx context.Context, query jobs.Query) (found []springtide.Run, err error) {
+	for _, name := range query.IDs {
+		run, err := b.Run(ctx, query.Environment, name)
+		if springtide.KindOf(err) == springtide.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, run)
+	}
+	return found, nil
+}
+
 func (b *book) Queues(context.Context, springtide.EnvironmentID) ([]jobs.QueueStatus, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

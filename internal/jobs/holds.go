@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,23 +106,46 @@ func (s *Service) attemptOf(ctx context.Context, id springtide.EnvironmentID, ho
 		if err != nil {
 			return attempt{}, false, err
 		}
-		a = attemptOf(run)
-		if run.State == springtide.RunClaimed || run.State == springtide.RunRunning { // else nobody has it: see Leased
-			s.holds.add(hold.Run, a)
-		}
+		a = s.remember(run)
 	}
 	return a, a.environment == id && a.fence == hold.Fence, nil
 }
 
+// remember gives the attempt that has a run, and remembers it.
+func (s *Service) remember(run springtide.Run) attempt {
+	a := attemptOf(run)
+	if run.State == springtide.RunClaimed || run.State == springtide.RunRunning { // else nobody has it: see Leased
+		s.holds.add(run.ID, a)
+	}
+	return a
+}
+
+// lookedUp is how many runs are looked up at once.
+const lookedUp = 1000
+
 // own gives those of items whose holds are the environment's, and where they
 // were among all.
 func own[T any](ctx context.Context, s *Service, id springtide.EnvironmentID, items []T, holdOf func(T) Hold) (owned []T, places []int, err error) {
-	for i, item := range items {
-		_, known, err := s.attemptOf(ctx, id, holdOf(item))
+	attempts, unknown := make(map[springtide.RunID]attempt, len(items)), []springtide.RunID(nil)
+	for _, item := range items {
+		hold := holdOf(item)
+		a, known := s.holds.get(hold)
+		if attempts[hold.Run] = a; !known {
+			unknown = append(unknown, hold.Run)
+		}
+	}
+	for some := range slices.Chunk(unknown, lookedUp) {
+		runs, err := s.ledger.Runs(ctx, Query{Environment: id, IDs: some, Most: len(some)})
 		if err != nil {
 			return nil, nil, err
 		}
-		if known {
+		for _, run := range runs {
+			attempts[run.ID] = s.remember(run)
+		}
+	}
+	for i, item := range items {
+		hold := holdOf(item)
+		if a := attempts[hold.Run]; a.environment == id && a.fence == hold.Fence {
 			owned, places = append(owned, item), append(places, i)
 		}
 	}

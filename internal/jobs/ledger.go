@@ -246,6 +246,8 @@ type Query struct {
 	Schedule    springtide.ScheduleName
 	Batch       string
 	States      []springtide.RunState
+	// IDs are those of the runs, at most 1000.
+	IDs []springtide.RunID
 	// Before continues a listing behind a run that was its last.
 	Before springtide.RunID
 	// Most is how many are given; 0: 100; at most 1000.

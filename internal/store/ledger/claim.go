@@ -36,6 +36,11 @@ func (l *Ledger) Claim(ctx context.Context, request jobs.Claim) ([]springtide.Ru
 		return nil, springtide.Errorf(springtide.Invalid, "the name of the runner is not text of at most %d bytes", keyLimit)
 	}
 	request.Most = min(request.Most, claimLimit)
+	if known, ok := l.onlyLane.of(request); ok {
+		if runs, err := l.claimAtOnce(ctx, known, request); err != nil || len(runs) > 0 {
+			return runs, err
+		}
+	}
 	lanes, now, err := l.lanes(ctx, request)
 	if err != nil || len(lanes) == 0 {
 		return nil, err
@@ -66,6 +71,11 @@ func (l *Ledger) Claim(ctx context.Context, request jobs.Claim) ([]springtide.Ru
 	if err != nil {
 		return nil, err
 	}
+	return inTurn(claimed), nil
+}
+
+// inTurn gives runs in the order of their places.
+func inTurn(claimed []claimedRun) []springtide.Run {
 	slices.SortFunc(claimed, func(a, b claimedRun) int {
 		return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID))
 	})
@@ -73,7 +83,7 @@ func (l *Ledger) Claim(ctx context.Context, request jobs.Claim) ([]springtide.Ru
 	for i := range claimed {
 		runs[i] = claimed[i].Run
 	}
-	return runs, nil
+	return runs
 }
 
 // claimedRun is a run and the place that it had.
@@ -85,9 +95,10 @@ type claimedRun struct {
 // lanes are the queues that something may be claimed from, the one with the
 // lowest place first.
 func (l *Ledger) lanes(ctx context.Context, request jobs.Claim) ([]lane, moment, error) {
-	is, whose, args := "=", "AND e.app = $1 AND e.name = $2", []any{string(request.Environment.App), string(request.Environment.Name)}
+	// Of one environment those that have nothing are looked at, too: there may be only one.
+	is, whose, some, args := "=", "AND e.app = $1 AND e.name = $2", "", []any{string(request.Environment.App), string(request.Environment.Name)}
 	if request.Environment == (springtide.EnvironmentID{}) {
-		is, whose, args = "<>", "", nil
+		is, whose, some, args = "<>", "", "WHERE first <> "+neverText, nil
 	}
 	var now moment
 	lanes, err := all(l.view(ctx), func(r row) (n lane, err error) {
@@ -96,15 +107,17 @@ func (l *Ledger) lanes(ctx context.Context, request jobs.Claim) ([]lane, moment,
 		now = t.moment(l.dialect)
 		return n, err
 	}, `SELECT * FROM (SELECT `+l.dialect.clockColumns()+`, e.id, e.app, e.name, e.concurrency, q.id AS queue, q.name AS queue_name, q.concurrency AS queue_limit,
-			(SELECT min(place) FROM runs WHERE queue = q.id AND state = 'available' AND kind `+is+` 'command') AS first
+			coalesce((SELECT min(place) FROM runs WHERE queue = q.id AND state = 'available' AND kind `+is+` 'command'), `+neverText+`) AS first
 		FROM clock c CROSS JOIN environments e JOIN queues q ON q.environment = e.id
-		WHERE e.forgotten = 0 AND NOT q.paused `+whose+`) AS lanes WHERE first IS NOT NULL`, args...)
+		WHERE e.forgotten = 0 AND NOT q.paused `+whose+`) AS lanes `+some, args...)
 	if err != nil {
 		return nil, now, l.problem(ctx, err)
 	}
 	lanes = slices.DeleteFunc(lanes, func(n lane) bool {
 		return len(request.Queues) > 0 && !slices.Contains(request.Queues, n.name)
 	})
+	l.onlyLane.know(request, lanes)
+	lanes = slices.DeleteFunc(lanes, func(n lane) bool { return n.first == never })
 	slices.SortFunc(lanes, func(a, b lane) int { return cmp.Compare(a.first, b.first) })
 	return lanes[:min(len(lanes), laneLimit)], now, nil
 }
@@ -225,9 +238,20 @@ func (tx *transaction) room(lanes []lane, most int) (room, error) {
 
 // claim claims so many runs of one queue.
 func (tx *transaction) claim(n lane, most int, request jobs.Claim, now moment) ([]claimedRun, error) {
-	state, started := springtide.RunClaimed, int64(0)
+	claimed, err := tx.claimFrom(n, "", "SELECT CAST($3 AS bigint) AS calendar, CAST($4 AS bigint) AS uptime",
+		fmt.Sprintf(tx.dialect.pick, "$1", kindIs(request)), request, n.queue, most, now.calendar, now.uptime)
+	if err == nil && tx.dialect.spendFences != "" {
+		_, err = tx.exec(tx.dialect.spendFences, len(claimed))
+	}
+	return claimed, err
+}
+
+// claimFrom claims what is picked, at a moment that is told.
+func (tx *transaction) claimFrom(n lane, with, told, pick string, request jobs.Claim, queue int64, most int, moment ...any) ([]claimedRun, error) {
+	state := springtide.RunClaimed
+	started := "runs.started"
 	if request.Started {
-		state, started = springtide.RunRunning, now.calendar
+		state, started = springtide.RunRunning, "told.calendar"
 	}
 	waited := int64(0)
 	claimed, err := all(tx, func(r row) (c claimedRun, err error) {
@@ -235,22 +259,17 @@ func (tx *transaction) claim(n lane, most int, request jobs.Claim, now moment) (
 		var available int64
 		c.Run, err = scanRun(r, &payload, &c.place, &available)
 		c.Payload, c.Environment, c.Queue = document(payload), n.id, n.name
-		waited += max(now.calendar-available, 0)
+		waited += max(micros(c.Claimed)-available, 0)
 		return c, err
-	}, `WITH picked AS MATERIALIZED (`+fmt.Sprintf(tx.dialect.pick, kindIs(request))+`)
-		UPDATE runs SET state = $3, attempt = attempt + 1, fence = `+tx.dialect.fence+`, lease = $4, claimed = $5,
-			started = CASE WHEN CAST($6 AS bigint) = 0 THEN started ELSE $6 END, runner = $7, release_number = $8, percent = 0, message = ''
-		FROM picked WHERE runs.id = picked.id AND runs.state = 'available'
+	}, fmt.Sprintf(`WITH `+with+`picked AS MATERIALIZED (`+pick+`), told AS MATERIALIZED (`+told+`)
+		UPDATE runs SET state = '%s', attempt = attempt + 1, fence = `+tx.dialect.fence+`, lease = told.uptime + %d, claimed = told.calendar,
+			started = `+started+`, runner = $%d, release_number = $%d, percent = 0, message = ''
+		FROM picked, told WHERE runs.id = picked.id AND runs.state = 'available'
 		RETURNING `+runColumns+`, runs.payload, runs.place, runs.available`,
-		n.queue, most, string(state), in(now.uptime, jobs.LeaseFor), now.calendar, started, request.Runner, request.Release)
-	if err != nil {
-		return nil, err
-	}
-	if request.Environment != (springtide.EnvironmentID{}) {
+		state, jobs.LeaseFor.Microseconds(), 3+len(moment), 4+len(moment)),
+		slices.Concat([]any{queue, most}, moment, []any{request.Runner, request.Release})...)
+	if err == nil && request.Environment != (springtide.EnvironmentID{}) {
 		tx.count(n.queue, func(c *counts) { c.waited += waited })
-	}
-	if tx.dialect.spendFences != "" {
-		_, err = tx.exec(tx.dialect.spendFences, len(claimed))
 	}
 	return claimed, err
 }

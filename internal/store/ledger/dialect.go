@@ -23,8 +23,8 @@ type dialect struct {
 	// lockOf and skipLockedOf are the same for a SELECT from several tables, of
 	// which only the one is locked that is to be filled in.
 	lockOf, skipLockedOf string
-	// pick selects those to be claimed, as id and ordinal, from a place in which
-	// the kind is to be filled in; fence is the new fence of each.
+	// pick selects those to be claimed, as id and ordinal; the queue and how the
+	// kind is compared are to be filled in. fence is the new fence of each.
 	pick, fence string
 	// lockFence is the new fence of a lock.
 	lockFence string
@@ -93,7 +93,7 @@ func sqliteDialect(now func() time.Time) *dialect {
 			away = CASE WHEN $1 - last_seen > 2000000 THEN max(calendar, $1) ELSE away END
 			RETURNING calendar, uptime, away`,
 		pick: `SELECT id, row_number() OVER (ORDER BY place, available, id) AS ordinal FROM (
-			SELECT id, place, available FROM runs WHERE queue = $1 AND state = 'available' AND kind %s 'command'
+			SELECT id, place, available FROM runs WHERE queue = %s AND state = 'available' AND kind %s 'command'
 			ORDER BY place, available, id LIMIT $2)`,
 		fence:       `(SELECT last FROM fences) + picked.ordinal`,
 		lockFence:   `(SELECT last FROM fences) + 1`,
@@ -122,7 +122,7 @@ func postgresDialect() *dialect {
 		lock:       " FOR UPDATE",
 		skipLocked: " FOR UPDATE SKIP LOCKED",
 		lockOf:     " FOR UPDATE OF %s", skipLockedOf: " FOR UPDATE OF %s SKIP LOCKED",
-		pick: `SELECT id FROM runs WHERE queue = $1 AND state = 'available' AND kind %s 'command'
+		pick: `SELECT id FROM runs WHERE queue = %s AND state = 'available' AND kind %s 'command'
 			ORDER BY place, available LIMIT $2 FOR UPDATE SKIP LOCKED`,
 		begin:     "SET LOCAL application_name = 'springtide migration'; SET LOCAL lock_timeout = 0", // it may take long
 		among:     "= ANY (ARRAY(SELECT v.id FROM %s))",

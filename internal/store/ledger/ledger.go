@@ -43,6 +43,7 @@ type Ledger struct {
 	identity identities
 	wakes    wakes
 	unsaved  unsaved
+	onlyLane onlyLanes
 	gather   *gatherer
 	// announce tells other processes that there is something to do; nil: there are none.
 	announce func()

@@ -49,6 +49,9 @@ func (p *preparation) before(transact transactor) transactor {
 // the server answers.
 func (l *Ledger) prepareOrWait(ctx context.Context, patient bool, prepare func(ctx context.Context) error) error {
 	err := prepare(ctx)
+	if err != nil && !patient && isRefusal(err) {
+		return asInvalid(err)
+	}
 	if err == nil || !patient || springtide.KindOf(err) != springtide.Unavailable {
 		return err
 	}

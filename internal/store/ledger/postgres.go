@@ -216,10 +216,26 @@ func postgresProblem(host string, err error) error {
 		return unavailable("others are in the way in PostgreSQL at "+host, "look for long transactions in pg_stat_activity")
 	case strings.HasPrefix(cause.Code, "57P"), strings.HasPrefix(cause.Code, "08"), strings.HasPrefix(cause.Code, "53"), strings.HasPrefix(cause.Code, "58"):
 		return unavailable("PostgreSQL at "+host+" is starting, stopping or in trouble", "see its log; nothing is lost, and it goes on by itself")
-	case strings.HasPrefix(cause.Code, "28"), cause.Code == "3D000", cause.Code == "42501":
+	case isRefusal(err):
 		return unavailable("PostgreSQL at "+host+" does not let us in", "see that user, password and database are right, and that the user may create a schema in it")
 	}
 	return nil
+}
+
+// isRefusal reports whether PostgreSQL answers and does not let us in.
+func isRefusal(err error) bool {
+	cause, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(cause.Code, "28") || cause.Code == "3D000" || cause.Code == "42501")
+}
+
+// asInvalid is an error of who gave the address, not of the moment.
+func asInvalid(err error) error {
+	if problem, ok := errors.AsType[*springtide.Error](err); ok {
+		invalid := *problem
+		invalid.Kind = springtide.Invalid
+		return &invalid
+	}
+	return err
 }
 
 // isConnection reports whether an error is about the connection.

@@ -60,6 +60,15 @@ func (l *Ledger) Runs(ctx context.Context, query jobs.Query) ([]springtide.Run, 
 		}
 		and("runs.state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
 	}
+	if len(query.IDs) > 0 {
+		numbers := make([][]any, len(query.IDs))
+		for i, id := range query.IDs {
+			numbers[i] = []any{runNumber(id)}
+		}
+		// It comes last: SQLite's parameters have no numbers here.
+		source, given := l.dialect.source(columns("id bigint"), len(args)+1, numbers)
+		where, args = append(where, "runs.id "+strings.Replace(l.dialect.among, "%s", source, 1)), append(args, given...)
+	}
 	most := min(cmp.Or(query.Most, listed), listedAtMost)
 	runs, err := all(l.view(ctx), scanListed, "SELECT "+runColumns+", "+runNames+runFrom+"WHERE "+strings.Join(where, " AND ")+
 		fmt.Sprintf(" ORDER BY runs.id DESC LIMIT %d", most), args...)

@@ -269,3 +269,36 @@ func TestTheEndOfLongOutputIsKeptAndAnyBytesAreText(t *testing.T) {
 		}
 	})
 }
+
+func TestRunsAreFoundByTheirIDs(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		ids := w.enqueue(springtide.Job{}, springtide.Job{}, springtide.Job{})
+		found, err := w.Runs(t.Context(), jobs.Query{Environment: quiz, IDs: []springtide.RunID{ids[2], ids[0], "none"}})
+		w.must(err)
+		if len(found) != 2 || found[0].ID != ids[2] || found[1].ID != ids[0] {
+			t.Errorf("found %v of %v", found, ids)
+		}
+	})
+}
+
+func TestAQueueThatIsPausedOrLimitedStopsWhoKnewOfNone(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.enqueue(make([]springtide.Job, 5)...)
+		if n := len(w.claim(1)); n != 1 { // from now on it is known that there is one queue
+			t.Fatalf("%d runs were claimed", n)
+		}
+		other := w.again()
+		w.must(other.PauseQueue(t.Context(), quiz, springtide.DefaultQueue, true))
+		if n := len(w.claim(1)); n != 0 {
+			t.Errorf("%d runs were claimed of a paused queue", n)
+		}
+		w.must(other.PauseQueue(t.Context(), quiz, springtide.DefaultQueue, false))
+		if n := len(w.claim(1)); n != 1 {
+			t.Errorf("%d runs were claimed", n)
+		}
+		w.must(other.SetJobs(t.Context(), quiz, 1, springtide.Jobs{Queues: map[springtide.QueueName]springtide.Queue{springtide.DefaultQueue: {Concurrency: 3}}}))
+		if n := len(w.claim(5)); n != 1 {
+			t.Errorf("%d runs were claimed, where there is room for one more", n)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,18 @@ func TestALedgerThatCannotBeOpenedSaysWhy(t *testing.T) {
 	}
 	_, err := Open(t.Context(), "postgres://%zz", Options{})
 	wantKind(t, err, springtide.Invalid)
+	location, err := url.Parse(emptyDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	location.User = url.User("nobody-there")
+	_, err = Open(t.Context(), location.String(), Options{})
+	wantKind(t, err, springtide.Invalid)
+	l, err := Open(t.Context(), location.String(), Options{Patient: true}) // it may be let in later
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 }
 
 func TestALedgerOfANewerVersionIsRefused(t *testing.T) {
