@@ -299,7 +299,7 @@ func (k *Keeper) backupFiles(ctx context.Context, run springtide.Run, of Subject
 }
 
 func (k *Keeper) retainFiles(ctx context.Context, of Subject) error {
-	keep, err := k.keepOf(ctx, of)
+	plans, err := k.options.Plans(ctx)
 	if err != nil {
 		return err
 	}
@@ -307,8 +307,8 @@ func (k *Keeper) retainFiles(ctx context.Context, of Subject) error {
 	if err != nil {
 		return err
 	}
-	if keep > 0 {
-		for _, m := range outdated(all, keep, time.Now()) {
+	if i := slices.IndexFunc(plans, func(p Plan) bool { return p.Subject == of }); i >= 0 && plans[i].Keep > 0 {
+		for _, m := range outdated(all, plans[i].Keep, time.Now()) {
 			if err := k.vault.forget(ctx, m); err != nil {
 				return err
 			}
