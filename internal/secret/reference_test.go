@@ -163,7 +163,7 @@ func (m *fakeSecretsManager) authorization(r *http.Request, body []byte) string 
 	}, "\n")
 	scope := at[:8] + "/" + m.account.Region + "/secretsmanager/aws4_request"
 	key := []byte("AWS4" + m.account.SecretKey)
-	for _, part := range strings.SplitSeq(scope, "/") {
+	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
 	}
 	signature := mac(key, strings.Join([]string{"AWS4-HMAC-SHA256", at, scope, digest([]byte(canonical))}, "\n"))
