@@ -76,9 +76,16 @@ func TestTheAppReachesItsDatabaseAndNothingElse(t *testing.T) {
 
 func nothing(*pgx.Conn) error { return nil }
 
-func TestNoFileOfAServerHoldsAPassword(t *testing.T) {
+func TestASettledServer(t *testing.T) {
 	t.Parallel()
 	server := started(t, spec())
+	t.Run("tells which statements are slow", func(t *testing.T) { tellsWhatIsSlow(t, server) })
+	t.Run("has no password in any file", func(t *testing.T) { hasNoPassword(t, server) })
+	t.Run("refuses extensions that are not allowed or not installed", func(t *testing.T) { refusesExtensions(t, server) })
+}
+
+func hasNoPassword(t *testing.T, server one) {
+	t.Helper()
 	next := service.Login{Name: "quiz_2", Password: strings.Repeat("secret", 4)}
 	if err := server.Driver.Rotate(t.Context(), server.Server.Server, next); err != nil {
 		t.Fatal(err)
@@ -101,9 +108,8 @@ func TestNoFileOfAServerHoldsAPassword(t *testing.T) {
 	}
 }
 
-func TestExtensionsThatAreNotAllowedOrNotInstalledAreClearErrors(t *testing.T) {
-	t.Parallel()
-	server := started(t, spec())
+func refusesExtensions(t *testing.T, server one) {
+	t.Helper()
 	for name, kind := range map[string]springtide.ErrorKind{"file_fdw": springtide.Denied, "semver": springtide.Unavailable} {
 		server.Spec.Extensions = []string{name}
 		err := server.Driver.Settle(t.Context(), server.Server.Server)
@@ -122,9 +128,8 @@ func TestAVersionThatIsNotInstalledIsAClearError(t *testing.T) {
 	}
 }
 
-func TestItTellsWhichStatementsAreSlow(t *testing.T) {
-	t.Parallel()
-	server := started(t, spec())
+func tellsWhatIsSlow(t *testing.T, server one) {
+	t.Helper()
 	execute(t, server.URL(), "select pg_sleep(0.2)")
 	info, err := server.Driver.Inspect(t.Context(), server.Server.Server)
 	if err != nil {

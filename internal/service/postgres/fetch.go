@@ -32,7 +32,6 @@ type fetcher struct {
 	folder      string
 	changes     func(ctx context.Context, name string, to io.Writer) error
 	ask, answer *os.File
-	done        sync.WaitGroup
 
 	mu  sync.Mutex
 	err error

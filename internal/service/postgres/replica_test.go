@@ -24,10 +24,16 @@ func TestCommitsWaitForASynchronousStandbyThatIsAwayUntilThePrimaryIsSettledWith
 		defer cancel()
 		return put(ctx, primary.URL(), key, "x")
 	}
+	if err := primary.Driver.Acknowledge(t.Context(), primary.Server.Server); err != nil {
+		t.Fatal(err)
+	}
 	if err := insert("together", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	replica.Kill()
+	if err := primary.Driver.Acknowledge(withLimit(t, time.Second), primary.Server.Server); err == nil {
+		t.Error("a standby that is away acknowledged a change")
+	}
 	if err := insert("alone", time.Second); err == nil {
 		t.Fatal("a commit was acknowledged that no standby has")
 	}

@@ -68,7 +68,7 @@ func New(t testing.TB, driver service.Driver, spec springtide.Service) *Server {
 	}
 	s.Output = filepath.Join(s.Folder, "log", "server.log")
 	t.Cleanup(func() {
-		s.Kill()
+		s.end()
 		if t.Failed() {
 			output, _ := os.ReadFile(s.Output)
 			t.Logf("output of the %s in %s:\n%s", s.Role, s.Folder, output[max(0, len(output)-8<<10):])
@@ -171,6 +171,22 @@ func (s *Server) Kill() {
 		s.signal(syscall.SIGKILL)
 		<-s.ended
 	}
+}
+
+// end ends the server as quickly as it can without leaving anything behind, such
+// as shared memory.
+func (s *Server) end() {
+	if s.command == nil {
+		return
+	}
+	if quick := s.driver.Process(s.Server).Quick; quick != 0 {
+		s.signal(quick)
+		select {
+		case <-s.ended:
+		case <-time.After(10 * time.Second):
+		}
+	}
+	s.Kill()
 }
 
 func (s *Server) signal(signal syscall.Signal) {
