@@ -13,6 +13,7 @@ import (
 )
 
 func TestPasswordsAreRotatedWithoutAFailedQuery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	old := w.url("db")
@@ -49,6 +50,7 @@ func TestPasswordsAreRotatedWithoutAFailedQuery(t *testing.T) {
 }
 
 func TestAForkIsScrubbedBeforeAnybodySeesIt(t *testing.T) {
+	t.Parallel()
 	var scrubbed func(map[string]string) error
 	w := newWorld(t, func(o *service.Options) {
 		o.Scrub = func(_ context.Context, _ springtide.EnvironmentID, command string, variables map[string]string) error {
@@ -109,6 +111,7 @@ func TestAForkIsScrubbedBeforeAnybodySeesIt(t *testing.T) {
 }
 
 func TestASwapIsUndoneByAnother(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	services := one(springtide.Service{Replica: true})
 	w.provision(services)
@@ -169,6 +172,7 @@ func (w *world) restore(name springtide.ServiceName, lines string) {
 }
 
 func TestWhatWasRestoredElsewhereIsAdopted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	w.write("db", "colour", "green")
@@ -193,6 +197,7 @@ func TestWhatWasRestoredElsewhereIsAdopted(t *testing.T) {
 }
 
 func TestAnUpgradeIsRehearsedAndThenDone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Version: "1"}))
 	w.write("db", "colour", "green")
@@ -223,6 +228,7 @@ func TestAnUpgradeIsRehearsedAndThenDone(t *testing.T) {
 }
 
 func TestAnUpgradeWhoseServerDoesNotServeIsSwappedBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *service.Options) {
 		o.Drivers = map[springtide.ServiceKind]service.Driver{fakeKind: spoilingDriver{fakeDriver{fakeProgram, func() {}}}}
 	})

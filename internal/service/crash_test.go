@@ -23,6 +23,7 @@ const crashVariable = "SERVICE_DOOMED"
 // doom is what a manager is to do in a process that dies at one of its steps.
 type doom struct {
 	Folder, Program, Operation string
+	Port                       uint16
 	// At is the step at which it dies, counted from 1.
 	At int64
 }
@@ -81,7 +82,7 @@ func runDoomed(told string) {
 	}
 	fakeProgram = d.Program
 	var steps atomic.Int64
-	options := optionsFor(d.Folder, func() {
+	options := optionsFor(d.Folder, d.Port, func() {
 		if steps.Add(1) == d.At {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
@@ -109,7 +110,7 @@ func (w *world) killAtEachStep(operation string, before, after func()) {
 	for at := int64(1); ; at++ {
 		before()
 		w.end()
-		told, err := json.Marshal(doom{w.folder, fakeProgram, operation, at})
+		told, err := json.Marshal(doom{w.folder, fakeProgram, operation, w.options.FirstPort, at})
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -174,6 +175,7 @@ func started(t *testing.T, services map[springtide.ServiceName]springtide.Servic
 }
 
 func TestAProvisioningThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.killAtEachStep("provision", func() {}, func() {
 		w.again("provision")
@@ -192,6 +194,7 @@ func TestAProvisioningThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
 }
 
 func TestARotationThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
 	w := started(t, one(springtide.Service{}))
 	w.killAtEachStep("rotate", func() {}, func() {
 		w.expect("db", "colour", "green")
@@ -206,6 +209,7 @@ func TestARotationThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
 }
 
 func TestAForkThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
 	w := started(t, one(springtide.Service{}))
 	w.killAtEachStep("fork", func() {}, func() {
 		if _, _, err := w.Server(forked); err != nil || w.List(staging)[0].State == service.StateMaking {
@@ -224,10 +228,11 @@ func TestAForkThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
 }
 
 func TestASwapThatIsKilledAtAnyStepHasHappenedOrNot(t *testing.T) {
+	t.Parallel()
 	w := started(t, replicated)
 	w.restore("db-restored", "colour restored\n")
 	w.killAtEachStep("swap", func() {}, func() {
-		w.eventually("it serves", func() bool { return w.status("db").Protected })
+		w.eventually("it serves", func() bool { return w.status("db").Protected && w.status("db").State == service.StateReady })
 		first, err := read(t.Context(), w.url("db"), "colour")
 		if err != nil {
 			t.Fatal(err)
@@ -241,6 +246,7 @@ func TestASwapThatIsKilledAtAnyStepHasHappenedOrNot(t *testing.T) {
 }
 
 func TestAnUpgradeThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
 	w := started(t, one(springtide.Service{Version: "1"}))
 	w.killAtEachStep("upgrade", func() {}, func() {
 		w.again("upgrade")
@@ -259,6 +265,7 @@ func TestAnUpgradeThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
 }
 
 func TestARehearsalThatIsKilledAtAnyStepLeavesNothing(t *testing.T) {
+	t.Parallel()
 	w := started(t, one(springtide.Service{Version: "1"}))
 	w.killAtEachStep("rehearsal", func() {}, func() {
 		w.eventually("only the service is there", func() bool { return len(w.List(quiz)) == 1 })
@@ -271,6 +278,7 @@ func TestARehearsalThatIsKilledAtAnyStepLeavesNothing(t *testing.T) {
 }
 
 func TestADestructionThatIsKilledAtAnyStepIsFinished(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.killAtEachStep("destroy", func() { w.again("provision") }, func() {
 		if list := w.List(staging); len(list) > 0 {
@@ -283,6 +291,7 @@ func TestADestructionThatIsKilledAtAnyStepIsFinished(t *testing.T) {
 }
 
 func TestAFailoverThatIsKilledAtAnyStepIsFinished(t *testing.T) {
+	t.Parallel()
 	w := started(t, replicated)
 	pid := 0
 	w.killAtEachStep("failover", func() {

@@ -98,15 +98,27 @@ func (c *cluster) stopFollowing() {
 	}
 }
 
+// join has the primary know of its replica, and wait for it if it is synchronous.
+func (c *cluster) join(ctx context.Context, primary Server) error {
+	primary.Standby = true
+	if err := c.driver().Settle(ctx, primary); err != nil {
+		return err
+	}
+	if primary.Spec.Synchronous {
+		if err := c.acknowledge(ctx, primary); err != nil {
+			return err
+		}
+	}
+	return c.change(func(r *record) { r.Standby = r.Spec.Synchronous == primary.Spec.Synchronous })
+}
+
 // acknowledge returns when the replica is known to have all that the primary has
 // acknowledged, which waits for it by now.
-func (c *cluster) acknowledge(ctx context.Context) error {
+func (c *cluster) acknowledge(ctx context.Context, primary Server) error {
 	if acknowledger, ok := c.driver().(Acknowledger); ok {
-		return c.drive(ctx, acknowledger.Acknowledge)
+		return acknowledger.Acknowledge(ctx, primary)
 	}
 	r := c.snapshot()
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
 	for {
 		_, missing, err := c.driver().(Follower).Lag(ctx, c.server(r, *r.member(RoleReplica)))
 		if missing == 0 || err != nil {
@@ -154,13 +166,7 @@ func (c *cluster) tendStandby(ctx context.Context) {
 	c.mu.Unlock()
 	switch {
 	case joins:
-		err := c.settle(ctx, true)
-		if err == nil && r.Spec.Synchronous {
-			err = c.acknowledge(ctx)
-		}
-		if err == nil {
-			err = c.change(func(r *record) { r.Standby = true })
-		}
+		err := c.drive(ctx, c.join)
 		c.note(func() {
 			if u.reason = ""; err != nil {
 				u.reason, u.failures = err.Error(), u.failures+1

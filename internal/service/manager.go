@@ -79,6 +79,9 @@ func (o *Options) validate() error {
 	return nil
 }
 
+// lockLimit is how long the lock of a manager that has died may be held on.
+const lockLimit = 3 * time.Second
+
 // Manager runs the servers of all services. There is one for a folder at a time.
 type Manager struct {
 	options Options
@@ -107,19 +110,30 @@ func New(options Options) (*Manager, error) {
 	if err := os.MkdirAll(options.Folder, 0o711); err != nil {
 		return nil, err
 	}
-	var err error
-	if m.lock, err = os.OpenFile(filepath.Join(options.Folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	if err := m.takeLock(); err != nil {
 		return nil, err
-	}
-	if err := unix.Flock(int(m.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		m.lock.Close()
-		return nil, springtide.Errorf(springtide.Conflict, "another process runs the services in %s", options.Folder)
 	}
 	if err := m.load(); err != nil {
 		m.lock.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// takeLock has this be the folder's one manager. What a dead one was just
+// starting may have its lock for another moment.
+func (m *Manager) takeLock() (err error) {
+	if m.lock, err = os.OpenFile(filepath.Join(m.options.Folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(lockLimit); unix.Flock(int(m.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil; {
+		if time.Now().After(deadline) {
+			m.lock.Close()
+			return springtide.Errorf(springtide.Conflict, "another process runs the services in %s", m.options.Folder)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
 }
 
 // Close lets go of the folder, after Run has returned; the servers go on.

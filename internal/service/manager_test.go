@@ -15,6 +15,7 @@ import (
 )
 
 func TestTheFakeConforms(t *testing.T) {
+	t.Parallel()
 	servicetest.Run(t, servicetest.Kit{
 		Driver: fakeDriver{program: fakeProgram, step: func() {}}, Spec: springtide.Service{Kind: fakeKind},
 		Synchronous: true, Write: write, Read: read,
@@ -22,6 +23,7 @@ func TestTheFakeConforms(t *testing.T) {
 }
 
 func TestAProvisionedServiceServes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	services := one(springtide.Service{})
 	w.provision(services)
@@ -50,6 +52,7 @@ func TestAProvisionedServiceServes(t *testing.T) {
 }
 
 func TestAServerThatDiesIsStartedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	w.write("db", "colour", "green")
@@ -66,6 +69,7 @@ func TestAServerThatDiesIsStartedAgain(t *testing.T) {
 }
 
 func TestServersOutliveTheManagerAndAreAdopted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	w.write("db", "colour", "green")
@@ -88,6 +92,7 @@ func TestServersOutliveTheManagerAndAreAdopted(t *testing.T) {
 }
 
 func TestOneManagerRunsAFolder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	if _, err := service.New(w.options); springtide.KindOf(err) != springtide.Conflict {
 		t.Errorf("a second manager: %v", err)
@@ -95,6 +100,7 @@ func TestOneManagerRunsAFolder(t *testing.T) {
 }
 
 func TestAServerWhosePortAStrangerHasGetsAnother(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	w.write("db", "colour", "green")
@@ -117,6 +123,7 @@ func TestAServerWhosePortAStrangerHasGetsAnother(t *testing.T) {
 }
 
 func TestAServiceThatNoManifestNamesIsStoppedAndKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
 	w.write("db", "colour", "green")
@@ -145,6 +152,7 @@ func TestAServiceThatNoManifestNamesIsStoppedAndKept(t *testing.T) {
 }
 
 func TestWhatCannotBeRunIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Version: "1"}))
 	for name, test := range map[string]struct {
@@ -169,6 +177,7 @@ func TestWhatCannotBeRunIsRefused(t *testing.T) {
 }
 
 func TestProvisionsOfAnEnvironmentTakeTurns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	errs := make(chan error)
 	for range 4 {
@@ -183,6 +192,7 @@ func TestProvisionsOfAnEnvironmentTakeTurns(t *testing.T) {
 }
 
 func TestAnExternalServiceIsLookedAt(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

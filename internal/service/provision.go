@@ -65,7 +65,7 @@ func (m *Manager) provision(ctx context.Context, id springtide.ServiceID, spec s
 	if err := c.serving(ctx); err != nil {
 		return err
 	}
-	if err := c.settle(ctx, c.snapshot().Standby); err != nil {
+	if err := c.settle(ctx); err != nil {
 		return err
 	}
 	if err := c.provisionReplica(ctx, spec.Replica, say); err != nil {
@@ -242,15 +242,15 @@ func (c *cluster) provisionReplica(ctx context.Context, wanted bool, say func(st
 // removeReplica has the primary go on alone. The replica's data is a copy, and
 // is deleted.
 func (c *cluster) removeReplica(ctx context.Context) error {
-	if err := c.change(func(r *record) { r.Standby = false }); err != nil {
-		return err
-	}
-	if err := c.settle(ctx, false); err != nil {
-		return err
-	}
 	c.stepping.Lock()
 	defer c.stepping.Unlock()
 	c.stopFollowing()
+	if err := c.change(func(r *record) { r.Standby = false }); err != nil {
+		return err
+	}
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
 	r := c.snapshot()
 	if one := r.member(RoleReplica); one != nil {
 		c.mu.Lock()

@@ -73,6 +73,7 @@ func (w *world) spoil(role service.Role) (folder string) {
 }
 
 func TestAPrimaryThatIsGoneForGoodIsReplacedByItsSynchronousReplica(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	services := one(springtide.Service{Replica: true, Synchronous: true})
 	w.provision(services)
@@ -112,6 +113,7 @@ func TestAPrimaryThatIsGoneForGoodIsReplacedByItsSynchronousReplica(t *testing.T
 }
 
 func TestAnOldPrimaryIsNeverStartedAsOneAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Replica: true, Synchronous: true}))
 	old := w.spoil(service.RolePrimary)
@@ -128,6 +130,7 @@ func TestAnOldPrimaryIsNeverStartedAsOneAgain(t *testing.T) {
 }
 
 func TestAPrimaryThatHangsIsReplaced(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *service.Options) { o.Patience = 300 * time.Millisecond })
 	w.provision(one(springtide.Service{Replica: true, Synchronous: true}))
 	pid := w.server("db", service.RolePrimary).PID
@@ -143,6 +146,7 @@ func TestAPrimaryThatHangsIsReplaced(t *testing.T) {
 }
 
 func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	services := one(springtide.Service{Replica: true})
 	w.provision(services)
@@ -170,6 +174,7 @@ func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {
 }
 
 func TestAPromotionOfAReplicaThatFollowsLosesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Replica: true, Synchronous: true}))
 	writer := startWriter(t.Context(), func() string { return w.url("db") })
@@ -187,6 +192,7 @@ func TestAPromotionOfAReplicaThatFollowsLosesNothing(t *testing.T) {
 }
 
 func TestAPrimaryGoesOnWithoutAReplicaThatIsAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	services := one(springtide.Service{Replica: true, Synchronous: true})
 	w.provision(services)
@@ -216,6 +222,7 @@ func TestAPrimaryGoesOnWithoutAReplicaThatIsAway(t *testing.T) {
 }
 
 func TestThePrimaryIsStartedBeforeItsReplica(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Replica: true}))
 	if err := w.Stop(t.Context()); err != nil {

@@ -101,19 +101,6 @@ func (c *cluster) greetReplica(ctx context.Context) {
 	}
 }
 
-// drive changes what the primary holds while nobody else does.
-func (c *cluster) drive(ctx context.Context, change func(context.Context, Server) error) error {
-	c.driving.Lock()
-	defer c.driving.Unlock()
-	server, err := c.primary()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
-	return change(ctx, server)
-}
-
 // loginAfter gives the name after "quiz_1": "quiz_2".
 func loginAfter(name string) string {
 	at := strings.LastIndexByte(name, '_')

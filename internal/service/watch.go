@@ -324,7 +324,7 @@ func (c *cluster) settlePrimary(ctx context.Context) {
 	if !due {
 		return
 	}
-	if err := c.settle(ctx, r.Standby); err != nil {
+	if err := c.settle(ctx); err != nil {
 		c.note(func() {
 			u.reason, u.failures = err.Error(), u.failures+1
 			u.next = time.Now().Add(backoff(u.failures + 1))
@@ -341,19 +341,21 @@ func (c *cluster) replicaReady() bool {
 	return one != nil && c.unit(one.Folder).ready
 }
 
-// settle has the primary be as it should be, with a standby or without.
-func (c *cluster) settle(ctx context.Context, standby bool) error {
+// settle has the primary be as it should be.
+func (c *cluster) settle(ctx context.Context) error { return c.drive(ctx, c.driver().Settle) }
+
+// drive changes what the primary holds while nobody else does. Only then is it
+// known which logins must work, and whether there is a standby.
+func (c *cluster) drive(ctx context.Context, change func(context.Context, Server) error) error {
 	c.driving.Lock()
 	defer c.driving.Unlock()
-	// Only now is it known which logins must work.
 	server, err := c.primary()
 	if err != nil {
 		return err
 	}
-	server.Standby = standby
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	return c.driver().Settle(ctx, server)
+	return change(ctx, server)
 }
 
 // next says when there may be something to do.

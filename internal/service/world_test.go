@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,20 +96,23 @@ func serviceID(name springtide.ServiceName) springtide.ServiceID {
 	return springtide.ServiceID{Environment: quiz, Name: name}
 }
 
+// worlds counts the tests, each of which has ports of its own.
+var worlds atomic.Int32
+
 // optionsFor are those that a manager of the folder is tested with.
-func optionsFor(folder string, step func()) service.Options {
+func optionsFor(folder string, first uint16, step func()) service.Options {
 	return service.Options{
 		Folder: folder, Sealer: reverse{step}, Host: netip.MustParseAddr("127.0.0.1"),
 		Drivers:  map[springtide.ServiceKind]service.Driver{fakeKind: fakeDriver{program: fakeProgram, step: step}},
 		Interval: 100 * time.Millisecond, Patience: 500 * time.Millisecond, Alone: 700 * time.Millisecond,
-		FirstPort: 16000, LastPort: 16999,
+		FirstPort: first, LastPort: first + 49,
 	}
 }
 
 func newWorld(t *testing.T, change func(*service.Options)) *world {
 	t.Helper()
 	w := &world{t: t, folder: filepath.Join(servicetest.Folder(t), "services")}
-	w.options = optionsFor(w.folder, func() {})
+	w.options = optionsFor(w.folder, uint16(15000+50*worlds.Add(1)), func() {})
 	w.options.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.options.Happened = func(event springtide.Event) {
 		w.mu.Lock()
