@@ -18,7 +18,7 @@ build: bin/tide ## the binary, bin/tide
 
 init: $(INIT) ## the init program that is embedded in the binary
 
-$(INIT): $(wildcard internal/engine/process/init/*.go internal/engine/process/order/*.go internal/engine/process/children/*.go) go.mod
+$(INIT): $(wildcard internal/engine/process/init/*.go internal/engine/process/order/*.go internal/engine/process/children/*.go internal/redact/*.go) go.mod
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./internal/engine/process/init
 
 bin/tide: $(INIT) $(SOURCES)

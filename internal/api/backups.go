@@ -41,13 +41,8 @@ func (s *Server) runDrill(ctx context.Context, in *BackupPath) (StartedRun, erro
 	return StartedRun{run}, err
 }
 
-type verifyInput struct {
-	BackupPath
-	Backup string `query:"backup" doc:"its ID; default: the newest"`
-}
-
-func (s *Server) verifyBackup(ctx context.Context, in *verifyInput) (Verification, error) {
-	return s.platform.Backups.VerifyBackup(context.WithoutCancel(ctx), in.id(), in.Of, in.Backup)
+func (s *Server) verifyBackups(ctx context.Context, in *BackupPath) (Verification, error) {
+	return s.platform.Backups.VerifyBackups(context.WithoutCancel(ctx), in.id(), in.Of)
 }
 
 // RestoreRequest asks for a state of the past.

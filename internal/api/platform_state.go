@@ -197,8 +197,8 @@ type Backups interface {
 	Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]BackupRecord, error)
 	// RunBackup makes a run of kind backup, or drill.
 	RunBackup(ctx context.Context, id springtide.EnvironmentID, of string, kind springtide.RunKind) (springtide.RunID, error)
-	// VerifyBackup reads a backup again, and compares; empty: the newest.
-	VerifyBackup(ctx context.Context, id springtide.EnvironmentID, of, backup string) (Verification, error)
+	// VerifyBackups reads all backups of a thing again, and compares.
+	VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (Verification, error)
 	// Restore makes a new service, or folder, beside the old one; nothing of that
 	// is changed. A zero time is the newest state that there is.
 	Restore(ctx context.Context, id springtide.EnvironmentID, of string, to time.Time) (Restored, error)
@@ -241,9 +241,9 @@ type BackupRecord struct {
 	Size int64 `json:"size"`
 }
 
-// Verification is what reading a backup again brought to light.
+// Verification is what reading backups again brought to light.
 type Verification struct {
-	Backup   string   `json:"backup"`
+	Of       string   `json:"of"`
 	Checked  string   `json:"checked"`
 	Problems []string `json:"problems"`
 }

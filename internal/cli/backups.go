@@ -86,19 +86,19 @@ func (s *session) runBackup(use, short string, start func(*client.Client, contex
 
 func (s *session) verifyBackup() *cobra.Command {
 	return &cobra.Command{
-		Use: "verify OF [BACKUP]", Short: "Read a backup again, the newest if none is named, and compare", Args: cobra.RangeArgs(1, 2),
+		Use: "verify OF", Short: "Read all backups of a service, or of files, again and compare", Args: cobra.ExactArgs(1),
 		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
-			found, err := c.VerifyBackup(ctx, id, args[0], strings.Join(args[1:], ""))
+			found, err := c.VerifyBackups(ctx, id, args[0])
 			if err != nil {
 				return err
 			}
 			if s.json {
 				err = s.printJSON(found)
 			} else if len(found.Problems) == 0 {
-				err = s.print("%s is whole: %s", found.Backup, found.Checked)
+				err = s.print("%s: all is whole: %s", found.Of, found.Checked)
 			}
 			if err == nil && len(found.Problems) > 0 {
-				failure := springtide.Errorf(springtide.Failed, "backup %s is damaged", found.Backup).WithHint("make another now: tide backups run %s", args[0])
+				failure := springtide.Errorf(springtide.Failed, "the backups of %s are damaged", found.Of).WithHint("make another now: tide backups run %s", args[0])
 				failure.Lines = found.Problems
 				return failure
 			}

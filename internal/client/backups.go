@@ -36,11 +36,9 @@ func (c *Client) startBackup(ctx context.Context, id springtide.EnvironmentID, o
 	return started.Run, err
 }
 
-// VerifyBackup reads a backup again; an empty ID is the newest.
-func (c *Client) VerifyBackup(ctx context.Context, id springtide.EnvironmentID, of, backup string) (api.Verification, error) {
-	query := url.Values{}
-	set(query, "backup", backup)
-	return call[api.Verification](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "verify"), query: query})
+// VerifyBackups reads all backups of a thing again.
+func (c *Client) VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (api.Verification, error) {
+	return call[api.Verification](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "verify")})
 }
 
 // Restore makes a state of the past beside what is in use. A zero time is the

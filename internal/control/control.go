@@ -36,6 +36,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/backup"
 	"github.com/springtide/springtide/internal/call"
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/deploy"
@@ -65,8 +66,11 @@ type Options struct {
 	Ledger string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []netip.Prefix
-	Version    string
-	Logger     *slog.Logger
+	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
+	// The others are what it takes to get in: see backup.TargetOptions.
+	BackupTarget, BackupKey, BackupKnownHosts, BackupAccessKey, BackupSecretKey string
+	Version                                                                     string
+	Logger                                                                      *slog.Logger
 }
 
 // lockLimit is how long an earlier control plane may take to end.
@@ -128,12 +132,13 @@ func Run(ctx context.Context, o Options) (err error) {
 		Logger:    o.Logger,
 	})
 	var access *access
+	var kept *state
 	var instances instanceListeners
 	busy := &busy{Publisher: publisher}
 	engine, err := process.New(process.Options{
 		Data: o.DataFolder, Router: busy, Log: o.Logger,
 		Access: func(subject process.Subject) (process.Grant, error) {
-			return process.Grant{Env: access.variables(subject, instances)}, nil
+			return kept.grant(ctx, subject, access.variables(subject, instances))
 		},
 	})
 	if err != nil {
@@ -148,6 +153,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	}, o.Logger)
 	scaling := scaling{Fleet: fleet, changed: targets, decisions: store, events: events, metrics: metrics}
 	scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: o.Logger})
+
+	// What instances do not keep themselves.
+	if kept, err = newState(ctx, o, store, engine, fleet, events); err != nil {
+		return err
+	}
+	defer kept.services.Close()
 
 	// Jobs, and how instances reach them.
 	if instances, err = listenForInstances(ctx, o.DataFolder, engine); err != nil {
@@ -170,14 +181,23 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	var service *jobs.Service
+	keeper, err := newKeeper(o, kept, fleet, events, book, func(ctx context.Context, of backup.Subject) error {
+		_, err := enqueueBackup(ctx, service, of, springtide.RunBackup)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	duties := &duties{fleet: fleet, own: o.Ledger == "", logger: o.Logger, changed: work}
 	queued := make(chan struct{}, 1)
-	service := jobs.New(jobs.Options{
+	service = jobs.New(jobs.Options{
 		Ledger: book, Folder: filepath.Join(o.DataFolder, "output"), Logger: o.Logger,
 		Admit: duties.Admit, Served: duties.Served, Next: nextSlot,
 		Happened: tellOf(events), Changed: func() { ring(queued) }, Observer: metrics,
 		Executors: map[springtide.RunKind]jobs.Executor{
 			springtide.RunHTTP: here{fleet, caller}, springtide.RunMail: here{fleet, mails.sender},
+			springtide.RunBackup: keeper, springtide.RunDrill: keeper,
 		},
 	})
 	duties.ledger, duties.told = service, service.Readmit
@@ -187,13 +207,19 @@ func Run(ctx context.Context, o Options) (err error) {
 	// From a source to its traffic.
 	builds := newBuilder(o, engine, metrics)
 	deployer := deploy.NewDeployer(ctx, deploy.Options{
-		Fleet: fleet, Store: store, Engine: engine, Builder: builds, Manifests: manifests{},
+		Fleet: fleet, Store: store, Engine: engine, Builder: builds, Manifests: manifests{}, State: kept,
 		Edges: publisher, Events: events, Logger: o.Logger,
-		Finished: metrics.RolloutOver,
+		Finished: func(rollout springtide.Rollout, took time.Duration) {
+			metrics.RolloutOver(rollout, took)
+			kept.rolloutOver(ctx, rollout)
+		},
 	})
 
 	// Running: what there is first, so that the first routing table is whole.
+	kept.roots = builds.Root
 	all.Go(func() error { return events.Run(ctx) })
+	all.Go(func() error { return kept.run(ctx) })
+	all.Go(func() error { return keeper.Run(ctx) })
 	all.Go(func() error { return engine.Run(ctx) })
 	if err := fleet.Load(ctx, builds.Root); err != nil {
 		return err
@@ -242,8 +268,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	environments := environments{
 		Fleet: fleet, deployer: deployer, edges: publisher, metrics: metrics, url: url,
-		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger, duties: duties, mails: mails,
+		logs: filepath.Join(o.DataFolder, "logs"), logger: o.Logger, duties: duties, mails: mails, kept: kept,
 	}
+	ofServices := services{manager: kept.services, fleet: fleet, deployer: deployer}
 	server := api.New(api.Options{
 		Platform: api.Platform{
 			Deploys:      deploys{deployer: deployer, uploads: uploads, url: url},
@@ -259,8 +286,12 @@ func Run(ctx context.Context, o Options) (err error) {
 			Locks:        service,
 			Mail:         mails,
 			Tokens:       tokens{store},
+			Secrets:      secrets{keyring: kept.secrets, fleet: fleet, deployer: deployer},
+			Services:     ofServices,
+			Backups:      backups{keeper: keeper, fleet: fleet, jobs: service, services: ofServices},
+			Files:        sharedFiles{store: kept.files, fleet: fleet},
 			Machine: machine{
-				options: o, started: time.Now(), fleet: fleet, publisher: publisher,
+				options: o, started: time.Now(), fleet: fleet, services: kept.services, publisher: publisher,
 				authority: string(authority.PEM()), isolation: engine.Isolation().String(), notes: engine.Isolation().Notes(),
 				ledger: ledgerPlace(location),
 				ask: func(ctx context.Context) error {

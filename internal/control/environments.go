@@ -27,6 +27,7 @@ type environments struct {
 	logs     string // the folder with a folder for each app
 	duties   *duties
 	mails    mails
+	kept     *state
 	logger   *slog.Logger
 }
 
@@ -84,8 +85,8 @@ func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) 
 	e.metrics.Forget(id)
 	// What is left of its jobs makes no difference to anybody: it is forgotten at
 	// the next start if it cannot be now.
-	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id)); err != nil {
-		e.logger.Error("an environment is destroyed, but not its jobs and mails", "environment", id, "error", err)
+	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id), e.kept.services.Keep(ctx, id, nil)); err != nil {
+		e.logger.Error("an environment is destroyed, but not its jobs and mails, or its services run on", "environment", id, "error", err)
 	}
 	if err := os.RemoveAll(filepath.Join(e.logs, string(id.App), string(id.Name))); err != nil {
 		return springtide.Errorf(springtide.Failed, "%s is destroyed, but not its logs: %w", id, err)

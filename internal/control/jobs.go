@@ -130,7 +130,11 @@ func (d *duties) set(ctx context.Context, id springtide.EnvironmentID, before, n
 		return nil //nolint:nilerr // It is gone meanwhile, or has nothing to say yet.
 	}
 	if before.release != now.release {
-		if err := d.ledger.SetJobs(ctx, id, release.Number, jobsOf(release.App)); err != nil {
+		all, err := withBackups(id, release.App, jobsOf(release.App))
+		if err == nil {
+			err = d.ledger.SetJobs(ctx, id, release.Number, all)
+		}
+		if err != nil {
 			return err
 		}
 	}

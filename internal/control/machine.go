@@ -14,6 +14,7 @@ import (
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/service"
 	"github.com/springtide/springtide/internal/supervisor"
 )
 
@@ -22,6 +23,7 @@ type machine struct {
 	options   Options
 	started   time.Time
 	fleet     *deploy.Fleet
+	services  *service.Manager
 	publisher *routing.Publisher
 	authority string // its certificate, in PEM
 	isolation string
@@ -104,5 +106,10 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 // CertificateAuthority implements api.Machine.
 func (m machine) CertificateAuthority(context.Context) (string, error) { return m.authority, nil }
 
-// Drain implements api.Machine.
-func (m machine) Drain(ctx context.Context) error { return m.fleet.Drain(ctx) }
+// Drain implements api.Machine: what instances use ends after them.
+func (m machine) Drain(ctx context.Context) error {
+	if err := m.fleet.Drain(ctx); err != nil {
+		return err
+	}
+	return m.services.Stop(ctx)
+}

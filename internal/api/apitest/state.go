@@ -282,9 +282,9 @@ func (s *state) RunBackup(ctx context.Context, id springtide.EnvironmentID, of s
 	return enqueued[0].Run, nil
 }
 
-// VerifyBackup implements [api.Backups]: those of files are damaged.
-func (s *state) VerifyBackup(_ context.Context, _ springtide.EnvironmentID, of, backup string) (api.Verification, error) {
-	found := api.Verification{Backup: cmp.Or(backup, "20260503T080000Z"), Checked: "3 objects, 5 MiB", Problems: []string{}}
+// VerifyBackups implements [api.Backups]: those of files are damaged.
+func (s *state) VerifyBackups(_ context.Context, _ springtide.EnvironmentID, of string) (api.Verification, error) {
+	found := api.Verification{Of: of, Checked: "3 objects, 5 MiB", Problems: []string{}}
 	if of == springtide.BackupFiles {
 		found.Problems = []string{"pack 3b is damaged"}
 	}

@@ -1,0 +1,300 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/backup"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/store/ledger"
+)
+
+// backups implements api.Backups.
+type backups struct {
+	keeper   *backup.Keeper
+	fleet    *deploy.Fleet
+	jobs     *jobs.Service
+	services services
+}
+
+// newKeeper makes what keeps everything safe. Its runs are made and carried out by
+// the ledger's service, which comes later.
+func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Events, book *ledger.Ledger, want func(context.Context, backup.Subject) error) (*backup.Keeper, error) {
+	folder := filepath.Join(o.DataFolder, "backup")
+	for _, below := range []string{"targets", "proofs", "scratch"} {
+		if err := os.MkdirAll(filepath.Join(folder, below), 0o711); err != nil {
+			return nil, err
+		}
+	}
+	location := cmp.Or(o.BackupTarget, "file://"+filepath.Join(o.DataFolder, "backups"))
+	access := backup.TargetOptions{
+		Records: filepath.Join(folder, "targets"), Key: o.BackupKey, KnownHosts: o.BackupKnownHosts,
+		AccessKey: o.BackupAccessKey, SecretKey: o.BackupSecretKey,
+	}
+	target, err := backup.OpenTarget(location, access)
+	if err != nil {
+		return nil, err
+	}
+	copies := map[string]func(context.Context, string) error{"tide.db": kept.store.Copy}
+	if o.Ledger == "" {
+		copies["jobs.db"] = book.Copy
+	}
+	key := kept.secrets.BackupKey()
+	return backup.New(backup.Options{
+		Target: target, Services: kept.services, Want: want,
+		Plans:      func(context.Context) ([]backup.Plan, error) { return plans(fleet), nil },
+		Identities: []age.Identity{key}, Recipients: []age.Recipient{key.Recipient()},
+		Files:   &backup.FilesOptions{URL: location, Access: access, Source: filepath.Join(o.DataFolder, "files"), Folder: folder},
+		State:   &backup.PlatformOptions{Folder: o.DataFolder, Databases: copies, Recovery: kept.secrets.ExportRecovery},
+		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs")},
+		Scratch: filepath.Join(folder, "scratch"), Logger: o.Logger, Happened: events.Publish,
+	}), nil
+}
+
+// plans are what all environments want of their backups.
+func plans(fleet *deploy.Fleet) []backup.Plan {
+	var all []backup.Plan
+	for _, environment := range fleet.Environments() {
+		_, release, err := fleet.Environment(environment.ID)
+		if err != nil {
+			continue // it is gone meanwhile
+		}
+		for of, plan := range release.App.Backups {
+			all = append(all, backup.Plan{Subject: backup.Subject{Environment: environment.ID, Of: of}, Backup: plan})
+		}
+	}
+	return all
+}
+
+// The names of the schedules of a backup and of its drill.
+const (
+	backupSchedule = "backup-"
+	drillSchedule  = "drill-"
+)
+
+// withBackups adds the schedules of an environment's backups, and of the drills
+// that prove them, to what its release says of jobs.
+func withBackups(id springtide.EnvironmentID, app springtide.App, said springtide.Jobs) (springtide.Jobs, error) {
+	if len(app.Backups) == 0 {
+		return said, nil
+	}
+	schedules := map[springtide.ScheduleName]springtide.Schedule{}
+	for name, schedule := range said.Schedules {
+		schedules[name] = schedule
+	}
+	for of, plan := range app.Backups {
+		subject := backup.Subject{Environment: id, Of: of}
+		schedule, err := backup.Schedule(plan, subject)
+		if err != nil {
+			return said, err
+		}
+		schedules[springtide.ScheduleName(backupSchedule+of)] = schedule
+		schedule.Job.Kind, schedule.Cron = springtide.RunDrill, nightly(subject)
+		schedules[springtide.ScheduleName(drillSchedule+of)] = schedule
+	}
+	said.Schedules = schedules
+	return said, nil
+}
+
+// nightly is a minute between 01:00 and 04:00 UTC, the same each night: drills of
+// all environments at once would be felt.
+func nightly(of backup.Subject) string {
+	hash := fnv.New32a()
+	fmt.Fprint(hash, of)
+	minute := hash.Sum32() % 180
+	return fmt.Sprintf("%d %d * * *", minute%60, 1+minute/60)
+}
+
+// enqueueBackup makes a run, or gives the one that is under way.
+func enqueueBackup(ctx context.Context, service *jobs.Service, of backup.Subject, kind springtide.RunKind) (springtide.RunID, error) {
+	payload, err := json.Marshal(springtide.BackupTask{Of: of.Of})
+	if err != nil {
+		return "", err
+	}
+	enqueued, err := service.Enqueue(ctx, of.Environment, []springtide.Job{{
+		Queue: backup.Queue, Kind: kind, Payload: payload, Attempts: 5, Timeout: 6 * time.Hour,
+		Key: string(kind) + " " + of.Of, KeyScope: springtide.KeyActive,
+	}}, nil)
+	if err != nil {
+		return "", err
+	}
+	return enqueued[0].Run, nil
+}
+
+// planned gives what is wanted of a thing's backups.
+func (b backups) planned(id springtide.EnvironmentID, of string) (backup.Subject, error) {
+	_, release, err := b.fleet.Environment(id)
+	if err != nil {
+		return backup.Subject{}, err
+	}
+	if _, named := release.App.Backups[of]; !named {
+		return backup.Subject{}, springtide.Errorf(springtide.NotFound, "%s keeps no %s safe", id, of).
+			WithHint("name it in the manifest, like backups: { %s: { daily: \"04:30\", keep: 30d } }, and deploy", of)
+	}
+	return backup.Subject{Environment: id, Of: of}, nil
+}
+
+// BackupStatus implements api.Backups.
+func (b backups) BackupStatus(ctx context.Context, id springtide.EnvironmentID) ([]api.BackupStatus, error) {
+	_, release, err := b.fleet.Environment(id)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]backup.Status{}
+	for _, status := range b.keeper.Statuses() {
+		if status.Environment == id {
+			known[status.Of] = status
+		}
+	}
+	all := []api.BackupStatus{}
+	for of, plan := range release.App.Backups {
+		listed, err := b.keeper.List(ctx, backup.Subject{Environment: id, Of: of})
+		if err != nil {
+			return nil, err
+		}
+		status := known[of]
+		told := api.BackupStatus{
+			Of: of, Plan: plan, Count: len(listed), Size: status.Size, TookSeconds: status.Took.Seconds(),
+			Restorable: status.Restorable, Late: status.Late,
+			Proven: status.Proof.Proven, ProvenTookSeconds: status.Proof.Took.Seconds(), ProvenLostSeconds: status.Proof.Lost.Seconds(),
+		}
+		if status.Proof.Problem != "" {
+			told.LastFailure, told.LastFailureOccurred = status.Proof.Problem, status.Proof.Tried
+		} else if status.Late {
+			told.LastFailure = status.Reason
+		}
+		if len(listed) > 0 {
+			told.Newest = listed[len(listed)-1].Begun
+		}
+		all = append(all, told)
+	}
+	slices.SortFunc(all, func(a, b api.BackupStatus) int { return strings.Compare(a.Of, b.Of) })
+	return all, nil
+}
+
+// Backups implements api.Backups.
+func (b backups) Backups(ctx context.Context, id springtide.EnvironmentID, of string) ([]api.BackupRecord, error) {
+	subjects := []backup.Subject{{Environment: id, Of: of}}
+	if of == "" {
+		all, err := b.keeper.Subjects(ctx)
+		if err != nil {
+			return nil, err
+		}
+		subjects = slices.DeleteFunc(all, func(subject backup.Subject) bool { return subject.Environment != id })
+	}
+	records := []api.BackupRecord{}
+	for _, subject := range subjects {
+		listed, err := b.keeper.List(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range listed {
+			records = append(records, api.BackupRecord{
+				ID: m.ID, Of: m.Of, Kind: string(m.Kind), Begun: m.Begun, Finished: m.Finished, Size: m.Size(),
+			})
+		}
+	}
+	slices.SortFunc(records, func(a, b api.BackupRecord) int { return b.Begun.Compare(a.Begun) })
+	return records, nil
+}
+
+// RunBackup implements api.Backups.
+func (b backups) RunBackup(ctx context.Context, id springtide.EnvironmentID, of string, kind springtide.RunKind) (springtide.RunID, error) {
+	subject, err := b.planned(id, of)
+	if err != nil {
+		return "", err
+	}
+	return enqueueBackup(ctx, b.jobs, subject, kind)
+}
+
+// VerifyBackups implements api.Backups.
+func (b backups) VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (api.Verification, error) {
+	checked, err := b.keeper.Verify(ctx, backup.Subject{Environment: id, Of: of})
+	if err != nil {
+		return api.Verification{}, err
+	}
+	found := api.Verification{
+		Of: of, Problems: []string{},
+		Checked: fmt.Sprintf("%d backups and %d changes, %d bytes", checked.Backups, checked.Changes, checked.Bytes),
+	}
+	found.Problems = append(found.Problems, checked.Problems...)
+	return found, nil
+}
+
+// Restore implements api.Backups.
+func (b backups) Restore(ctx context.Context, id springtide.EnvironmentID, of string, to time.Time) (api.Restored, error) {
+	if of == springtide.BackupFiles {
+		return b.restoreFiles(ctx, id, to)
+	}
+	made, err := b.keeper.Restore(ctx, backup.RestoreRequest{From: springtide.ServiceID{Environment: id, Name: springtide.ServiceName(of)}, To: to})
+	if err != nil {
+		return api.Restored{}, err
+	}
+	restored := api.Restored{
+		Name: string(made.Service.Name), Backup: made.Backup, At: cmp.Or(made.To, to), TookSeconds: made.Took.Seconds(),
+		Differences: []api.Difference{},
+	}
+	for _, d := range made.Differences {
+		restored.Differences = append(restored.Differences, api.Difference{What: d.Table, InUse: d.Now, Restored: d.Restored})
+	}
+	return restored, nil
+}
+
+func (b backups) restoreFiles(ctx context.Context, id springtide.EnvironmentID, to time.Time) (api.Restored, error) {
+	began := time.Now()
+	made, err := b.keeper.RestoreFiles(ctx, id, to)
+	if err != nil {
+		return api.Restored{}, err
+	}
+	d := made.Difference
+	return api.Restored{
+		Name: made.Backup, Backup: made.Backup, At: made.Taken, TookSeconds: time.Since(began).Seconds(), Folder: made.Folder,
+		Differences: []api.Difference{
+			{What: "files that are the same", InUse: d.Same, Restored: d.Same},
+			{What: "files that differ", InUse: d.Changed, Restored: d.Changed},
+			{What: "files only there", InUse: d.New, Restored: d.Missing},
+		},
+	}, nil
+}
+
+// Promote implements api.Backups. What runs gets a new start: it is connected to
+// what is not in use any more.
+func (b backups) Promote(ctx context.Context, id springtide.EnvironmentID, of, restored string) error {
+	if of == springtide.BackupFiles {
+		if _, err := b.keeper.ExchangeFiles(id, restored); err != nil {
+			return err
+		}
+		return b.services.restart(ctx, id)
+	}
+	current := springtide.ServiceID{Environment: id, Name: springtide.ServiceName(of)}
+	other := springtide.ServiceID{Environment: id, Name: springtide.ServiceName(restored)}
+	if err := b.services.manager.Swap(ctx, current, other); err != nil {
+		return err
+	}
+	return b.services.restart(ctx, id)
+}
+
+// Discard implements api.Backups.
+func (b backups) Discard(ctx context.Context, id springtide.EnvironmentID, of, restored string) error {
+	if of == springtide.BackupFiles {
+		return b.keeper.DiscardFiles(id, restored)
+	}
+	if of == restored {
+		return springtide.Errorf(springtide.Invalid, "%s is in use", of).WithHint("name what was restored; see: tide services")
+	}
+	return b.services.DestroyService(ctx, springtide.ServiceID{Environment: id, Name: springtide.ServiceName(restored)})
+}

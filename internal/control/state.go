@@ -1,0 +1,249 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/engine/process"
+	"github.com/springtide/springtide/internal/files"
+	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/secret"
+	"github.com/springtide/springtide/internal/service"
+	"github.com/springtide/springtide/internal/service/mariadb"
+	"github.com/springtide/springtide/internal/service/postgres"
+	"github.com/springtide/springtide/internal/service/redis"
+	"github.com/springtide/springtide/internal/store/sqlite"
+)
+
+// state is what instances do not keep themselves. It implements deploy.State,
+// and gives each instance what is its own of it.
+type state struct {
+	store    *sqlite.Store
+	engine   *process.Engine
+	fleet    *deploy.Fleet
+	services *service.Manager
+	files    *files.Store
+	secrets  *secret.Keyring
+	drivers  map[springtide.ServiceKind]service.Driver
+	logger   *slog.Logger
+	// roots gives the folder of an artifact.
+	roots func(context.Context, springtide.Digest) (string, error)
+}
+
+// newState opens what is kept in the data folder. Nothing runs before run.
+func newState(ctx context.Context, o Options, store *sqlite.Store, engine *process.Engine, fleet *deploy.Fleet, events *observe.Events) (s *state, err error) {
+	s = &state{store: store, engine: engine, fleet: fleet, logger: o.Logger, drivers: map[springtide.ServiceKind]service.Driver{
+		springtide.ServicePostgres: postgres.New(postgres.Options{Logger: o.Logger}),
+		springtide.ServiceMariaDB:  mariadb.Driver{},
+		springtide.ServiceRedis:    redis.Driver{},
+	}}
+	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: o.DataFolder, Store: store, Logger: o.Logger}); err != nil {
+		return nil, err
+	}
+	host, err := engine.Host()
+	if err != nil {
+		return nil, err
+	}
+	s.files, err = files.New(files.Options{Folder: filepath.Join(o.DataFolder, "files"), Logger: o.Logger, Happened: events.Publish})
+	if err != nil {
+		return nil, err
+	}
+	s.services, err = service.New(service.Options{
+		Folder: filepath.Join(o.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
+		Logger: o.Logger, Happened: events.Publish, Secret: s.secret, Scrub: s.scrub,
+	})
+	return s, err
+}
+
+// run keeps services and shared files as they should be until ctx ends; the
+// servers go on.
+func (s *state) run(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return s.services.Run(ctx) })
+	all.Go(func() error { return s.files.Run(ctx) })
+	return all.Wait()
+}
+
+// rolloutOver stops the services that nothing needs any more, once the release
+// that had them has let go of the traffic. Their data is kept.
+func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
+	if rollout.Step != springtide.RolloutDone {
+		return
+	}
+	_, release, err := s.fleet.Environment(rollout.Release.Environment)
+	if err == nil {
+		err = s.services.Keep(ctx, rollout.Release.Environment, release.App.Services)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.logger.Warn("services that nothing needs any more could not be stopped", "environment", rollout.Release.Environment, "error", err)
+	}
+}
+
+// secret gives the newest value of a secret that something else refers to.
+func (s *state) secret(id springtide.EnvironmentID, name springtide.SecretName) (string, error) {
+	ctx := context.Background() // it is a look into the store
+	latest, err := s.secrets.Latest(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if latest[name] == 0 {
+		return "", springtide.Errorf(springtide.NotFound, "%s has no secret %s", id, name)
+	}
+	values, err := s.secrets.Values(ctx, id, map[springtide.SecretName]int{name: latest[name]})
+	return string(values[name]), err
+}
+
+// scrub runs a command of an environment's active release with other variables
+// than its instances have.
+func (s *state) scrub(ctx context.Context, id springtide.EnvironmentID, command string, variables map[string]string) error {
+	_, release, err := s.fleet.Environment(id)
+	if err != nil {
+		return err
+	}
+	if release.Number == 0 {
+		return springtide.Errorf(springtide.Invalid, "%s has no release to run %q in", id, command).WithHint("make one with `tide deploy`")
+	}
+	root, err := s.roots(ctx, release.Artifact)
+	if err != nil {
+		return err
+	}
+	env := map[string]string{}
+	maps.Copy(env, release.Config)
+	maps.Copy(env, variables)
+	exit, err := s.engine.Exec(ctx, springtide.Task{
+		ID: "scrub-" + strings.ToLower(rand.Text()), Environment: id, Release: release.Number, Command: command,
+		Template: springtide.Template{Artifact: release.Artifact, Root: root, Env: env, Process: springtide.Process{Limits: release.App.Build.Limits}},
+		Timeout:  release.App.Build.Timeout,
+	})
+	if err == nil && exit.Code != 0 {
+		err = springtide.Errorf(springtide.Failed, "%q failed: %s", command, exit.Reason)
+	}
+	return err
+}
+
+// Check implements deploy.State: what is missing is said before anything is built.
+func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app springtide.App) error {
+	latest, err := s.secrets.Latest(ctx, id)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, name := range app.Secrets {
+		if latest[name] == 0 {
+			missing = append(missing, string(name))
+		}
+	}
+	if len(missing) > 0 {
+		return springtide.Errorf(springtide.Invalid, "%s has no secret %s", id, strings.Join(missing, ", ")).
+			WithHint("set it: tide secrets set %s --app %s --env %s", missing[0], id.App, id.Name)
+	}
+	for _, name := range app.ServiceNames() {
+		spec := app.Services[name]
+		if spec.External != "" {
+			if named, is := strings.CutPrefix(spec.External, "secret:"); is && latest[springtide.SecretName(named)] == 0 {
+				return springtide.Errorf(springtide.Invalid, "%s has no secret %s, which is the URL of its service %s", id, named, name).
+					WithHint("set it: tide secrets set %s --app %s --env %s", named, id.App, id.Name)
+			}
+			continue
+		}
+		driver := s.drivers[spec.Kind]
+		if versions := driver.Versions(); len(versions) == 0 || spec.Version != "" && !slices.ContainsFunc(versions, func(version string) bool { return fits(spec.Version, version) }) {
+			return springtide.Errorf(springtide.Invalid, "%s %s is not installed on this machine", spec.Kind, spec.Version).
+				WithHint("%s", driver.Hint(spec.Version))
+		}
+	}
+	return nil
+}
+
+// fits reports whether a version is one that was asked for: 7.0 is one of 7.
+func fits(asked, version string) bool {
+	return asked == version || strings.HasPrefix(version, asked+".")
+}
+
+// Secrets implements deploy.State.
+func (s *state) Secrets(ctx context.Context, id springtide.EnvironmentID) (map[springtide.SecretName]int, error) {
+	return s.secrets.Latest(ctx, id)
+}
+
+// Provision implements deploy.State.
+func (s *state) Provision(ctx context.Context, release springtide.Release, say func(string)) error {
+	if len(release.App.Files) > 0 {
+		owner, _, err := s.engine.User(release.Environment.App)
+		if err != nil {
+			return err
+		}
+		if err := s.files.Provision(ctx, release.Environment, release.App.Files, owner); err != nil {
+			return err
+		}
+	}
+	if len(release.App.Services) == 0 {
+		return nil
+	}
+	return s.services.Provision(ctx, release.Environment, release.App.Services, say)
+}
+
+// grant gives an instance, or a task, what its release has: the addresses of
+// services, secrets, shared folders. What the platform itself gives comes in base.
+func (s *state) grant(ctx context.Context, subject process.Subject, base map[string]string) (process.Grant, error) {
+	grant := process.Grant{Env: base, Credentials: map[string][]byte{}}
+	release, err := s.store.Release(ctx, springtide.ReleaseID{Environment: subject.Environment, Number: subject.Release})
+	if err != nil {
+		return grant, err
+	}
+	if err := s.grantSecrets(ctx, release, &grant); err != nil {
+		return grant, err
+	}
+	variables, err := s.services.Variables(release.Environment, release.App.Services)
+	if err != nil {
+		return grant, err
+	}
+	for name, value := range variables {
+		if _, secret := release.Secrets[springtide.SecretName(name)]; secret {
+			continue // the app's own word
+		}
+		grant.Env[name] = value
+		if password := passwordOf(value); password != nil {
+			grant.Credentials[name] = []byte(value)
+			grant.Hide = append(grant.Hide, password)
+		}
+	}
+	maps.Copy(grant.Env, s.files.Variables(release.Environment, release.App.Files, s.engine.Isolation().MountNamespace))
+	for _, mount := range s.files.Mounts(release.Environment, release.App.Files) {
+		grant.Mounts = append(grant.Mounts, process.Mount{Source: mount.Source, Target: mount.Target, ReadOnly: mount.ReadOnly})
+	}
+	return grant, nil
+}
+
+// resolveLimit is how long other places may take to tell what secrets refer to.
+const resolveLimit = 10 * time.Second
+
+func (s *state) grantSecrets(ctx context.Context, release springtide.Release, grant *process.Grant) error {
+	if len(release.Secrets) == 0 {
+		return nil
+	}
+	values, err := s.secrets.Values(ctx, release.Environment, release.Secrets)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+	defer cancel()
+	if values, err = s.secrets.Resolve(ctx, values); err != nil {
+		return err
+	}
+	for name, value := range values {
+		grant.Env[string(name)] = string(value)
+		grant.Credentials[string(name)] = value
+		grant.Hide = append(grant.Hide, value)
+	}
+	return nil
+}
