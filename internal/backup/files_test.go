@@ -2,10 +2,10 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +38,7 @@ type depot struct {
 	plans    []Plan
 	drills   DrillOptions
 	state    *PlatformOptions
+	access   TargetOptions
 
 	mu     sync.Mutex
 	events []springtide.Event
@@ -46,13 +47,20 @@ type depot struct {
 
 func newDepot(t *testing.T) *depot {
 	t.Helper()
-	d := &depot{t: t, folder: quickFolder(t), keep: 10 * 24 * time.Hour}
-	d.drills.Folder = d.at("proofs")
-	d.own, d.recovery = newIdentity(t, d.folder, "own"), newIdentity(t, d.folder, "recovery")
+	d := depotAt(t, quickFolder(t))
 	d.write("uploads/one", 1<<20)
 	d.write("uploads/deep/two", 10)
 	d.write("media/three", 100)
 	d.write(".uploads/temporary", 10) // the platform's own
+	return d
+}
+
+// depotAt opens the depot of a folder.
+func depotAt(t *testing.T, folder string) *depot {
+	t.Helper()
+	d := &depot{t: t, folder: folder, keep: 10 * 24 * time.Hour}
+	d.drills.Folder = d.at("proofs")
+	d.own, d.recovery = newIdentity(t, folder, "own"), newIdentity(t, folder, "recovery")
 	return d
 }
 
@@ -103,9 +111,7 @@ func (d *depot) data(name string) string { return d.at("files", "quiz", "product
 func (d *depot) write(name string, size int) {
 	d.t.Helper()
 	content := make([]byte, size)
-	for i := range content {
-		content[i] = byte(rand.Uint32())
-	}
+	_, _ = rand.Read(content) // it does not fail
 	if err := os.MkdirAll(filepath.Dir(d.data(name)), 0o755); err != nil {
 		d.t.Fatal(err)
 	}
@@ -131,7 +137,9 @@ func (d *depot) keeper() *Keeper {
 
 func (d *depot) keeperAt(url string, wrap func(Target) Target) *Keeper {
 	d.t.Helper()
-	target, err := OpenTarget(url, TargetOptions{Records: d.at("records")})
+	access := d.access
+	access.Records = d.at("records")
+	target, err := OpenTarget(url, access)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -144,7 +152,7 @@ func (d *depot) keeperAt(url string, wrap func(Target) Target) *Keeper {
 		Plans: func(context.Context) ([]Plan, error) {
 			return append(d.plans, Plan{uploads, springtide.Backup{Daily: "04:30", Keep: d.keep}}), nil
 		},
-		Files:    &FilesOptions{URL: url, Source: d.at("files"), Folder: d.at("own"), Days: 3},
+		Files:    &FilesOptions{URL: url, Access: access, Source: d.at("files"), Folder: d.at("own"), Days: 3},
 		Scratch:  d.at("scratch"),
 		Logger:   slog.New(slog.NewTextHandler(d.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Happened: func(e springtide.Event) { d.mu.Lock(); d.events = append(d.events, e); d.mu.Unlock() },
@@ -243,7 +251,7 @@ func TestSharedFilesComeBackBesideThoseInUseAndChangePlacesWithThem(t *testing.T
 
 func TestNobodySeesThePasswordOfTheRepository(t *testing.T) {
 	d := newDepot(t)
-	d.write("uploads/large", 64<<20)
+	d.write("uploads/large", 16<<20)
 	k := d.keeper()
 	ended := make(chan struct{})
 	go func() {

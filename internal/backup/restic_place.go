@@ -30,7 +30,7 @@ func resticPlaceAt(target string, options TargetOptions, below string) (resticPl
 		}
 		return resticPlace{
 			location: "sftp:" + p.user + "@host:" + folder, // the host is in the command
-			options:  []string{"sftp.command='" + strings.Join(ssh, "' '") + "'"},
+			options:  []string{quoted("sftp.command='" + strings.Join(ssh, "' '") + "'")},
 		}, nil
 	default:
 		credentials := "[default]\naws_access_key_id = " + options.AccessKey + "\naws_secret_access_key = " + options.SecretKey + "\n"
@@ -44,3 +44,6 @@ func resticPlaceAt(target string, options TargetOptions, below string) (resticPl
 		return place, nil
 	}
 }
+
+// quoted is a field of a line of CSV: that is what restic takes its options for.
+func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
