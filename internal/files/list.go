@@ -73,7 +73,7 @@ func (f *Folder) List(ctx context.Context, o ListOptions) (Page, error) {
 	start := "."
 	if at := strings.LastIndexByte(o.Prefix, '/'); at >= 0 {
 		start = o.Prefix[:at]
-		if checkName(start) != nil {
+		if !isName(start) {
 			return page, nil // no file's name begins so
 		}
 	}

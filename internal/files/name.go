@@ -45,6 +45,8 @@ func checkName(name string) error {
 	return nil
 }
 
+func isName(name string) bool { return checkName(name) == nil }
+
 // checkNoun reports whether an app, an environment or a shared folder may be
 // called so: it becomes the name of a folder.
 func checkNoun(noun string) error {

@@ -111,7 +111,7 @@ func (b *backend) HeadBucket(ctx context.Context, in *s3.HeadBucketInput) (*s3.H
 
 // GetBucketAcl says that the bucket is the environment's own, which is asked
 // before anything is done with it.
-func (b *backend) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
+func (b *backend) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) { //nolint:staticcheck // the interface spells it so
 	folder, err := b.open(ctx, in.Bucket)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func (b *backend) list(ctx context.Context, bucket, prefix, delimiter *string, a
 	// cannot be told in XML.
 	if request, ok := ctx.(*fasthttp.RequestCtx); ok && string(request.QueryArgs().Peek("encoding-type")) == "url" {
 		found.encoding = types.EncodingTypeUrl
-		found.encode = func(name string) *string { return pointer(url.QueryEscape(name)) }
+		found.encode = func(name string) *string { return new(url.QueryEscape(name)) }
 	}
 	folder, err := b.open(ctx, bucket)
 	if err != nil || *limit == 0 {
@@ -48,7 +48,7 @@ func (b *backend) list(ctx context.Context, bucket, prefix, delimiter *string, a
 			continue
 		}
 		found.objects = append(found.objects, s3response.Object{
-			Key: found.encode(entry.Name), Size: &entry.Size, ETag: pointer(quoted(entry.ETag)),
+			Key: found.encode(entry.Name), Size: &entry.Size, ETag: new(quoted(entry.ETag)),
 			LastModified: &entry.Modified, StorageClass: types.ObjectStorageClassStandard,
 		})
 	}
@@ -64,7 +64,7 @@ func (b *backend) ListObjects(ctx context.Context, in *s3.ListObjectsInput) (s3r
 	out := s3response.ListObjectsResult{
 		Name: in.Bucket, Prefix: found.encode(value(in.Prefix)), Marker: found.encode(value(in.Marker)), Delimiter: in.Delimiter,
 		MaxKeys: in.MaxKeys, EncodingType: found.encoding,
-		IsTruncated: pointer(found.next != ""), Contents: found.objects, CommonPrefixes: found.prefixes,
+		IsTruncated: new(found.next != ""), Contents: found.objects, CommonPrefixes: found.prefixes,
 	}
 	if found.next != "" {
 		out.NextMarker = found.encode(found.next)
@@ -81,7 +81,7 @@ func (b *backend) ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input) 
 	}
 	out := s3response.ListObjectsV2Result{
 		Name: in.Bucket, Prefix: found.encode(value(in.Prefix)), Delimiter: in.Delimiter, MaxKeys: in.MaxKeys, EncodingType: found.encoding,
-		KeyCount: pointer(int32(len(found.objects) + len(found.prefixes))), IsTruncated: pointer(found.next != ""),
+		KeyCount: new(int32(len(found.objects) + len(found.prefixes))), IsTruncated: new(found.next != ""),
 		Contents: found.objects, CommonPrefixes: found.prefixes,
 	}
 	if value(in.StartAfter) != "" {

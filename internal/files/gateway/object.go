@@ -187,8 +187,8 @@ func (b *backend) headFolder(folder *files.Folder, name string) (*s3.HeadObjectO
 		return nil, b.explain(err)
 	}
 	return &s3.HeadObjectOutput{
-		ContentLength: pointer(int64(0)), ContentType: pointer(folderType), LastModified: &entry.Modified,
-		ETag: pointer(quoted(hex.EncodeToString(md5.New().Sum(nil)))),
+		ContentLength: new(int64(0)), ContentType: new(folderType), LastModified: &entry.Modified,
+		ETag: new(quoted(hex.EncodeToString(md5.New().Sum(nil)))),
 	}, nil
 }
 
@@ -208,13 +208,13 @@ func describe(file *files.File, wanted *string, conditions gw.PreConditions) (*s
 		contentType = files.TypeOf(entry.Name)
 	}
 	head := &s3.HeadObjectOutput{
-		AcceptRanges: pointer("bytes"), ContentLength: &length, ContentType: &contentType,
-		ETag: pointer(quoted(entry.ETag)), LastModified: &modified, Metadata: kept.Metadata,
+		AcceptRanges: new("bytes"), ContentLength: &length, ContentType: &contentType,
+		ETag: new(quoted(entry.ETag)), LastModified: &modified, Metadata: kept.Metadata,
 		CacheControl: header(kept, "Cache-Control"), ContentDisposition: header(kept, "Content-Disposition"),
 		ContentEncoding: header(kept, "Content-Encoding"), ContentLanguage: header(kept, "Content-Language"), ExpiresString: header(kept, "Expires"),
 	}
 	if partial {
-		head.ContentRange = pointer(fmt.Sprintf("bytes %d-%d/%d", start, start+length-1, entry.Size))
+		head.ContentRange = new(fmt.Sprintf("bytes %d-%d/%d", start, start+length-1, entry.Size))
 	}
 	return head, start, nil
 }
@@ -242,7 +242,7 @@ func (b *backend) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 	if err != nil {
 		return out, b.explain(err)
 	}
-	out.CopyObjectResult = &s3response.CopyObjectResult{ETag: pointer(quoted(entry.ETag)), LastModified: &entry.Modified}
+	out.CopyObjectResult = &s3response.CopyObjectResult{ETag: new(quoted(entry.ETag)), LastModified: &entry.Modified}
 	return out, nil
 }
 
@@ -312,14 +312,12 @@ func (b *backend) DeleteObjects(ctx context.Context, in *s3.DeleteObjectsInput) 
 		if known, ok := errors.AsType[s3err.S3Error](err); ok {
 			code = known.BaseError().Code
 		}
-		out.Error = append(out.Error, types.Error{Key: object.Key, Code: &code, Message: pointer(err.Error())})
+		out.Error = append(out.Error, types.Error{Key: object.Key, Code: &code, Message: new(err.Error())})
 	}
 	return out, nil
 }
 
 func quoted(etag string) string { return `"` + etag + `"` }
-
-func pointer[T any](value T) *T { return &value }
 
 func value(text *string) string {
 	if text == nil {

@@ -65,7 +65,7 @@ func (b *backend) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.U
 		return nil, b.explain(err)
 	}
 	return &s3.UploadPartOutput{
-		ETag: pointer(quoted(part.MD5)), ChecksumCRC32: in.ChecksumCRC32, ChecksumCRC32C: in.ChecksumCRC32C,
+		ETag: new(quoted(part.MD5)), ChecksumCRC32: in.ChecksumCRC32, ChecksumCRC32C: in.ChecksumCRC32C,
 		ChecksumSHA1: in.ChecksumSHA1, ChecksumSHA256: in.ChecksumSHA256, ChecksumCRC64NVME: in.ChecksumCRC64NVME,
 	}, nil
 }
@@ -90,7 +90,7 @@ func (b *backend) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput
 		return out, err
 	}
 	part, err := folder.PutPart(ctx, upload.ID, int(*in.PartNumber), io.NewSectionReader(file, start, length), length)
-	return s3response.CopyPartResult{ETag: pointer(quoted(part.MD5)), LastModified: part.Modified}, b.explain(err)
+	return s3response.CopyPartResult{ETag: new(quoted(part.MD5)), LastModified: part.Modified}, b.explain(err)
 }
 
 // CompleteMultipartUpload makes the object of its parts.
@@ -117,7 +117,7 @@ func (b *backend) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMu
 	if err != nil {
 		return out, "", b.explain(err)
 	}
-	out.Bucket, out.Key, out.ETag = in.Bucket, in.Key, pointer(quoted(entry.ETag))
+	out.Bucket, out.Key, out.ETag = in.Bucket, in.Key, new(quoted(entry.ETag))
 	return out, "", nil
 }
 
