@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,6 +52,9 @@ func TestAnUpgradeTakesTheDataAlongByPgUpgradeOrByADump(t *testing.T) {
 				tool(t, old, "pg_checksums", "--disable", "--pgdata="+filepath.Join(old.Folder, "data"))
 			}
 			upgraded := servicetest.New(t, old.Driver, extended)
+			if withChecksums {
+				upgradeHalf(t, old, upgraded.Server)
+			}
 			for range 2 {
 				if err := old.Driver.Upgrade(t.Context(), old.Server.Server, upgraded.Server); err != nil {
 					t.Fatal(err)
@@ -77,6 +82,24 @@ func TestAnUpgradeTakesTheDataAlongByPgUpgradeOrByADump(t *testing.T) {
 			}
 		})
 	}
+}
+
+// upgradeHalf ends an upgrade while pg_upgrade has a server on the old data.
+func upgradeHalf(t *testing.T, old one, to service.Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- old.Driver.Upgrade(ctx, old.Server.Server, to) }()
+	eventually(t, "pg_upgrade has started the old server", func() bool {
+		content, _ := os.ReadFile(filepath.Join(old.Folder, "data", "postmaster.pid"))
+		return strings.Contains(string(content), "/upgrade")
+	})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended: %v", err)
+	}
+	eventually(t, "no server is left", func() bool { return !inUse(old.Server) })
 }
 
 func TestAnOlderVersionDoesNotTakeTheData(t *testing.T) {

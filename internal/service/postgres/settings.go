@@ -68,6 +68,8 @@ func (d *Driver) settings(s service.Server) map[string]string {
 	if s.Role == service.RoleReplica {
 		all["primary_conninfo"] = fmt.Sprintf("host=%s port=%d user=%s application_name=%s", fromData(s, s.PrimaryFolder), s.Primary.Port(), s.Logins.Replication.Name, replicaName)
 		all["primary_slot_name"] = replicaName
+		// A primary that has come back waits for a synchronous replica to notice.
+		all["wal_retrieve_retry_interval"] = "200ms"
 	}
 	return all
 }

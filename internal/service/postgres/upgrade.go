@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
@@ -30,15 +31,16 @@ func (d *Driver) Upgrade(ctx context.Context, from, to service.Server) error {
 		if err := d.initialize(ctx, to, folder); err != nil {
 			return err
 		}
-		if err := d.pgUpgrade(ctx, from, to, folder, "--check"); err == nil {
-			if err := d.pgUpgrade(ctx, from, to, folder); err != nil {
-				return err
-			}
-		} else {
-			d.options.Logger.WarnContext(ctx, "pg_upgrade does not take the data: it is dumped and restored", "service", from.ID, "err", err)
-			if err := d.transfer(ctx, from, to, folder); err != nil {
-				return err
-			}
+		err := d.pgUpgrade(ctx, from, to, folder, "--check")
+		switch {
+		case err == nil:
+			err = d.pgUpgrade(ctx, from, to, folder)
+		case ctx.Err() == nil:
+			d.options.Logger.WarnContext(ctx, "pg_upgrade does not take the data: it is dumped and restored", "service", from.ID.String(), "error", err)
+			err = d.transfer(ctx, from, to, folder)
+		}
+		if err != nil {
+			return err
 		}
 		if err := d.analyze(ctx, to, folder); err != nil {
 			return err
@@ -49,6 +51,13 @@ func (d *Driver) Upgrade(ctx context.Context, from, to service.Server) error {
 
 // kept are the settings of a server on data that must survive a power cut.
 func kept() map[string]string { return map[string]string{"fsync": "on"} }
+
+// watched runs pg_upgrade under a shell that outlives us by a moment: the servers
+// that it starts are daemons, and would keep their data from any other.
+const watched = `ctl=$1; old=$2; new=$3; shift 3
+trap 'kill -9 $child; for data in "$old" "$new"; do "$ctl" stop -D "$data" -m immediate; done' TERM
+"$@" & child=$!
+wait $child`
 
 // pgUpgrade runs it in a folder of its own, whose path is short enough for sockets.
 func (d *Driver) pgUpgrade(ctx context.Context, from, to service.Server, folder string, more ...string) error {
@@ -68,9 +77,10 @@ func (d *Driver) pgUpgrade(ctx context.Context, from, to service.Server, folder 
 	there := to
 	there.Folder = work
 	var report tail
-	_, err = run(ctx, there, program{Output: &report, Process: service.Process{
-		Path: d.program(to.Version, "pg_upgrade"),
+	_, err = run(ctx, there, program{Output: &report, Dying: syscall.SIGTERM, Process: service.Process{
+		Path: "/bin/sh", Stop: syscall.SIGTERM,
 		Args: append([]string{
+			"-c", watched, "sh", d.program(to.Version, "pg_ctl"), data(from), folder, d.program(to.Version, "pg_upgrade"),
 			"--old-bindir=" + d.program(from.Version, ""), "--new-bindir=" + d.program(to.Version, ""),
 			"--old-datadir=" + data(from), "--new-datadir=" + folder,
 			"--old-options=" + access(from), "--new-options=" + access(to),
