@@ -54,9 +54,10 @@ type unit struct {
 	// next is when it may be started, or asked, again; failures counts in a row.
 	next     time.Time
 	failures int
-	moves    int // how often in a row its port was another's
-	reason   string
-	lag      Lag
+	// taken is since when a stranger has had its port; zero: none has.
+	taken  time.Time
+	reason string
+	lag    Lag
 }
 
 func (m *Manager) newCluster(r record) *cluster {

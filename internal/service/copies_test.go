@@ -61,7 +61,7 @@ func TestAForkIsScrubbedBeforeAnybodySeesIt(t *testing.T) {
 		}
 	})
 	w.provision(one(springtide.Service{}))
-	w.write("db", "mail", "me@example.com")
+	w.write("mail", "me@example.com")
 	staging := springtide.EnvironmentID{App: "quiz", Name: "staging"}
 	to := springtide.ServiceID{Environment: staging, Name: "db"}
 
@@ -98,7 +98,7 @@ func TestAForkIsScrubbedBeforeAnybodySeesIt(t *testing.T) {
 	w.expect("db", "mail", "me@example.com")
 
 	// Once more, onto one that is there.
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	if err := w.Fork(t.Context(), serviceID("db"), to, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestASwapIsUndoneByAnother(t *testing.T) {
 	w := newWorld(t, nil)
 	services := one(springtide.Service{Replica: true})
 	w.provision(services)
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	url := w.url("db")
 	w.restore("db-restored", "colour restored\n")
 	w.expect("db-restored", "colour", "restored")
@@ -131,11 +131,11 @@ func TestASwapIsUndoneByAnother(t *testing.T) {
 		if w.status("db-restored").State != service.StateStopped {
 			t.Error("the other one still runs")
 		}
-		w.eventually("a replica follows", func() bool { return w.server("db", service.RoleReplica).State == service.StateReady })
+		w.eventually("a replica follows", func() bool { return w.server(service.RoleReplica).State == service.StateReady })
 	}
 	w.end()
 	w.run()
-	w.waitReady("db")
+	w.waitReady()
 	w.expect("db", "colour", "restored")
 	if err := w.Destroy(t.Context(), serviceID("db-restored")); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestWhatWasRestoredElsewhereIsAdopted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	if err := w.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -200,12 +200,12 @@ func TestAnUpgradeIsRehearsedAndThenDone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{Version: "1"}))
-	w.write("db", "colour", "green")
-	pid := w.server("db", service.RolePrimary).PID
+	w.write("colour", "green")
+	pid := w.server(service.RolePrimary).PID
 	if _, err := w.Upgrade(t.Context(), serviceID("db"), "2", true); err != nil {
 		t.Fatal(err)
 	}
-	if w.server("db", service.RolePrimary).PID != pid || len(w.List(quiz)) != 1 {
+	if w.server(service.RolePrimary).PID != pid || len(w.List(quiz)) != 1 {
 		t.Errorf("a rehearsal leaves %+v", w.List(quiz))
 	}
 	if _, err := w.Upgrade(t.Context(), serviceID("db"), "2", false); err != nil {
@@ -233,7 +233,7 @@ func TestAnUpgradeWhoseServerDoesNotServeIsSwappedBack(t *testing.T) {
 		o.Drivers = map[springtide.ServiceKind]service.Driver{fakeKind: spoilingDriver{fakeDriver{fakeProgram, func() {}}}}
 	})
 	w.provision(one(springtide.Service{Version: "1"}))
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	_, err := w.Upgrade(t.Context(), serviceID("db"), "2", false)
 	if err == nil || !strings.Contains(err.Error(), "the data is broken") {
 		t.Errorf("the upgrade says: %v", err)

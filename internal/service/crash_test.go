@@ -170,7 +170,7 @@ func started(t *testing.T, services map[springtide.ServiceName]springtide.Servic
 	t.Helper()
 	w := newWorld(t, nil)
 	w.provision(services)
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	return w
 }
 
@@ -201,7 +201,7 @@ func TestARotationThatIsKilledAtAnyStepCanBeDoneAgain(t *testing.T) {
 		old := w.url("db")
 		w.again("rotate")
 		w.again("rotate")
-		w.write("db", "colour", "green")
+		w.write("colour", "green")
 		if err := write(t.Context(), old, "colour", "red"); err == nil {
 			t.Error("an old login works")
 		}
@@ -296,13 +296,13 @@ func TestAFailoverThatIsKilledAtAnyStepIsFinished(t *testing.T) {
 	pid := 0
 	w.killAtEachStep("failover", func() {
 		w.eventually("it is protected", func() bool { return w.status("db").Protected && w.status("db").State == service.StateReady })
-		w.write("db", "colour", "green")
-		pid = w.server("db", service.RolePrimary).PID
+		w.write("colour", "green")
+		pid = w.server(service.RolePrimary).PID
 		w.spoil(service.RolePrimary)
-		w.eventually("its death is known", func() bool { return w.server("db", service.RolePrimary).PID != pid })
+		w.eventually("its death is known", func() bool { return w.server(service.RolePrimary).PID != pid })
 	}, func() {
 		w.eventually("another serves", func() bool {
-			return w.status("db").Protected && w.status("db").State == service.StateReady && w.server("db", service.RolePrimary).PID != pid
+			return w.status("db").Protected && w.status("db").State == service.StateReady && w.server(service.RolePrimary).PID != pid
 		})
 		w.expect("db", "colour", "green")
 	})

@@ -22,10 +22,10 @@ import (
 )
 
 // fakeKind is a small server that is a real process: the test binary.
-const (
-	fakeKind     springtide.ServiceKind = "fake"
-	fakeVariable                        = "SERVICE_FAKE"
-)
+const fakeKind springtide.ServiceKind = "fake"
+
+// fakeVariable holds what it is told.
+const fakeVariable = "SERVICE_FAKE"
 
 // fakeDriver drives it. step is called before and after everything that changes
 // something, so that a test can have the manager die there.
@@ -146,7 +146,10 @@ func (f fakeDriver) Promote(ctx context.Context, s service.Server) error {
 	return f.ask(ctx, s, "/promote", nil)
 }
 
-func (f fakeDriver) Lag(context.Context, service.Server) (time.Duration, int64, error) {
+func (f fakeDriver) Lag(_ context.Context, s service.Server) (time.Duration, int64, error) {
+	if _, err := os.Stat(filepath.Join(s.Folder, "data", "lost")); err == nil {
+		return 0, 0, springtide.Errorf(springtide.Conflict, "the log was not kept for it")
+	}
 	return 0, 0, nil
 }
 

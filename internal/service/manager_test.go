@@ -31,11 +31,11 @@ func TestAProvisionedServiceServes(t *testing.T) {
 	if err != nil || variables["DB_URL"] != w.url("db") {
 		t.Errorf("variables %v: %v", variables, err)
 	}
-	w.write("db", "colour", "green")
-	pid := w.server("db", service.RolePrimary).PID
+	w.write("colour", "green")
+	pid := w.server(service.RolePrimary).PID
 	w.provision(services)
 	w.expect("db", "colour", "green")
-	if again := w.server("db", service.RolePrimary).PID; again != pid {
+	if again := w.server(service.RolePrimary).PID; again != pid {
 		t.Error("it was started again by a provisioning that changed nothing")
 	}
 	if status := w.status("db"); status.State != service.StateReady || status.Version != "2" {
@@ -55,11 +55,11 @@ func TestAServerThatDiesIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
-	w.write("db", "colour", "green")
-	pid := w.server("db", service.RolePrimary).PID
+	w.write("colour", "green")
+	pid := w.server(service.RolePrimary).PID
 	syscall.Kill(pid, syscall.SIGKILL)
 	w.eventually("another process serves", func() bool {
-		server := w.server("db", service.RolePrimary)
+		server := w.server(service.RolePrimary)
 		return server.State == service.StateReady && server.PID != pid
 	})
 	w.expect("db", "colour", "green")
@@ -72,20 +72,20 @@ func TestServersOutliveTheManagerAndAreAdopted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
-	w.write("db", "colour", "green")
-	pid, url := w.server("db", service.RolePrimary).PID, w.url("db")
+	w.write("colour", "green")
+	pid, url := w.server(service.RolePrimary).PID, w.url("db")
 	w.end()
 	if got, err := read(t.Context(), url, "colour"); err != nil || got != "green" {
 		t.Fatalf("without a manager it says %q: %v", got, err)
 	}
 	w.run()
-	w.waitReady("db")
-	if again := w.server("db", service.RolePrimary).PID; again != pid {
+	w.waitReady()
+	if again := w.server(service.RolePrimary).PID; again != pid {
 		t.Errorf("process %d was not adopted: now it is %d", pid, again)
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
 	w.eventually("an adopted server that died is started again", func() bool {
-		server := w.server("db", service.RolePrimary)
+		server := w.server(service.RolePrimary)
 		return server.State == service.StateReady && server.PID != pid
 	})
 	w.expect("db", "colour", "green")
@@ -103,7 +103,7 @@ func TestAServerWhosePortAStrangerHasGetsAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	address := w.status("db").Address
 	if err := w.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestAServerWhosePortAStrangerHasGetsAnother(t *testing.T) {
 	}
 	defer stranger.Close()
 	w.run()
-	w.waitReady("db")
+	w.waitReady()
 	if w.status("db").Address == address || !w.happened("service.moved") {
 		t.Errorf("it is at %s", w.status("db").Address)
 	}
@@ -126,11 +126,11 @@ func TestAServiceThatNoManifestNamesIsStoppedAndKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.provision(one(springtide.Service{}))
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	if err := w.Keep(t.Context(), quiz, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("it is stopped", func() bool { return w.server("db", service.RolePrimary).PID == 0 })
+	w.eventually("it is stopped", func() bool { return w.server(service.RolePrimary).PID == 0 })
 	if status := w.status("db"); !status.Orphan || status.State != service.StateStopped || !w.happened("service.orphaned") {
 		t.Errorf("its status is %+v", status)
 	}
@@ -188,7 +188,7 @@ func TestProvisionsOfAnEnvironmentTakeTurns(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 }
 
 func TestAnExternalServiceIsLookedAt(t *testing.T) {
@@ -209,7 +209,7 @@ func TestAnExternalServiceIsLookedAt(t *testing.T) {
 	if want := "postgres://me:THEIRS@" + listener.Addr().String() + "/x"; err != nil || variables["DB_URL"] != want {
 		t.Errorf("variables %v: %v", variables, err)
 	}
-	w.waitReady("db")
+	w.waitReady()
 	listener.Close()
 	w.eventually("it is down", func() bool { return w.status("db").State == service.StateDown })
 	w.eventually("it is told of", func() bool { return w.happened("service.unreachable") })

@@ -64,7 +64,7 @@ func (w *writer) stop() (acknowledged []string, failed []error) {
 // spoil has the data of the server of a role be of no use any more, and kills it.
 func (w *world) spoil(role service.Role) (folder string) {
 	w.t.Helper()
-	server := w.server("db", role)
+	server := w.server(role)
 	if err := os.WriteFile(filepath.Join(server.Folder, "data", "broken"), nil, 0o644); err != nil {
 		w.t.Fatal(err)
 	}
@@ -103,10 +103,10 @@ func TestAPrimaryThatIsGoneForGoodIsReplacedByItsSynchronousReplica(t *testing.T
 		t.Errorf("told of %+v", w.events)
 	}
 	// And again, with the replica that was made meanwhile.
-	pid := w.server("db", service.RolePrimary).PID
+	pid := w.server(service.RolePrimary).PID
 	w.spoil(service.RolePrimary)
 	w.eventually("it is protected again", func() bool {
-		server := w.server("db", service.RolePrimary)
+		server := w.server(service.RolePrimary)
 		return server.State == service.StateReady && server.PID != pid && w.status("db").Protected
 	})
 	w.expect("db", acknowledged[0], "x")
@@ -123,7 +123,7 @@ func TestAnOldPrimaryIsNeverStartedAsOneAgain(t *testing.T) {
 	os.Remove(filepath.Join(old, "data", "broken"))
 	w.run()
 	w.eventually("the replica is the primary", func() bool {
-		server := w.server("db", service.RolePrimary)
+		server := w.server(service.RolePrimary)
 		return server.State == service.StateReady && server.Folder != old
 	})
 	w.eventually("its data is replaced", func() bool { _, err := os.Stat(old); return err != nil })
@@ -133,16 +133,16 @@ func TestAPrimaryThatHangsIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *service.Options) { o.Patience = 300 * time.Millisecond })
 	w.provision(one(springtide.Service{Replica: true, Synchronous: true}))
-	pid := w.server("db", service.RolePrimary).PID
+	pid := w.server(service.RolePrimary).PID
 	syscall.Kill(pid, syscall.SIGSTOP)
 	w.eventually("another serves", func() bool {
-		server := w.server("db", service.RolePrimary)
+		server := w.server(service.RolePrimary)
 		return server.State == service.StateReady && server.PID != pid
 	})
 	if syscall.Kill(pid, 0) == nil {
 		t.Error("the old primary is still there")
 	}
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 }
 
 func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {
@@ -154,7 +154,7 @@ func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	w.eventually("the replica has it", func() bool {
 		got, err := read(t.Context(), variables["DB_REPLICA_URL"], "colour")
 		return err == nil && got == "green"
@@ -169,8 +169,8 @@ func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect("db", "colour", "green")
-	w.write("db", "colour", "red")
-	w.waitReady("db")
+	w.write("colour", "red")
+	w.waitReady()
 }
 
 func TestAPromotionOfAReplicaThatFollowsLosesNothing(t *testing.T) {
@@ -198,7 +198,7 @@ func TestAPrimaryGoesOnWithoutAReplicaThatIsAway(t *testing.T) {
 	w.provision(services)
 	folder := w.spoil(service.RoleReplica)
 	w.eventually("nobody waits for it", func() bool { return !w.status("db").Protected })
-	w.write("db", "colour", "green")
+	w.write("colour", "green")
 	if status := w.status("db"); status.State != service.StateDegraded || !w.happened("service.degraded") {
 		t.Errorf("its status is %+v", status)
 	}
@@ -208,7 +208,7 @@ func TestAPrimaryGoesOnWithoutAReplicaThatIsAway(t *testing.T) {
 	if w.happened("service.failover") {
 		t.Fatal("it was promoted by itself")
 	}
-	os.Remove(filepath.Join(w.server("db", service.RolePrimary).Folder, "data", "broken"))
+	os.Remove(filepath.Join(w.server(service.RolePrimary).Folder, "data", "broken"))
 	os.Remove(filepath.Join(folder, "data", "broken"))
 	w.eventually("it is protected again", func() bool { return w.status("db").Protected })
 	w.expect("db", "colour", "green")
@@ -217,7 +217,7 @@ func TestAPrimaryGoesOnWithoutAReplicaThatIsAway(t *testing.T) {
 	if len(w.status("db").Servers) != 1 {
 		t.Error("the replica is still there")
 	}
-	w.write("db", "colour", "red")
+	w.write("colour", "red")
 	w.eventually("its data is deleted", func() bool { _, err := os.Stat(folder); return err != nil })
 }
 
@@ -233,7 +233,7 @@ func TestThePrimaryIsStartedBeforeItsReplica(t *testing.T) {
 	w.events = nil
 	w.mu.Unlock()
 	w.run()
-	w.waitReady("db")
+	w.waitReady()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var roles []string
@@ -245,4 +245,17 @@ func TestThePrimaryIsStartedBeforeItsReplica(t *testing.T) {
 	if fmt.Sprint(roles) != "[primary replica]" {
 		t.Errorf("started %v", roles)
 	}
+}
+
+func TestAReplicaThatCanNeverCatchUpIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.provision(one(springtide.Service{Replica: true, Synchronous: true}))
+	folder := w.server(service.RoleReplica).Folder
+	if err := os.WriteFile(filepath.Join(folder, "data", "lost"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("another follows", func() bool { return w.status("db").Protected && w.server(service.RoleReplica).Folder != folder })
+	w.eventually("its data is deleted", func() bool { _, err := os.Stat(folder); return err != nil })
+	w.write("colour", "green")
 }

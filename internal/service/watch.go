@@ -225,15 +225,18 @@ func (c *cluster) start(server Server, folder string, u *unit) error {
 		started.forget()
 		return err
 	}
-	c.note(func() { u.child, u.moves, u.looked = started, 0, time.Time{} })
+	c.note(func() { u.child, u.taken, u.looked = started, time.Time{}, time.Time{} })
 	return nil
 }
 
-// move gives a server another port, when a stranger keeps its own for long.
+// move gives a server another port, when a stranger keeps its own for as long as
+// it may be away. It may also be what is left of the server itself, and ends soon.
 func (c *cluster) move(server Server, u *unit) error {
-	const moveAfter = 4
 	stranger := springtide.Errorf(springtide.Conflict, "another program listens on %s, which is that of service %s", server.Address, c.id)
-	if u.moves++; u.moves < moveAfter {
+	if u.taken.IsZero() {
+		u.taken = time.Now()
+	}
+	if time.Since(u.taken) < c.manager.options.Patience {
 		return stranger
 	}
 	port, err := c.manager.takePort()
@@ -251,7 +254,7 @@ func (c *cluster) move(server Server, u *unit) error {
 		c.manager.giveBackPorts(port)
 		return err
 	}
-	u.moves = 0
+	u.taken = time.Time{}
 	c.manager.happened(c.id, "service.moved", fmt.Sprintf("%s; its %s listens on port %d from now on, and instances must be started again to learn it", stranger.Message, server.Role, port),
 		"role", string(server.Role), "port", itoa(int(port)))
 	return stranger

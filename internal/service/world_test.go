@@ -176,9 +176,10 @@ func (w *world) url(name springtide.ServiceName) string {
 	return driver.URL(server, server.Logins.Current)
 }
 
-func (w *world) write(name springtide.ServiceName, key, value string) {
+// write, server and waitReady are about the service that all tests have.
+func (w *world) write(key, value string) {
 	w.t.Helper()
-	if err := write(w.t.Context(), w.url(name), key, value); err != nil {
+	if err := write(w.t.Context(), w.url("db"), key, value); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -200,8 +201,8 @@ func (w *world) status(name springtide.ServiceName) service.Status {
 	return service.Status{}
 }
 
-func (w *world) server(name springtide.ServiceName, role service.Role) service.ServerStatus {
-	for _, server := range w.status(name).Servers {
+func (w *world) server(role service.Role) service.ServerStatus {
+	for _, server := range w.status("db").Servers {
 		if server.Role == role {
 			return server
 		}
@@ -225,7 +226,7 @@ func (w *world) happened(kind string) bool {
 	return slices.ContainsFunc(w.events, func(event springtide.Event) bool { return event.Kind == kind })
 }
 
-func (w *world) waitReady(name springtide.ServiceName) {
+func (w *world) waitReady() {
 	w.t.Helper()
-	w.eventually(string(name)+" is ready", func() bool { return w.status(name).State == service.StateReady })
+	w.eventually("it is ready", func() bool { return w.status("db").State == service.StateReady })
 }

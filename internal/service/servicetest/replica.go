@@ -61,10 +61,16 @@ func (k Kit) testPromotion(t *testing.T, synchronous bool) {
 		t.Errorf("%d of %d acknowledged writes are lost", missing, len(acknowledged))
 	}
 
-	// The old primary is replaced by a replica with new data.
+	k.replaceOld(t, replica)
+}
+
+// replaceOld gives a promoted replica a replica of its own, with new data.
+func (k Kit) replaceOld(t *testing.T, replica *Server) {
+	t.Helper()
 	again := replica.Replica()
-	again.Address = address(t)
-	again.do("follow", func(ctx context.Context) error { return follower.Follow(ctx, again.Server) })
+	again.do("follow", func(ctx context.Context) error {
+		return k.Driver.(service.Follower).Follow(ctx, again.Server)
+	})
 	again.Start()
 	replica.Standby = true
 	replica.Settle()
