@@ -10,6 +10,10 @@ import (
 // underWay is said of a run that somebody has.
 const underWay = `runs.state IN ('claimed', 'running')`
 
+// isHeld is the same, said of a run that is named: so that it is found by its
+// number, and not among all that are under way.
+const isHeld = `runs.state || '' IN ('claimed', 'running')`
+
 // Start records that claimed runs are about to begin.
 func (l *Ledger) Start(ctx context.Context, holds []jobs.Hold) ([]bool, error) {
 	rows := make([][]any, len(holds))
@@ -23,7 +27,7 @@ func (l *Ledger) Start(ctx context.Context, holds []jobs.Hold) ([]bool, error) {
 			return err
 		}
 		query, args := tx.withLocked(`UPDATE runs SET started = CASE WHEN state = 'claimed' THEN $1 ELSE started END, state = 'running', lease = $2
-			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND NOT runs.cancelling AND `+underWay+` RETURNING runs.id, runs.fence`,
+			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND NOT runs.cancelling AND `+isHeld+` RETURNING runs.id, runs.fence`,
 			"id bigint, fence bigint", rows, now.calendar, in(now.uptime, jobs.LeaseFor))
 		started, err := all(tx, value2, query, args...)
 		for i, hold := range holds {
@@ -55,7 +59,7 @@ func (l *Ledger) Heartbeat(ctx context.Context, beats []jobs.Beat) ([]jobs.Stand
 		}
 		query, args := tx.withLocked(`UPDATE runs SET lease = $1, percent = CASE WHEN v.told THEN v.percent ELSE runs.percent END,
 				message = CASE WHEN v.told THEN v.message ELSE runs.message END
-			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND `+underWay+` RETURNING runs.id, runs.fence, runs.cancelling`,
+			FROM %s WHERE runs.id = v.id AND runs.fence = v.fence AND `+isHeld+` RETURNING runs.id, runs.fence, runs.cancelling`,
 			"id bigint, fence bigint, told boolean, percent double precision, message text", rows, in(now.uptime, jobs.LeaseFor))
 		held := map[jobs.Hold]jobs.Standing{}
 		_, err = all(tx, func(r row) (struct{}, error) {

@@ -41,7 +41,7 @@ func (l *Ledger) succeed(tx *transaction, outcomes []jobs.Outcome, accepted []bo
 	query, args := tx.withLocked(`WITH told AS MATERIALIZED (`+tx.dialect.momentOf()+`)
 		UPDATE runs SET state = 'succeeded', due = 0, available = 0, place = 0, finished = told.calendar, forget = told.uptime + q.retention, cancelling = FALSE,
 			taken = CASE WHEN runs.scope = 'active' THEN '' ELSE runs.taken END, settled = runs.fence, verdict = 'succeeded', `+values+`
-		FROM told, queues q, %s WHERE runs.id = v.id AND runs.fence = v.fence AND `+underWay+` AND q.id = runs.queue
+		FROM told, queues q, %s WHERE runs.id = v.id AND runs.fence = v.fence AND `+isHeld+` AND q.id = runs.queue
 		RETURNING runs.id, runs.environment, runs.queue, runs.kind, runs.schedule, runs.batch, runs.claimed, runs.started, told.calendar, told.uptime,
 			q.concurrency > 0 OR EXISTS (SELECT 1 FROM environments e WHERE e.id = runs.environment AND e.concurrency > 0)`, columns, rows)
 	ended, err := all(tx, func(r row) (c change, err error) {
