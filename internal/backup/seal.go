@@ -13,7 +13,7 @@ import (
 
 // sealWindow bounds how far back compression looks, and with it the memory that
 // sealing and opening take, in bytes.
-const sealWindow = 4 << 20
+const sealWindow = 1 << 20
 
 // sealedBegin is the first line of what is sealed, before the object's name.
 const sealedBegin = "springtide backup 1 "
