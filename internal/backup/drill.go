@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,9 +66,9 @@ func (k *Keeper) drill(ctx context.Context, _ springtide.Run, of Subject) (any, 
 // newest gives the backup that a drill is about.
 func (k *Keeper) newest(ctx context.Context, of Subject) (Manifest, error) {
 	all, err := k.List(ctx, of)
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].Kind != KindDump {
-			return all[i], err
+	for _, m := range slices.Backward(all) {
+		if m.Kind != KindDump {
+			return m, err
 		}
 	}
 	return Manifest{}, cmp.Or(err, error(springtide.Errorf(springtide.NotFound, "there is no backup of %s", of)))
@@ -86,6 +87,8 @@ func (k *Keeper) tryOut(ctx context.Context, m Manifest) (shown proved, err erro
 		return k.drillService(ctx, m, scratch)
 	case m.Kind == KindFiles && k.files != nil:
 		return k.drillFiles(ctx, m, scratch)
+	case m.Kind == KindPlatform && k.options.State != nil:
+		return k.drillPlatform(ctx, m, scratch)
 	}
 	return shown, springtide.Errorf(springtide.Invalid, "a backup of kind %s is not drilled here", m.Kind)
 }

@@ -89,7 +89,6 @@ func (f *files) list(ctx context.Context, m Manifest) (all []resticNode, err err
 // sample chooses the files that come after the last one of the sample before,
 // beginning again at the end of all.
 func sample(files []resticNode, last string) (chosen []resticNode) {
-
 	first, _ := slices.BinarySearchFunc(files, last, func(n resticNode, last string) int { return strings.Compare(n.Path, last+"\x00") })
 	var size int64
 	for i := range files {

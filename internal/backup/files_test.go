@@ -215,14 +215,14 @@ func TestSharedFilesComeBackBesideThoseInUseAndChangePlacesWithThem(t *testing.T
 	if err := os.Remove(d.data("media/three")); err != nil {
 		t.Fatal(err)
 	}
-	restored, err := k.files.restore(t.Context(), m, quiet)
+	restored, err := k.RestoreFiles(t.Context(), quizOf, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := restored.Difference; d.Same != 1 || d.Changed != 1 || d.New != 1 || d.Missing != 1 {
 		t.Errorf("the difference is %+v", d)
 	}
-	if again, err := k.files.restore(t.Context(), m, quiet); err != nil || again.Inodes["uploads"] != restored.Inodes["uploads"] {
+	if again, err := k.RestoreFiles(t.Context(), quizOf, m.Begun); err != nil || again.Inodes["uploads"] != restored.Inodes["uploads"] {
 		t.Errorf("restored again: %+v, %v", again, err)
 	}
 	for range 2 { // each may be said twice
@@ -241,10 +241,16 @@ func TestSharedFilesComeBackBesideThoseInUseAndChangePlacesWithThem(t *testing.T
 			t.Error("it did not go back")
 		}
 	}
-	if err := k.files.discard(uploads, m.ID); err != nil {
+	if all, err := k.RestoredFiles(quizOf); err != nil || len(all) != 1 || all[0].Promoted {
+		t.Errorf("listed %+v, %v", all, err)
+	}
+	if err := k.DiscardFiles(quizOf, m.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.files.exchange(uploads, m.ID, true); springtide.KindOf(err) != springtide.NotFound {
+	if err := k.DiscardFiles(quizOf, "../production"); springtide.KindOf(err) != springtide.Invalid {
+		t.Errorf("all was discarded: %v", err)
+	}
+	if _, err := k.ExchangeFiles(quizOf, m.ID); springtide.KindOf(err) != springtide.NotFound {
 		t.Errorf("what was discarded was promoted: %v", err)
 	}
 }

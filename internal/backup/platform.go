@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"maps"
@@ -26,6 +27,9 @@ type PlatformOptions struct {
 	Folder string
 	// Databases copy the databases in it, by the names of their files.
 	Databases map[string]func(ctx context.Context, to string) error
+	// Open opens a restored copy of a database, and says what is wrong with it. nil:
+	// nobody is asked.
+	Open func(ctx context.Context, file string) error
 	// Recovery gives the file that the recovery key opens.
 	Recovery func() ([]byte, error)
 	// Every is how often a backup is made. Default: an hour
@@ -221,8 +225,8 @@ func (k *Keeper) retainPlatform(ctx context.Context) error {
 	return err
 }
 
-// keepPlatform makes a backup of the platform when one is due, and says if it
-// could not.
+// keepPlatform makes a backup of the platform when one is due, and tries the
+// newest one out once a day; it says if it could not.
 func (k *Keeper) keepPlatform(ctx context.Context) {
 	if k.options.State == nil {
 		return
@@ -243,7 +247,47 @@ func (k *Keeper) keepPlatform(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		k.happened(of, "backup.failed", fmt.Sprintf("the platform's own state could not be kept safe: %v", err), nil)
+		return
 	}
+	if proof, err := k.Proof(of); err == nil && time.Since(proof.Tried) < 24*time.Hour {
+		return
+	}
+	if _, err := k.drill(ctx, springtide.Run{}, of); err != nil && ctx.Err() == nil {
+		k.happened(of, "drill.failed", fmt.Sprintf("the drill of the platform's own state failed: %v", err), nil)
+	}
+}
+
+// blobDays is in how many days the drills have fetched all blobs of artifacts.
+const blobDays = 7
+
+// drillPlatform fetches the state to where nobody uses it, and of the artifacts'
+// blobs those of today.
+func (k *Keeper) drillPlatform(ctx context.Context, m Manifest, scratch string) (proved, error) {
+	entries := slices.DeleteFunc(slices.Clone(m.Objects), func(entry Entry) bool {
+		return strings.HasPrefix(entry.Name, k.blobs()) && crc32.ChecksumIEEE([]byte(entry.Name))%blobDays != uint32(time.Now().YearDay()%blobDays)
+	})
+	var size int64
+	for _, entry := range entries {
+		size += entry.Plain
+	}
+	if err := fits(scratch, size); err != nil {
+		return proved{}, err
+	}
+	r := &platformRestore{PlatformRestore: PlatformRestore{Folder: scratch}, keeper: k}
+	for _, entry := range entries {
+		if err := r.bringObject(ctx, entry); err != nil {
+			return proved{}, err
+		}
+	}
+	for name := range k.options.State.Databases {
+		if k.options.State.Open == nil {
+			break
+		}
+		if err := k.options.State.Open(ctx, filepath.Join(scratch, name)); err != nil {
+			return proved{}, springtide.Errorf(springtide.Failed, "%s of backup %s cannot be opened: %w", name, m.ID, err)
+		}
+	}
+	return proved{checked: fmt.Sprintf("%d of %d objects fetched, %d databases opened", len(entries), len(m.Objects), len(k.options.State.Databases))}, nil
 }
 
 // belongs says whether what is at a path below the data folder is part of the

@@ -82,6 +82,16 @@ func (d *depot) openPlatform() (*secret.Keyring, func()) {
 		Folder:    d.at("data"),
 		Databases: map[string]func(context.Context, string) error{"tide.db": store.Copy, "jobs.db": book.Copy},
 		Recovery:  keyring.ExportRecovery,
+		Open: func(ctx context.Context, file string) error {
+			if filepath.Base(file) != "tide.db" {
+				return nil
+			}
+			store, err := sqlite.Open(ctx, file, logger)
+			if err != nil {
+				return err
+			}
+			return store.Close()
+		},
 	}
 	return keyring, func() {
 		_ = book.Close() // what is not written now never is
@@ -229,6 +239,14 @@ func TestArtifactsAreSentOnceAndRemovedWithTheLastBackupThatNeedsThem(t *testing
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := k.drill(t.Context(), springtide.Run{}, PlatformState()); err != nil {
+		t.Error(err)
+	}
+	undo := flip(t, d.at("target", "springtide", "_", "_", "state", "objects"))
+	if _, err := k.drill(t.Context(), springtide.Run{}, PlatformState()); err == nil {
+		t.Error("a wrong byte was not found")
+	}
+	undo()
 	d.putBlob("layer three")
 	puts.names = nil
 	if _, err := k.BackupPlatform(t.Context()); err != nil {

@@ -132,6 +132,9 @@ func fits(folder string, need int64) error {
 // restored gives what was restored from a backup; NotFound: nothing was.
 func (f *files) restored(of Subject, id string) (RestoredFiles, error) {
 	var made RestoredFiles
+	if err := checkID(id); err != nil {
+		return made, err
+	}
 	data, err := os.ReadFile(filepath.Join(f.restoredAt(of, id), "restored.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return made, springtide.Errorf(springtide.NotFound, "backup %s of the shared files of %s is not restored", id, of.Environment).
@@ -183,6 +186,52 @@ func (f *files) exchange(of Subject, id string, promote bool) (RestoredFiles, er
 // discard removes what was restored and, once it is promoted, what was in use before.
 func (f *files) discard(of Subject, id string) error {
 	return unavailable(os.RemoveAll(f.restoredAt(of, id)))
+}
+
+// RestoredFiles lists what is restored of an environment, the oldest backup first.
+func (k *Keeper) RestoredFiles(id springtide.EnvironmentID) (all []RestoredFiles, err error) {
+	of, err := k.subjectOfFiles(id)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(k.files.restoredAt(of, ""))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unavailable(err)
+	}
+	for _, entry := range entries {
+		if made, err := k.files.restored(of, entry.Name()); err == nil { // or it is being made
+			all = append(all, made)
+		}
+	}
+	return all, nil
+}
+
+// AcceptFiles has the next backup of an environment's shared files be made even if
+// nothing is left in some folder of them.
+func (k *Keeper) AcceptFiles(id springtide.EnvironmentID) error {
+	of, err := k.subjectOfFiles(id)
+	if err != nil {
+		return err
+	}
+	return k.files.accept(of)
+}
+
+// CheckFiles reads the part that is due of all that is kept of an environment's
+// shared files. Drills do it too.
+func (k *Keeper) CheckFiles(ctx context.Context, id springtide.EnvironmentID) (Reading, error) {
+	of, err := k.subjectOfFiles(id)
+	if err != nil {
+		return Reading{}, err
+	}
+	return k.files.check(ctx, of)
+}
+
+// checkID keeps what somebody says is a backup's ID from being a path.
+func checkID(id string) error {
+	if idTime(id).IsZero() || strings.ContainsAny(id, "/\\") {
+		return springtide.Errorf(springtide.Invalid, "%q is not the ID of a backup", id)
+	}
+	return nil
 }
 
 // inode gives a folder's identity on its file system.

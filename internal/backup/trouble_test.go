@@ -170,8 +170,10 @@ func TestASnapshotThatHasAManifestIsNeverForgotten(t *testing.T) {
 	now := time.Now()
 	old, fresh := newID(now.Add(-100*time.Hour)), newID(now)
 	all := []resticSnapshot{
-		{ID: "kept", Tags: []string{"app:quiz", "backup:" + old}}, {ID: "left", Tags: []string{"backup:" + newID(now.Add(-99*time.Hour))}},
-		{ID: "young", Tags: []string{"backup:" + fresh}}, {ID: "foreign", Tags: []string{"mine"}},
+		{ID: "kept", Tags: []string{"app:quiz", "backup:" + old}},
+		{ID: "left", Tags: []string{"backup:" + newID(now.Add(-99*time.Hour))}},
+		{ID: "young", Tags: []string{"backup:" + fresh}},
+		{ID: "foreign", Tags: []string{"mine"}},
 	}
 	if gone := forgettable(all, []string{old}, now); !slices.Equal(gone, []string{"left"}) {
 		t.Errorf("%q go", gone)
