@@ -24,6 +24,7 @@ func main() {
 		Version:   version,
 		Serve:     serve,
 		Ledger:    serveLedger,
+		Restore:   restore,
 		Control:   runControl,
 		Edge:      runEdge,
 		Isolation: isolation,
@@ -51,7 +52,7 @@ func runControl(ctx context.Context, args []string) error {
 	if o.AllowCalls, err = networks(allowed); err != nil {
 		return err
 	}
-	o.Ledger = os.Getenv(ledgerVariable)
+	o.Ledger, o.Backups = os.Getenv(ledgerVariable), backupTarget()
 	o.Logger = newLogger(os.Stderr, "control", parseLevel(*level))
 	return control.Run(ctx, o)
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -16,8 +18,10 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/backup"
 	"github.com/springtide/springtide/internal/cli"
 	"github.com/springtide/springtide/internal/client"
+	"github.com/springtide/springtide/internal/control"
 	"github.com/springtide/springtide/internal/edge"
 	"github.com/springtide/springtide/internal/supervisor"
 )
@@ -28,6 +32,33 @@ const ownerVariable = "TIDE_OWNER"
 
 // ledgerVariable names the ledger's location to the control plane.
 const ledgerVariable = "TIDE_LEDGER"
+
+// backupVariable begins the names of what says where backups are kept, and what
+// it takes to get in.
+const backupVariable = "TIDE_BACKUP_"
+
+// backupTarget reads where backups are kept from the environment: nobody sees it
+// there, as arguments are seen.
+func backupTarget() control.BackupTarget {
+	of := func(name string) string { return os.Getenv(backupVariable + name) }
+	return control.BackupTarget{
+		URL: of("TARGET"), Key: of("KEY"), KnownHosts: of("KNOWN_HOSTS"), AccessKey: of("ACCESS_KEY"), SecretKey: of("SECRET_KEY"),
+	}
+}
+
+// restore brings a whole platform back.
+func restore(ctx context.Context, o cli.RestoreOptions) ([]cli.Restored, error) {
+	from := backupTarget()
+	from.URL = o.From
+	brought, err := control.Restore(ctx, control.RestoreOptions{
+		DataFolder: o.Data, From: from, RecoveryKey: o.Key, Progress: o.Progress, Logger: newLogger(os.Stderr, "restore", slog.LevelWarn),
+	})
+	restored := make([]cli.Restored, len(brought))
+	for i, b := range brought {
+		restored[i] = cli.Restored{Of: b.Subject.String(), Taken: b.Taken, Problem: b.Problem}
+	}
+	return restored, err
+}
 
 // startLimit is how long a platform that `tide up` starts may take.
 const startLimit = 20 * time.Second
@@ -40,7 +71,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
-	if err := checkJobs(o); err != nil {
+	if err := cmp.Or(checkJobs(o), checkBackups(o)); err != nil {
 		return err
 	}
 	executable, err := os.Executable()
@@ -116,6 +147,20 @@ func checkAddresses(ctx context.Context, o cli.ServeOptions) error {
 		}
 	}
 	return nil
+}
+
+// checkBackups tries what is said of backups, and hands it to the control plane.
+func checkBackups(o cli.ServeOptions) error {
+	if backup.Restoring(o.Data) {
+		return springtide.Errorf(springtide.Conflict, "%s is being restored, and not all of it is back", o.Data).
+			WithHint("finish it with `tide restore`, or remove the folder")
+	}
+	if o.BackupTarget != "" {
+		if err := os.Setenv(backupVariable+"TARGET", o.BackupTarget); err != nil {
+			return err
+		}
+	}
+	return backupTarget().Check()
 }
 
 // checkJobs tries what is said of jobs. The ledger's location may hold a

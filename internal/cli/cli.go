@@ -30,6 +30,8 @@ type Program struct {
 	Serve func(ctx context.Context, options ServeOptions) error
 	// Ledger serves a ledger of jobs until ctx ends, without a platform.
 	Ledger func(ctx context.Context, options LedgerOptions) error
+	// Restore brings a whole platform back into an empty data folder.
+	Restore func(ctx context.Context, options RestoreOptions) ([]Restored, error)
 	// Control and Edge are the hidden commands that the supervisor starts. Edge
 	// minds its signals itself.
 	Control, Edge func(ctx context.Context, args []string) error
@@ -61,7 +63,9 @@ type ServeOptions struct {
 	Ledger string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []string
-	LogLevel   slog.Level
+	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
+	BackupTarget string
+	LogLevel     slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
 	// Force ends what is left of the drain when a value arrives.
@@ -132,7 +136,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
-	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey())
+	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))

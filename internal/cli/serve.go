@@ -21,7 +21,9 @@ func (s *session) serve() *cobra.Command {
 		Long: `Run the platform until it is told to end.
 
 SIGTERM and Ctrl-C let go of every instance and end everything, a second one at
-once. Apps come back at the next start.`,
+once. Apps come back at the next start.
+
+Backups are kept in the data folder, or at --backup-target. ` + backupVariables,
 		Args: cobra.NoArgs,
 		RunE: runs(func(ctx context.Context, _ []string) error {
 			if err := options.LogLevel.UnmarshalText([]byte(level)); err != nil {
@@ -55,6 +57,7 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags.StringVar(&options.API, "api", "", "an address for clients with tokens; none by default")
 	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
 	flags.StringVar(&options.Ledger, "ledger", "", "where jobs are kept: postgres://... to share them between servers (better in $TIDE_LEDGER); by default in the data folder")
+	flags.StringVar(&options.BackupTarget, "backup-target", "", "where backups are kept (or in $TIDE_BACKUP_TARGET); by default in the data folder, which a lost disk takes along")
 	flags.StringSliceVar(&options.AllowCalls, "allow-calls", nil, "private networks that jobs of kind http may call, such as 10.1.0.0/16; none by default")
 }
 

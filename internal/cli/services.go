@@ -66,7 +66,8 @@ func helpOf(c *cobra.Command, _ []string) error { return c.Help() }
 // picker finds the service that a command is about, where it is not named.
 type picker func(ctx context.Context, c *client.Client, id springtide.EnvironmentID) (springtide.ServiceID, error)
 
-// onlyService gives the service of that name, or the only one of some kinds.
+// onlyService gives the service of that name, or the one of some kinds that has
+// the usual variable: the only one, or that which has the usual name.
 func onlyService(ctx context.Context, c *client.Client, id springtide.EnvironmentID, name string, kinds []springtide.ServiceKind) (springtide.ServiceID, error) {
 	if name != "" {
 		return springtide.ServiceID{Environment: id, Name: springtide.ServiceName(name)}, nil
@@ -79,6 +80,11 @@ func onlyService(ctx context.Context, c *client.Client, id springtide.Environmen
 	for _, service := range services {
 		if slices.Contains(kinds, service.Spec.Kind) && !service.Orphan {
 			names = append(names, string(service.ID.Name))
+		}
+	}
+	for _, usual := range []string{"db", "redis"} {
+		if slices.Contains(names, usual) {
+			names = []string{usual}
 		}
 	}
 	switch len(names) {

@@ -40,11 +40,8 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 			return nil, err
 		}
 	}
-	location := cmp.Or(o.BackupTarget, "file://"+filepath.Join(o.DataFolder, "backups"))
-	access := backup.TargetOptions{
-		Records: filepath.Join(folder, "targets"), Key: o.BackupKey, KnownHosts: o.BackupKnownHosts,
-		AccessKey: o.BackupAccessKey, SecretKey: o.BackupSecretKey,
-	}
+	location := cmp.Or(o.Backups.URL, "file://"+filepath.Join(o.DataFolder, "backups"))
+	access := o.Backups.access(filepath.Join(folder, "targets"))
 	target, err := backup.OpenTarget(location, access)
 	if err != nil {
 		return nil, err

@@ -66,11 +66,10 @@ type Options struct {
 	Ledger string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []netip.Prefix
-	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
-	// The others are what it takes to get in: see backup.TargetOptions.
-	BackupTarget, BackupKey, BackupKnownHosts, BackupAccessKey, BackupSecretKey string
-	Version                                                                     string
-	Logger                                                                      *slog.Logger
+	// Backups is where backups are kept.
+	Backups BackupTarget
+	Version string
+	Logger  *slog.Logger
 }
 
 // lockLimit is how long an earlier control plane may take to end.

@@ -40,13 +40,18 @@ type state struct {
 	roots func(context.Context, springtide.Digest) (string, error)
 }
 
-// newState opens what is kept in the data folder. Nothing runs before run.
-func newState(ctx context.Context, o Options, store *sqlite.Store, engine *process.Engine, fleet *deploy.Fleet, events *observe.Events) (s *state, err error) {
-	s = &state{store: store, engine: engine, fleet: fleet, logger: o.Logger, drivers: map[springtide.ServiceKind]service.Driver{
-		springtide.ServicePostgres: postgres.New(postgres.Options{Logger: o.Logger}),
+// drivers are of all kinds of services.
+func drivers(logger *slog.Logger) map[springtide.ServiceKind]service.Driver {
+	return map[springtide.ServiceKind]service.Driver{
+		springtide.ServicePostgres: postgres.New(postgres.Options{Logger: logger}),
 		springtide.ServiceMariaDB:  mariadb.Driver{},
 		springtide.ServiceRedis:    redis.Driver{},
-	}}
+	}
+}
+
+// newState opens what is kept in the data folder. Nothing runs before run.
+func newState(ctx context.Context, o Options, store *sqlite.Store, engine *process.Engine, fleet *deploy.Fleet, events *observe.Events) (s *state, err error) {
+	s = &state{store: store, engine: engine, fleet: fleet, logger: o.Logger, drivers: drivers(o.Logger)}
 	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: o.DataFolder, Store: store, Logger: o.Logger}); err != nil {
 		return nil, err
 	}
