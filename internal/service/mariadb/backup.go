@@ -118,7 +118,7 @@ func (Driver) Dump(ctx context.Context, server service.Server, to io.Writer) err
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, server, job{Process: client(server, "mariadb-dump", key, "--single-transaction", "--quick", "--routines", "--triggers", "--events",
+	_, err = run(ctx, server, job{Process: client("mariadb-dump", key, "--single-transaction", "--quick", "--routines", "--triggers", "--events",
 		"--hex-blob", "--default-character-set=utf8mb4", server.Logins.Database), Output: to})
 	return err
 }

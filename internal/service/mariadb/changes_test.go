@@ -57,6 +57,7 @@ func nextSecond() time.Time {
 }
 
 func TestATableThatWasDroppedIsThereTheSecondBefore(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	db, shipped := app(t, server), archive{}
 	do(t, db, "CREATE TABLE answers (id INT PRIMARY KEY, text BLOB)")
@@ -180,6 +181,7 @@ func TestATableThatWasDroppedIsThereTheSecondBefore(t *testing.T) {
 }
 
 func TestEachFinishedBinaryLogIsHandedOutOnce(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	do(t, app(t, server), "CREATE TABLE t (id INT)")
 	waiting := func(driver service.Backuper) (names []string) {
@@ -220,6 +222,7 @@ func TestEachFinishedBinaryLogIsHandedOutOnce(t *testing.T) {
 }
 
 func TestADumpIsReadByAnotherServerAndAnUpgradeKeepsTheData(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	db := app(t, server)
 	do(t, db, "CREATE TABLE t (id INT PRIMARY KEY, data BLOB)")
@@ -251,6 +254,7 @@ func TestADumpIsReadByAnotherServerAndAnUpgradeKeepsTheData(t *testing.T) {
 }
 
 func TestAKilledServerLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	setup := app(t, server)
 	do(t, setup, "CREATE TABLE t (writer INT, id INT, PRIMARY KEY (writer, id))")
@@ -283,6 +287,7 @@ func TestAKilledServerLosesNothingThatWasAcknowledged(t *testing.T) {
 }
 
 func TestAReplicaGoesOnWhereItsPrimaryIsFoundNow(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	do(t, app(t, server), "CREATE TABLE t (id INT)")
 	replica := server.Replica()
@@ -321,6 +326,7 @@ func TestAReplicaGoesOnWhereItsPrimaryIsFoundNow(t *testing.T) {
 }
 
 func TestADamagedTableIsFound(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	db := app(t, server)
 	do(t, db, "CREATE TABLE t (id INT PRIMARY KEY, text TEXT, KEY (text(20)))")

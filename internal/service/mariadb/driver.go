@@ -36,7 +36,7 @@ const (
 // Process is the server. No secret is among its settings.
 func (Driver) Process(server service.Server) service.Process {
 	connections := service.Connections(server.Spec)
-	args := append(settings(filepath.Join(server.Folder, "data"), server.Spec),
+	args := append(settings(server, filepath.Join(server.Folder, "data")),
 		"--bind-address="+server.Address.Addr().String(), "--port="+strconv.Itoa(int(server.Address.Port())),
 		"--server-id="+strconv.Itoa(serverID(server.Folder)),
 		// While passwords are rotated two logins may have all of theirs.
@@ -65,10 +65,16 @@ func (Driver) Process(server service.Server) service.Process {
 func waits(server service.Server) bool { return server.Standby && server.Spec.Synchronous }
 
 // settings are those of every server, whatever it does with the data.
-func settings(data string, spec springtide.Service) []string {
+func settings(server service.Server, data string) []string {
+	spec := server.Spec
+	// It goes into the folder of its data; an absolute path may be too long.
+	socket, err := filepath.Rel(data, filepath.Join(server.Folder, "run", socketName))
+	if err != nil {
+		socket = filepath.Join("../run", socketName)
+	}
 	args := []string{
 		"--no-defaults", "--datadir=" + data,
-		"--socket=../run/" + socketName, "--pid-file=mariadb.pid", // relative to the data
+		"--socket=" + socket, "--pid-file=mariadb.pid",
 		"--skip-name-resolve", "--local-infile=0", "--symbolic-links=0", "--log-warnings=1",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--max-allowed-packet=64M",
 		"--innodb-buffer-pool-size=" + strconv.FormatInt(memory(spec), 10), "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=64M",
@@ -119,7 +125,7 @@ func (Driver) URL(server service.Server, login service.Login) string {
 // Shell is mariadb as the platform's user.
 func (Driver) Shell(server service.Server) service.Process {
 	key, _ := os.ReadFile(filepath.Join(server.Folder, keyFile)) // without it the client says that it may not
-	process := client(server, "mariadb", string(key), server.Logins.Database)
+	process := client("mariadb", string(key), server.Logins.Database)
 	process.Env = append(process.Env, "MYSQL_HISTFILE=/dev/null")
 	return process
 }

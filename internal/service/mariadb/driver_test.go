@@ -40,6 +40,7 @@ func (q quick) Process(server service.Server) service.Process {
 var spec = springtide.Service{Kind: springtide.ServiceMariaDB, Memory: 32 << 20, Connections: 20}
 
 func TestTheDriverDoesAsTheManagerExpects(t *testing.T) {
+	t.Parallel()
 	servicetest.Run(t, servicetest.Kit{
 		Driver: quick{}, Spec: spec, Synchronous: true,
 		Write: func(ctx context.Context, url, key, value string) error {
@@ -132,6 +133,7 @@ func check(t *testing.T, err error) {
 
 // TestTheAppAndItsServer puts one server through what an app may and may not do.
 func TestTheAppAndItsServer(t *testing.T) {
+	t.Parallel()
 	server := servicetest.New(t, quick{}, spec)
 	server.Logins.Current.Password = "p@ss:/?#[]%20 \"'\\`\n\x01é&=+"
 	server.Logins.Database = "quiz_a"
@@ -273,6 +275,7 @@ func eventually(t *testing.T, met func() bool) {
 }
 
 func TestWhatMakesNoSenseIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*servicetest.Server){
 		"hardly any memory":           func(s *servicetest.Server) { s.Spec.Memory = 1 << 20 },
 		"more memory than there is":   func(s *servicetest.Server) { s.Spec.Memory = 1 << 50 },
@@ -294,6 +297,7 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 // TestViewsOutliveTheLoginThatMadeThem is about what goes on with the rights of
 // its maker.
 func TestViewsOutliveTheLoginThatMadeThem(t *testing.T) {
+	t.Parallel()
 	server, driver := started(t, spec), quick{}
 	db := app(t, server)
 	do(t, db, "CREATE TABLE t (n INT)")

@@ -88,21 +88,23 @@ func platformSQL(key string) string {
 		platformUser, digest(key))
 }
 
-// anew makes the server's data, unless it is there: in a folder beside it that
-// becomes the data once it is whole and on disk.
+// anew makes the server's data, unless it is there: in a folder that becomes the
+// data once it is whole and on disk. Its name is another each time, since programs
+// of an attempt that was killed may have programs of their own, which live on for a
+// moment.
 func anew(server service.Server, build func(folder string) error) error {
-	made, next := filepath.Join(server.Folder, "data"), filepath.Join(server.Folder, "data.new")
+	made, place := filepath.Join(server.Folder, "data"), filepath.Join(server.Folder, "data.new")
 	if _, err := os.Stat(made); err == nil {
 		return nil
 	}
-	if err := os.RemoveAll(next); err != nil {
+	if err := os.RemoveAll(place); err != nil {
 		return err
 	}
-	if err := os.Mkdir(next, 0o700); err != nil {
-		return err
-	}
-	if err := give(server, next); err != nil {
-		return err
+	next := filepath.Join(place, rand.Text())
+	for _, folder := range []string{place, next} {
+		if err := errors.Join(os.Mkdir(folder, 0o700), give(server, folder)); err != nil {
+			return err
+		}
 	}
 	if err := build(next); err != nil {
 		return err
@@ -113,7 +115,7 @@ func anew(server service.Server, build func(folder string) error) error {
 	if err := os.Rename(next, made); err != nil {
 		return err
 	}
-	return durable.SyncFolder(server.Folder)
+	return errors.Join(os.Remove(place), durable.SyncFolder(server.Folder))
 }
 
 // syncAll makes all files in a folder durable: what unpacks and prepares data does
@@ -140,7 +142,7 @@ func give(server service.Server, path string) error {
 func claim(ctx context.Context, server service.Server, folder, key string) error {
 	text := "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true) WHERE Host <> '' AND User <> 'mariadb.sys';\n" + platformSQL(key)
 	_, err := run(ctx, server, job{
-		Process: service.Process{Path: daemon(server.Version), Args: slices.Concat(settings(folder, server.Spec), building(), []string{"--bootstrap", "--performance-schema=0"})},
+		Process: service.Process{Path: daemon(server.Version), Args: slices.Concat(settings(server, folder), building(), []string{"--bootstrap", "--performance-schema=0"})},
 		Input:   strings.NewReader(text),
 	})
 	return err

@@ -3,6 +3,7 @@ package mariadb
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"strconv"
 	"time"
 
@@ -45,9 +46,7 @@ func facts(ctx context.Context, conn *sql.Conn, info *service.Info) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range settings {
-		info.Details[name] = value
-	}
+	maps.Copy(info.Details, settings)
 	logs, err := ask(ctx, conn, "SHOW BINARY LOGS")
 	var size int64
 	for _, one := range logs {

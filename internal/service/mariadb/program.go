@@ -84,8 +84,9 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// client is one of MariaDB's own programs, as the platform's user.
-func client(server service.Server, name, key string, args ...string) service.Process {
+// client is one of MariaDB's own programs, as the platform's user. It is run in the
+// server's folder.
+func client(name, key string, args ...string) service.Process {
 	return service.Process{
 		Path: look(name), Args: append([]string{"--no-defaults", "--socket=run/" + socketName, "--user=" + platformUser}, args...),
 		Env: []string{"MYSQL_PWD=" + key, "TZ=UTC"},

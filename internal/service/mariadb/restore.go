@@ -146,7 +146,7 @@ func replay(ctx context.Context, server service.Server, key string, from positio
 		}
 		writer.CloseWithError(err)
 	}()
-	_, err := run(ctx, server, job{Process: client(server, "mariadb", key, "--binary-mode", "--max-allowed-packet=1G"), Input: reader})
+	_, err := run(ctx, server, job{Process: client("mariadb", key, "--binary-mode", "--max-allowed-packet=1G"), Input: reader})
 	reader.CloseWithError(err)
 	if err != nil {
 		return fmt.Errorf("do changes again: %w", err)

@@ -17,7 +17,7 @@ func temporarily(ctx context.Context, server service.Server, folder string, work
 	defer stop()
 	command, tail := command(serving, server, job{Process: service.Process{
 		Path: daemon(server.Version), Env: []string{"TZ=UTC"},
-		Args: slices.Concat(settings(folder, server.Spec), building(), []string{"--skip-networking", "--skip-log-bin", "--skip-slave-start", "--max-allowed-packet=1G"}),
+		Args: slices.Concat(settings(server, folder), building(), []string{"--skip-networking", "--skip-log-bin", "--skip-slave-start", "--max-allowed-packet=1G"}),
 	}})
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 10 * time.Minute // to write down what it has in memory

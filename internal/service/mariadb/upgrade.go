@@ -30,7 +30,7 @@ func (Driver) Upgrade(ctx context.Context, from, to service.Server) error {
 			return err
 		}
 		return temporarily(ctx, to, folder, func(ctx context.Context) error {
-			_, err := run(ctx, to, job{Process: client(to, "mariadb-upgrade", key, "--force", "--silent")})
+			_, err := run(ctx, to, job{Process: client("mariadb-upgrade", key, "--force", "--silent")})
 			return err
 		})
 	})

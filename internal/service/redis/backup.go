@@ -145,15 +145,19 @@ func (d Driver) Dump(ctx context.Context, server service.Server, to io.Writer) e
 // Changes says that none are kept.
 func (Driver) Changes(context.Context, service.Server) (string, error) { return "", nil }
 
-// Verify has the server write all its data, and reads through it.
-func (Driver) Verify(ctx context.Context, server service.Server) (service.Verification, error) {
-	var found service.Verification
-	err := with(ctx, server, func(c *connection) error {
+// Rows counts the keys of each database that do not expire.
+func (Driver) Rows(ctx context.Context, server service.Server) (rows map[string]int64, err error) {
+	err = with(ctx, server, func(c *connection) error {
 		facts, err := c.info("keyspace")
-		found.Rows = keys(facts)
+		rows = keys(facts)
 		return err
 	})
-	if err != nil {
+	return rows, err
+}
+
+// Verify has the server write all its data, and reads through it.
+func (d Driver) Verify(ctx context.Context, server service.Server) (found service.Verification, err error) {
+	if found.Rows, err = d.Rows(ctx, server); err != nil {
 		return found, err
 	}
 	file, err := copied(ctx, server)

@@ -33,6 +33,7 @@ var (
 var spec = springtide.Service{Kind: springtide.ServiceRedis, Memory: 64 << 20}
 
 func TestTheDriverDoesAsTheManagerExpects(t *testing.T) {
+	t.Parallel()
 	servicetest.Run(t, servicetest.Kit{
 		Driver: redis.Driver{}, Spec: spec,
 		Write: func(ctx context.Context, url, key, value string) error {
@@ -86,6 +87,7 @@ func app(t *testing.T, server *servicetest.Server) *client.Client {
 }
 
 func TestTheAppMayDoAnythingWithItsDataAndNothingToItsServer(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	c, ctx := app(t, server), t.Context()
 	for _, line := range []string{
@@ -126,6 +128,7 @@ func words(line string) []any {
 }
 
 func TestPasswordsOfAnyBytesWorkAndAreNowhereInTheClear(t *testing.T) {
+	t.Parallel()
 	server := servicetest.New(t, redis.Driver{}, spec)
 	any := "p@ss:/?#[]%20 \"'\\\n\x01é&=+"
 	server.Logins.Current.Password, server.Logins.Replication.Password = any+"1", any+"2"
@@ -153,6 +156,7 @@ func TestPasswordsOfAnyBytesWorkAndAreNowhereInTheClear(t *testing.T) {
 // TestTwoPasswordsOfOneLoginAreRotatedUnderLoad is for one login that keeps its
 // name; the conformance suite has those that change it.
 func TestTwoPasswordsOfOneLoginAreRotatedUnderLoad(t *testing.T) {
+	t.Parallel()
 	server, driver := started(t, spec), redis.Driver{}
 	old := server.Logins.Current
 	ctx, cancel := context.WithCancel(t.Context())
@@ -225,6 +229,7 @@ func check(t *testing.T, err error) {
 }
 
 func TestAKilledServerLosesNoneButTheLastMoments(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	before := app(t, server)
 	acknowledged := map[string]time.Time{}
@@ -250,6 +255,7 @@ func TestAKilledServerLosesNoneButTheLastMoments(t *testing.T) {
 }
 
 func TestFullMemoryRefusesWritesOrEvictsAsTheManifestSays(t *testing.T) {
+	t.Parallel()
 	small := spec
 	small.Memory = 8 << 20
 	server := started(t, small)
@@ -280,6 +286,7 @@ func TestFullMemoryRefusesWritesOrEvictsAsTheManifestSays(t *testing.T) {
 }
 
 func TestWhatMakesNoSenseIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, wrong := range map[string]springtide.Service{
 		"a policy that is none":          {Policy: "most-recent"},
 		"hardly any memory":              {Memory: 1 << 20},
@@ -310,6 +317,7 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 }
 
 func TestItTellsItsLatency(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	c := app(t, server)
 	for i := range 2000 {
@@ -329,6 +337,7 @@ func TestItTellsItsLatency(t *testing.T) {
 }
 
 func TestTheShellIsThePlatforms(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	command := server.Command(t.Context(), redis.Driver{}.Shell(server.Server))
 	command.Args = append(command.Args, "ACL", "WHOAMI")
@@ -338,6 +347,7 @@ func TestTheShellIsThePlatforms(t *testing.T) {
 }
 
 func TestABackupHasWhatWasThereWhileMoreIsWritten(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	c := app(t, server)
 	for i := range 1000 {
@@ -387,6 +397,7 @@ func TestABackupHasWhatWasThereWhileMoreIsWritten(t *testing.T) {
 }
 
 func TestADamagedBackupIsNotRestored(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	for i := range 100 {
 		check(t, app(t, server).Set(t.Context(), fmt.Sprint("key-", i), "some value", 0).Err())
@@ -422,6 +433,7 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 }
 
 func TestAServerWithoutAConnectionToSpareIsReady(t *testing.T) {
+	t.Parallel()
 	few := spec
 	few.Connections = 1
 	server := started(t, few)
@@ -439,6 +451,7 @@ func TestAServerWithoutAConnectionToSpareIsReady(t *testing.T) {
 }
 
 func TestAReplicaKnowsTheLoginsOfToday(t *testing.T) {
+	t.Parallel()
 	server, driver := started(t, spec), redis.Driver{}
 	replica := server.Replica()
 	check(t, driver.Follow(t.Context(), replica.Server))
@@ -487,6 +500,7 @@ func eventually(t *testing.T, met func() bool) {
 }
 
 func TestAnEmptyReplicaIsNotPromoted(t *testing.T) {
+	t.Parallel()
 	server, driver := started(t, spec), redis.Driver{}
 	replica := server.Replica()
 	server.Stop()
@@ -536,6 +550,7 @@ func TestValkeyIsPreferredAndTheProgramOfTheDataStays(t *testing.T) {
 }
 
 func TestABackupThatCannotBeWrittenIsAnError(t *testing.T) {
+	t.Parallel()
 	server := started(t, spec)
 	reader, writer := io.Pipe()
 	reader.CloseWithError(errors.New("the disk is full"))
