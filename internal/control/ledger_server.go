@@ -81,23 +81,23 @@ func openLedger(ctx context.Context, o LedgerOptions) (book *ledger.Ledger, err 
 		err = open()
 		return book, err
 	}
-	err = o.patiently(ctx, "the ledger is away; it is tried again", open)
+	err = o.patiently(ctx, "opening it", open)
 	return book, err
 }
 
 // patiently does something for which the ledger must be there, until it is done,
 // makes no sense, or ctx ends.
-func (o LedgerOptions) patiently(ctx context.Context, waiting string, do func() error) error {
+func (o LedgerOptions) patiently(ctx context.Context, purpose string, do func() error) error {
 	for told := false; ; told = true {
 		err := do()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it is no fault of the ledger's that nobody waits for it any more
 		}
 		if springtide.KindOf(err) != springtide.Unavailable {
 			return err
 		}
 		if !told {
-			o.Logger.Warn(waiting, "error", err)
+			o.Logger.Warn("the ledger is away; it is tried again", "for", purpose, "error", err)
 		}
 		select {
 		case <-time.After(tryAgain):
@@ -136,7 +136,7 @@ func serveLedger(ctx context.Context, book *ledger.Ledger, o LedgerOptions) erro
 	all.Go(func() error { return server.ServeInstances(ctx, listener) })
 	all.Go(func() error {
 		// The server serves meanwhile, what it can.
-		err := o.patiently(ctx, "the ledger does not know the jobs of the manifest yet; it is tried again", func() error {
+		err := o.patiently(ctx, "the jobs of the manifest", func() error {
 			return service.SetJobs(ctx, o.id(), 0, jobsOf(o.App))
 		})
 		if err == nil && ctx.Err() == nil && o.Ready != nil {

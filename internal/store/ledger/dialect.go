@@ -47,9 +47,13 @@ type dialect struct {
 	shards int
 }
 
-// locks and skips fill in the table that lockOf and skipLockedOf are about.
+// locks fills in the table that lockOf is about.
 func (d *dialect) locks(table string) string { return strings.Replace(d.lockOf, "%s", table, 1) }
-func (d *dialect) skips(table string) string { return strings.Replace(d.skipLockedOf, "%s", table, 1) }
+
+// skips fills in the table that skipLockedOf is about.
+func (d *dialect) skips(table string) string {
+	return strings.Replace(d.skipLockedOf, "%s", table, 1)
+}
 
 // column is one of the rows that are handed to a statement.
 type column struct{ name, kind string }

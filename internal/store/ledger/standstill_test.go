@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -142,10 +143,10 @@ func TestServersDoNotWaitForEachOtherInACircle(t *testing.T) {
 				runs, err := l.Claim(ctx, jobs.Claim{Environment: quiz, Most: 100, Runner: fmt.Sprint(n)})
 				must(err)
 				beats, outcomes, holds := []jobs.Beat{}, []jobs.Outcome{}, []jobs.Hold{}
-				for i := len(runs) - 1; i >= 0; i-- { // in another order than they were made
-					beats = append(beats, jobs.Beat{Hold: hold(runs[i])})
-					holds = append(holds, hold(runs[i]))
-					outcomes = append(outcomes, jobs.Outcome{Hold: hold(runs[i]), Verdict: jobs.Succeeded})
+				for _, run := range slices.Backward(runs) { // in another order than they were made
+					beats = append(beats, jobs.Beat{Hold: hold(run)})
+					holds = append(holds, hold(run))
+					outcomes = append(outcomes, jobs.Outcome{Hold: hold(run), Verdict: jobs.Succeeded})
 				}
 				// Two servers are told the same at the same time.
 				var both sync.WaitGroup
