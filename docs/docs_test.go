@@ -138,7 +138,7 @@ func TestEveryCommandAndFlagHasItsPlaceInTheReferenceOfCommands(t *testing.T) {
 
 func TestEveryCommandThatIsNamedExists(t *testing.T) {
 	commands := append(allCommands(t), "control", "edge", "env")
-	named := regexp.MustCompile("(?:`|\\$ |^    |^    sudo |\\()tide ([a-z]+)(?: ([a-z]+))?")
+	named := regexp.MustCompile("(?:`|\\$ |^    |^    sudo |\\()tide ([a-z]+(?:-[a-z]+)*)")
 	for _, file := range append(pages(t), "../README.md", "../ARCHITECTURE.md") {
 		for line := range strings.Lines(read(t, file)) {
 			for _, match := range named.FindAllStringSubmatch(line, -1) {
@@ -348,7 +348,7 @@ func help(t *testing.T, command ...string) string {
 func allCommands(t *testing.T, above ...string) []string {
 	t.Helper()
 	var found []string
-	listed := regexp.MustCompile(`^  ([a-z]+) +[A-Z]`)
+	listed := regexp.MustCompile(`^  ([a-z]+(?:-[a-z]+)*) +[A-Z]`)
 	_, list, _ := strings.Cut(help(t, above...), "Usage:")
 	list, _, _ = strings.Cut(list, "\nFlags:")
 	for line := range strings.Lines(list) {
