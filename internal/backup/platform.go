@@ -225,6 +225,9 @@ func (k *Keeper) retainPlatform(ctx context.Context) error {
 	return err
 }
 
+// againAfter is how soon a backup of the platform that failed is tried again.
+const againAfter = 5 * time.Minute
+
 // keepPlatform makes a backup of the platform when one is due, and tries the
 // newest one out once a day; it says if it could not.
 func (k *Keeper) keepPlatform(ctx context.Context) {
@@ -246,6 +249,7 @@ func (k *Keeper) keepPlatform(ctx context.Context) {
 		_, err = k.BackupPlatform(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
+		k.note(of, func(s *Standing) { s.asked = time.Now().Add(againAfter - cmp.Or(k.options.State.Every, time.Hour)) })
 		k.happened(of, "backup.failed", fmt.Sprintf("the platform's own state could not be kept safe: %v", err), nil)
 		return
 	}
@@ -302,6 +306,8 @@ func belongs(below string, folder bool) bool {
 		return false
 	case "artifacts":
 		return len(parts) == 1 || len(parts) == 2 && !folder && !isOwn(last)
+	case "backup":
+		return len(parts) == 1 || parts[1] != "scratch" && last != "cache"
 	case "services": // the records, not the servers' folders: APP/ENVIRONMENT/NAME/FILE
 		return len(parts) <= 4 || len(parts) == 5 && !folder
 	case "files": // what is beside the folders: APP/ENVIRONMENT/.NAME/settings.json

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,14 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs")},
 		Scratch: filepath.Join(folder, "scratch"), Logger: o.Logger, Happened: events.Publish,
 	}), nil
+}
+
+// keepState makes a backup of the platform's own state at once: there is a key now
+// that opens it.
+func keepState(ctx context.Context, keeper *backup.Keeper, logger *slog.Logger) {
+	if _, err := keeper.BackupPlatform(ctx); err != nil && ctx.Err() == nil {
+		logger.Warn("the platform's own state could not be kept safe; it is tried again", "error", err)
+	}
 }
 
 // plans are what all environments want of their backups.

@@ -285,7 +285,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			Locks:        service,
 			Mail:         mails,
 			Tokens:       tokens{store},
-			Secrets:      secrets{keyring: kept.secrets, fleet: fleet, deployer: deployer},
+			Secrets:      secrets{keyring: kept.secrets, fleet: fleet, deployer: deployer, changed: func() { go keepState(ctx, keeper, o.Logger) }},
 			Services:     ofServices,
 			Backups:      backups{keeper: keeper, fleet: fleet, jobs: service, services: ofServices},
 			Files:        sharedFiles{store: kept.files, fleet: fleet},

@@ -16,6 +16,8 @@ type secrets struct {
 	keyring  *secret.Keyring
 	fleet    *deploy.Fleet
 	deployer *deploy.Deployer
+	// changed is called when there is another recovery key; it must not block.
+	changed func()
 }
 
 // Secrets implements api.Secrets.
@@ -78,7 +80,11 @@ func (s secrets) RotateRootKey(ctx context.Context) error { return s.keyring.Rot
 
 // RecoveryKey implements api.Secrets.
 func (s secrets) RecoveryKey(_ context.Context, renew bool) (string, error) {
-	return s.keyring.RecoveryKey(renew)
+	key, err := s.keyring.RecoveryKey(renew)
+	if err == nil {
+		s.changed()
+	}
+	return key, err
 }
 
 // SetSources implements api.Secrets.
