@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,8 +144,10 @@ func TestHelperThatRestoresForEver(t *testing.T) {
 		t.Skip("only for the test above")
 	}
 	driver := postgres.New(postgres.Options{})
-	server := servicetest.New(t, driver, spec()).Server
-	server.Folder, server.Version = arguments[0], arguments[3]
+	server := service.Server{
+		Spec: spec(), Version: arguments[3], Folder: arguments[0], Address: netip.MustParseAddrPort(arguments[2]), Role: service.RolePrimary,
+		User: service.UserOf(springtide.ServicePostgres),
+	}
 	file, err := os.Open(arguments[1])
 	if err != nil {
 		t.Fatal(err)

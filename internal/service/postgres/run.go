@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
 )
@@ -71,11 +73,16 @@ func failure(name string, err error, tail *tail) error {
 }
 
 // runOnThread keeps the thread that started the command until it has ended:
-// the command's death signal comes when that thread ends, not the process.
+// the command's death signal comes when that thread ends, not the process. The
+// command is as nice as the thread of whoever calls, if that is one of his own.
 func runOnThread(command *exec.Cmd) error {
 	done := make(chan error)
+	priority, unknown := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	go func() {
 		runtime.LockOSThread()
+		if unknown == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 20-priority)
+		}
 		done <- command.Run()
 	}()
 	return <-done
