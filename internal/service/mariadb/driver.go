@@ -20,6 +20,9 @@ type Driver struct {
 	// Finish is how old the binary log becomes that changes are written to, if there
 	// are any, before it is finished and can be shipped. Default: one minute.
 	Finish time.Duration
+	// Zones is the folder of the time zones that statements may name. Default:
+	// /usr/share/zoneinfo.
+	Zones string
 }
 
 const (

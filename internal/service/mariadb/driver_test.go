@@ -37,12 +37,15 @@ func (q quick) Process(server service.Server) service.Process {
 	return process
 }
 
+// usual knows no time zones, which take a second.
+var usual = quick{mariadb.Driver{Zones: "none"}}
+
 var spec = springtide.Service{Kind: springtide.ServiceMariaDB, Memory: 32 << 20, Connections: 20}
 
 func TestTheDriverDoesAsTheManagerExpects(t *testing.T) {
 	t.Parallel()
 	servicetest.Run(t, servicetest.Kit{
-		Driver: quick{}, Spec: spec, Synchronous: true,
+		Driver: usual, Spec: spec, Synchronous: true,
 		Write: func(ctx context.Context, url, key, value string) error {
 			db := open(url)
 			defer db.Close()
@@ -95,7 +98,7 @@ func open(text string) *sql.DB {
 // started gives a settled primary.
 func started(t *testing.T, spec springtide.Service) *servicetest.Server {
 	t.Helper()
-	server := servicetest.New(t, quick{}, spec)
+	server := servicetest.New(t, usual, spec)
 	server.Create()
 	server.Start()
 	server.Settle()
@@ -156,6 +159,14 @@ func TestTheAppAndItsServer(t *testing.T) {
 		do(t, db, "INSERT INTO smiles VALUES ('😀')")
 		if n := number(t, db, "SELECT COUNT(*) FROM smiles WHERE text = '😀' AND CHAR_LENGTH(text) = 1"); n != 1 {
 			t.Error("the smile is another")
+		}
+	})
+	t.Run("TimeZonesHaveNames", func(t *testing.T) {
+		if _, err := os.Stat("/usr/share/zoneinfo/Europe/Warsaw"); err != nil {
+			t.Skip("the machine has no time zones")
+		}
+		if n := number(t, app(t, server), "SELECT HOUR(CONVERT_TZ('2026-07-01 12:00:00', 'UTC', 'Europe/Warsaw'))"); n != 14 {
+			t.Errorf("noon is at %d in Warsaw", n)
 		}
 	})
 	t.Run("NobodyElseIsLetIn", func(t *testing.T) {
@@ -281,7 +292,7 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 		"more memory than there is":   func(s *servicetest.Server) { s.Spec.Memory = 1 << 50 },
 		"a version that is not there": func(s *servicetest.Server) { s.Version = "5.5" },
 	} {
-		server := servicetest.New(t, quick{}, spec)
+		server := servicetest.New(t, usual, spec)
 		change(server)
 		err := mariadb.Driver{}.Create(t.Context(), server.Server)
 		if springtide.KindOf(err) != springtide.Invalid {
@@ -298,7 +309,7 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 // its maker.
 func TestViewsOutliveTheLoginThatMadeThem(t *testing.T) {
 	t.Parallel()
-	server, driver := started(t, spec), quick{}
+	server, driver := started(t, spec), usual
 	db := app(t, server)
 	do(t, db, "CREATE TABLE t (n INT)")
 	do(t, db, "CREATE VIEW v AS SELECT n FROM t")

@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -44,7 +45,7 @@ func check(server service.Server) error {
 }
 
 // Create makes the system's tables, with the platform as the only user.
-func (Driver) Create(ctx context.Context, server service.Server) error {
+func (d Driver) Create(ctx context.Context, server service.Server) error {
 	if err := check(server); err != nil {
 		return err
 	}
@@ -53,18 +54,36 @@ func (Driver) Create(ctx context.Context, server service.Server) error {
 		return err
 	}
 	return anew(server, func(folder string) error {
-		statements := filepath.Join(server.Folder, "users.sql")
-		text := "DELETE FROM mysql.global_priv WHERE Host <> '' AND User <> 'mariadb.sys';\nDELETE FROM mysql.proxies_priv;\n" + platformSQL(key)
+		text, err := d.zonesSQL(ctx, server)
+		if err != nil {
+			return err
+		}
+		text += "DELETE FROM mysql.global_priv WHERE Host <> '' AND User <> 'mariadb.sys';\nDELETE FROM mysql.proxies_priv;\n" + platformSQL(key)
+		statements := filepath.Join(server.Folder, "create.sql")
 		if err := errors.Join(durable.WriteFile(statements, []byte(text), 0o600), give(server, statements)); err != nil {
 			return err
 		}
 		defer os.Remove(statements)
-		_, err := run(ctx, server, job{Process: service.Process{Path: look("mariadb-install-db"), Args: append([]string{
+		_, err = run(ctx, server, job{Process: service.Process{Path: look("mariadb-install-db"), Args: append([]string{
 			"--no-defaults", "--datadir=" + folder, "--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket",
 			"--extra-file=" + statements, "--innodb-log-file-size=64M",
 		}, building()...)}})
 		return err
 	})
+}
+
+// zonesSQL makes the time zones known to the server; none where the machine has
+// none.
+func (d Driver) zonesSQL(ctx context.Context, server service.Server) (string, error) {
+	folder := cmp.Or(d.Zones, "/usr/share/zoneinfo")
+	if _, err := os.Stat(folder); err != nil {
+		return "", nil //nolint:nilerr // there are none
+	}
+	var text strings.Builder
+	_, err := run(ctx, server, job{
+		Process: service.Process{Path: look("mariadb-tzinfo-to-sql"), Args: []string{"--skip-write-binlog", folder}}, Output: &text,
+	})
+	return "USE mysql;\n" + text.String(), err
 }
 
 // makeKey gives the password of the platform's user, which is made once.

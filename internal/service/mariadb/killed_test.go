@@ -77,7 +77,7 @@ func TestARestoreThatIsKilledBeginsAnewAndLeavesNoServer(t *testing.T) {
 	shipped.ship(t, server)
 	server.Stop()
 
-	to, folder := servicetest.New(t, quick{}, spec), t.TempDir()
+	to, folder := servicetest.New(t, usual, spec), t.TempDir()
 	o := order{Server: to.Server, Backup: filepath.Join(folder, "backup"), Changes: filepath.Join(folder, "changes")}
 	check(t, os.WriteFile(o.Backup, backup.Bytes(), 0o600))
 	check(t, os.Mkdir(o.Changes, 0o700))
