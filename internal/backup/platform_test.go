@@ -29,7 +29,7 @@ func (d *depot) withPlatform() (recoveryKey string) {
 		"ca/ca.crt": "certificate", "users.json": "{}", "artifacts/index.json": "{}",
 		"services/quiz/production/db/service.json": "record", "services/quiz/production/db/1/data/PG_VERSION": "15",
 		"files/quiz/production/.uploads/settings.json": "settings", "files/quiz/production/uploads/one": "upload",
-		"run/api.sock": "", "logs/quiz/log": "said", "backups/object": "sealed", "keeper/quiz/cache/x": "cached", "keeper/quiz/password": "kept",
+		"run/api.sock": "", "logs/quiz/log": "said", "backups/object": "sealed", "backup/quiz/production/cache/x": "cached", "backup/quiz/production/password": "kept", "backup/scratch/drill-x/server/data": "scratch",
 	} {
 		d.put(filepath.Join(data, name), content)
 	}
@@ -126,13 +126,13 @@ func (d *depot) checkPlatform(folder string) {
 	}
 	for _, name := range []string{
 		"ca/ca.crt", "users.json", "artifacts/index.json", "services/quiz/production/db/service.json",
-		"files/quiz/production/.uploads/settings.json", "keeper/quiz/password", "root-key",
+		"files/quiz/production/.uploads/settings.json", "backup/quiz/production/password", "root-key",
 	} {
 		if d.read(filepath.Join(folder, name)) != d.read(d.at("data", name)) {
 			d.t.Errorf("%s is not what it was", name)
 		}
 	}
-	for _, name := range []string{"run", "logs", "backups", "keeper/quiz/cache", "scratch"} {
+	for _, name := range []string{"run", "logs", "backups", "backup/quiz/production/cache", "backup/scratch", "scratch"} {
 		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
 			d.t.Errorf("%s came back", name)
 		}
