@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -208,12 +209,17 @@ func TestResticGoesOnWhereItWasKilled(t *testing.T) {
 	packs := d.at("target", "springtide", "quiz", "production", "files", "repository", "data")
 	before := folderBytes(t, packs)
 	command := d.helperCommand(helper{Work: "files"})
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); folderBytes(t, packs)-before < files*size/3; time.Sleep(time.Millisecond) {
+	// It is as nice as can be: on a busy machine it takes its time.
+	for deadline := time.Now().Add(5 * time.Minute); folderBytes(t, packs)-before < files*size/3; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("restic sends nothing")
+			_ = command.Process.Kill()
+			_ = command.Wait()
+			t.Fatalf("restic sends nothing:\n%s", &output)
 		}
 	}
 	_ = command.Process.Kill()
