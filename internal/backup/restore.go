@@ -14,8 +14,14 @@ import (
 	"github.com/springtide/springtide/internal/service"
 )
 
-// finishedWithin is how long it may take to finish a segment when asked to.
-const finishedWithin = 15 * time.Second
+const (
+	// finishedWithin is how long it may take to finish a segment when asked to,
+	// finishEvery how often that is asked.
+	finishedWithin = 2 * time.Minute
+	finishEvery    = time.Second
+	// fileTick is by how much the time of a file may be behind.
+	fileTick = 20 * time.Millisecond
+)
 
 // RestoreRequest says what is to be brought back.
 type RestoreRequest struct {
@@ -114,38 +120,44 @@ func (k *Keeper) choose(ctx context.Context, of Subject, request RestoreRequest)
 		return m, time.Time{}, err
 	}
 	if !request.To.IsZero() {
-		k.catchUp(ctx, of, request.To)
+		err = k.catchUp(ctx, of, request.To)
 	}
-	return m, request.To, nil
+	return m, request.To, err
 }
 
 // Finisher is a driver that can finish the segment of its log of changes that is
 // being written.
 type Finisher interface {
+	// Finish has a segment be finished soon, even if nothing was changed.
 	Finish(ctx context.Context, server service.Server) error
 }
 
-// catchUp has the changes up to a moment that has just passed shipped, as far as
-// there are any and the server still runs.
-func (k *Keeper) catchUp(ctx context.Context, of Subject, to time.Time) {
+// catchUp has the changes up to a moment that has just passed shipped. A server
+// that does not run any more has left what is waiting.
+func (k *Keeper) catchUp(ctx context.Context, of Subject, to time.Time) error {
 	server, driver, backuper, err := k.backuper(of)
 	finisher, can := driver.(Finisher)
-	if err != nil || !can || finisher.Finish(ctx, server) != nil {
-		return
+	if err != nil || !can || k.note(of, func(*Standing) {}).Restorable.After(to) {
+		return nil //nolint:nilerr // what is on the target is all there is
 	}
 	ctx, cancel := context.WithTimeout(ctx, finishedWithin)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	for {
+	for asked := (time.Time{}); ; {
+		var stopped error
+		if time.Since(asked) > finishEvery {
+			asked, stopped = time.Now(), finisher.Finish(ctx, server)
+		}
 		_, _, err := k.shipped(ctx, of, server, backuper)
-		if err != nil || k.note(of, func(*Standing) {}).Restorable.After(to) {
-			return
+		if err != nil || stopped != nil || k.note(of, func(*Standing) {}).Restorable.After(to) {
+			return err
 		}
 		select {
 		case <-ticker.C:
-		case <-ctx.Done(): // nothing has changed since
-			return
+		case <-ctx.Done():
+			return springtide.Errorf(springtide.Unavailable, "the changes of %s up to %s have not arrived", of, to.UTC().Format(time.RFC3339)).
+				WithHint("try again, or ask for an earlier moment")
 		}
 	}
 }
@@ -239,7 +251,7 @@ func (k *Keeper) changesFor(ctx context.Context, m Manifest, to time.Time) (chan
 			before, reached = reached, s.finished
 		}
 	}
-	if !reached.After(to) {
+	if !reached.Add(fileTick).After(to) {
 		return changes, time.Time{}, false, nil
 	}
 	return changes, to, !to.IsZero() && !before.After(to), nil

@@ -32,8 +32,7 @@ const (
 // segment is a part of a lineage. It is called NUMBER-FINISHED-NAME on the
 // target. Numbers are given in the order of shipping: what was finished before a
 // backup was begun has a lower number than what comes after it, whatever clocks
-// say. FINISHED is in seconds by the clock of the server's machine: all that is
-// in the segment was done before.
+// say. FINISHED is in milliseconds by the clock of the server's machine.
 type segment struct {
 	number   int64
 	finished time.Time
@@ -58,15 +57,15 @@ func (v *vault) segments(ctx context.Context, of Subject, lineage string) ([]seg
 }
 
 func (s segment) String() string {
-	return fmt.Sprintf("%012d-%d-%s", s.number, s.finished.Unix(), s.name)
+	return fmt.Sprintf("%012d-%d-%s", s.number, s.finished.UnixMilli(), s.name)
 }
 
 func parseSegment(text string) (segment, bool) {
 	number, rest, _ := strings.Cut(text, "-")
-	seconds, name, found := strings.Cut(rest, "-")
+	milliseconds, name, found := strings.Cut(rest, "-")
 	n, err := strconv.ParseInt(number, 10, 64)
-	at, alsoErr := strconv.ParseInt(seconds, 10, 64)
-	return segment{number: n, finished: time.Unix(at, 0), name: name}, found && err == nil && alsoErr == nil && n > 0 && name != ""
+	at, alsoErr := strconv.ParseInt(milliseconds, 10, 64)
+	return segment{number: n, finished: time.UnixMilli(at), name: name}, found && err == nil && alsoErr == nil && n > 0 && name != ""
 }
 
 // shipping is that of one service's changes: nobody else ships them meanwhile.
@@ -226,7 +225,7 @@ func (k *Keeper) recall(ctx context.Context, mine *shipping, of Subject, lineage
 // harm there twice.
 func (k *Keeper) shipOne(ctx context.Context, mine *shipping, of Subject, folder string, info fs.FileInfo) error {
 	file := filepath.Join(folder, info.Name())
-	s := segment{number: mine.last + 1, finished: info.ModTime().Add(time.Second), name: info.Name()}
+	s := segment{number: mine.last + 1, finished: info.ModTime(), name: info.Name()}
 	object := k.vault.changesFolder(of, mine.lineage) + s.String()
 	_, err := k.vault.put(ctx, object, func(to io.Writer) error {
 		// It is in a folder of the server's user: no link of his is followed.
