@@ -234,6 +234,25 @@ func (w *world) database(query string) (number int, err error) {
 	return number, db.QueryRowContext(ctx, query).Scan(&number)
 }
 
+// await waits until a condition holds of numbers that the ledger's database
+// gives; -1: it does not answer.
+func (w *world) await(what string, condition func(here func(query string) int) bool) {
+	w.t.Helper()
+	var problem error
+	here := func(query string) int {
+		number, err := w.database(query)
+		if err != nil {
+			problem, number = err, -1
+		}
+		return number
+	}
+	for deadline := time.Now().Add(time.Minute); !condition(here); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("it takes more than a minute until %s: %v", what, problem)
+		}
+	}
+}
+
 // drain waits until nothing is left to do, for as long as there is less and less
 // of it. What then is left the checker names.
 func (w *world) drain() {
