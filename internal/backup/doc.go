@@ -10,7 +10,7 @@
 //
 //	PLATFORM/APP/ENVIRONMENT/OF/manifests/ID              what a backup is; written last
 //	PLATFORM/APP/ENVIRONMENT/OF/objects/ID/NAME           what it consists of
-//	PLATFORM/APP/ENVIRONMENT/OF/changes/LINEAGE/SEGMENT   what has changed since
+//	PLATFORM/APP/ENVIRONMENT/OF/changes/LINEAGE/SEGMENT   what has changed since: NUMBER-FINISHED-NAME
 //
 // Everything is sealed under its own name, so that nothing can be taken for
 // something else, and is read back once it is written: a target that loses what

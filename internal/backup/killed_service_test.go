@@ -39,8 +39,8 @@ func keeperIn(t *testing.T, folder string, wrap func(Target) Target) (*Keeper, *
 	}
 	services := newFakeServices(filepath.Join(folder, "services"), &fakeDriver{})
 	return New(Options{
-		Target:   wrap(openTarget(t, "file://"+filepath.Join(folder, "target"), TargetOptions{Records: filepath.Join(folder, "records")})),
-		Services: services,
+		Target:     wrap(openTarget(t, "file://"+filepath.Join(folder, "target"), TargetOptions{Records: filepath.Join(folder, "records")})),
+		Services:   services,
 		Identities: []age.Identity{identity}, Recipients: []age.Recipient{identity.Recipient()},
 		Plans: func(context.Context) ([]Plan, error) {
 			return []Plan{{SubjectOf(fakeID), springtide.Backup{Keep: 3 * time.Second, PointInTime: true}}}, nil

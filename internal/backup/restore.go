@@ -138,7 +138,7 @@ func (k *Keeper) catchUp(ctx context.Context, of Subject, to time.Time) error {
 	server, driver, backuper, err := k.backuper(of)
 	finisher, can := driver.(Finisher)
 	if err != nil || !can || k.note(of, func(*Standing) {}).Restorable.After(to) {
-		return nil //nolint:nilerr // what is on the target is all there is
+		return nil // what is on the target is all there is
 	}
 	ctx, cancel := context.WithTimeout(ctx, finishedWithin)
 	defer cancel()

@@ -27,6 +27,12 @@ func expired(all []Manifest, keep time.Duration) (old []Manifest) {
 	return old
 }
 
+// sane leaves out backups that were made by a clock that was ahead: no other is
+// older for that.
+func sane(all []Manifest, now time.Time) []Manifest {
+	return slices.DeleteFunc(slices.Clone(all), func(m Manifest) bool { return m.Finished.After(now.Add(time.Hour)) })
+}
+
 // retain removes what need not be kept of a service: old backups, changes that
 // no backup needs any more, and what attempts that were killed have left.
 func (k *Keeper) retain(ctx context.Context, of Subject) error {
@@ -38,7 +44,7 @@ func (k *Keeper) retain(ctx context.Context, of Subject) error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	old := expired(all, keep)
+	old := expired(sane(all, time.Now()), keep)
 	for _, m := range old {
 		if err := k.vault.forget(ctx, m); err != nil {
 			return err
@@ -114,7 +120,7 @@ func (k *Keeper) retainChanges(ctx context.Context, of Subject, kept []Manifest)
 			return err
 		}
 	} else {
-		return nil //nolint:nilerr // without its server it is not known which lineage goes on
+		return nil // without its server it is not known which lineage goes on
 	}
 	folder := path.Join(k.vault.folder(of), "changes") + "/"
 	objects, err := k.vault.target.List(ctx, folder)
