@@ -29,6 +29,13 @@ test | bench)
 	need node nodejs
 	need python3 python3
 	need_file postgresql /usr/lib/postgresql/*/bin/postgres
+	need mariadbd mariadb-server-core # the server alone: nothing is started
+	need mariadb-dump mariadb-client
+	need mariadb-backup mariadb-backup
+	need restic restic
+	need redis-check-rdb redis-tools
+	need_file openssh-server /usr/sbin/sshd
+	need_file openssh-sftp-server /usr/lib/openssh/sftp-server
 	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
 	;;
 esac
@@ -51,8 +58,18 @@ clusters=/etc/postgresql-common/createcluster.d/springtide.conf
 if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
 	mkdir -p "${clusters%/*}"
 	echo "create_main_cluster = false" >"$clusters"
-	trap 'rm -f "$clusters"' EXIT
+else
+	clusters=""
 fi
+# Nor is anything else to be started because it was installed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+else
+	policy=""
+fi
+trap 'rm -f $clusters $policy' EXIT
 apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

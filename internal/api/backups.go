@@ -45,6 +45,10 @@ func (s *Server) verifyBackups(ctx context.Context, in *BackupPath) (Verificatio
 	return s.platform.Backups.VerifyBackups(context.WithoutCancel(ctx), in.id(), in.Of)
 }
 
+func (s *Server) acceptFiles(ctx context.Context, in *EnvironmentPath) error {
+	return s.platform.Backups.AcceptFiles(ctx, in.id())
+}
+
 // RestoreRequest asks for a state of the past.
 type RestoreRequest struct {
 	To time.Time `json:"to,omitzero" doc:"the time to go back to; default: the newest that there is"`

@@ -205,6 +205,9 @@ type Backups interface {
 	// Promote has what was restored take the place of what is in use; again, the
 	// other way round.
 	Promote(ctx context.Context, id springtide.EnvironmentID, of, restored string) error
+	// AcceptFiles takes shared files as they are for what is to be kept safe, though
+	// a folder of them is empty that was not.
+	AcceptFiles(ctx context.Context, id springtide.EnvironmentID) error
 	// Discard deletes what was restored, and is not in use.
 	Discard(ctx context.Context, id springtide.EnvironmentID, of, restored string) error
 }

@@ -90,6 +90,7 @@ func (s *Server) handler() http.Handler {
 	get(r, env+"/backups/status", "get-backup-status", "Tell how safe everything is", s.backupStatus)
 	accept(r, env+"/backups/{of}/run", "run-backup", "Make a backup now, besides the planned ones", s.runBackup)
 	accept(r, env+"/backups/{of}/drill", "run-drill", "Prove now that the newest backup can be restored", s.runDrill)
+	do(r, "POST", env+"/backups/files/accept", "accept-files", "Keep shared files safe as they are, though they were emptied", s.acceptFiles)
 	change(r, "POST", env+"/backups/{of}/verify", "verify-backups", "Read all backups again and compare", s.verifyBackups)
 	create(r, env+"/backups/{of}/restore", "restore", "Make a state of the past beside what is in use", s.restore)
 	do(r, "POST", env+"/backups/{of}/restored/{restored}/promote", "promote-restored", "Use what was restored; again: what was in use before", s.promoteRestored)

@@ -45,6 +45,9 @@ func (s *Server) exportSecrets(ctx context.Context, in *exportInput) (SealedFile
 }
 
 func (s *Server) rotateRootKey(ctx context.Context, _ *struct{}) error {
+	if err := ownerOnly(ctx, "rotate the root key"); err != nil {
+		return err
+	}
 	return s.platform.Secrets.RotateRootKey(ctx)
 }
 
@@ -58,6 +61,9 @@ type RecoveryKey struct {
 }
 
 func (s *Server) recoveryKey(ctx context.Context, in *recoveryInput) (RecoveryKey, error) {
+	if err := ownerOnly(ctx, "make a recovery key"); err != nil {
+		return RecoveryKey{}, err
+	}
 	key, err := s.platform.Secrets.RecoveryKey(ctx, in.Renew)
 	return RecoveryKey{key}, err
 }
@@ -65,5 +71,8 @@ func (s *Server) recoveryKey(ctx context.Context, in *recoveryInput) (RecoveryKe
 type sourcesInput struct{ Body SecretSources }
 
 func (s *Server) setSources(ctx context.Context, in *sourcesInput) error {
+	if err := ownerOnly(ctx, "say where secrets come from"); err != nil {
+		return err
+	}
 	return s.platform.Secrets.SetSources(ctx, in.Body)
 }

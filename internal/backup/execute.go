@@ -63,3 +63,12 @@ func (k *Keeper) failed(ctx context.Context, run springtide.Run, of Subject, err
 		Final: kind == springtide.Invalid || kind == springtide.Denied,
 	}
 }
+
+// Validate implements jobs.Validator: the payload says what is meant.
+func (k *Keeper) Validate(payload json.RawMessage) error {
+	var task springtide.BackupTask
+	if err := json.Unmarshal(payload, &task); err != nil || task.Of == "" {
+		return springtide.Errorf(springtide.Invalid, "the run does not say what it is to keep safe")
+	}
+	return nil
+}

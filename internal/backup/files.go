@@ -264,13 +264,13 @@ const fewestKept = 3
 // for a while nothing is lost: what is later than now does not count and stays,
 // and so do the newest ones, however old they seem.
 func outdated(all []Manifest, keep time.Duration, now time.Time) []Manifest {
-	sane := slices.DeleteFunc(slices.Clone(all), func(m Manifest) bool { return m.Finished.After(now.Add(time.Hour)) })
-	slices.SortStableFunc(sane, func(a, b Manifest) int { return a.Finished.Compare(b.Finished) })
-	if len(sane) <= fewestKept {
+	past := sane(all, now)
+	slices.SortStableFunc(past, func(a, b Manifest) int { return a.Finished.Compare(b.Finished) })
+	if len(past) <= fewestKept {
 		return nil
 	}
-	oldest := sane[len(sane)-1].Finished.Add(-keep)
-	return slices.DeleteFunc(sane[:len(sane)-fewestKept], func(m Manifest) bool { return !m.Finished.Before(oldest) })
+	oldest := past[len(past)-1].Finished.Add(-keep)
+	return slices.DeleteFunc(past[:len(past)-fewestKept], func(m Manifest) bool { return !m.Finished.Before(oldest) })
 }
 
 // backupFiles makes the backup of an environment's shared files, unless an

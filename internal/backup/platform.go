@@ -249,6 +249,9 @@ func (k *Keeper) keepPlatform(ctx context.Context) {
 		_, err = k.BackupPlatform(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
+		if springtide.KindOf(err) == springtide.NotFound {
+			return // there is no recovery key yet: nothing could open it
+		}
 		k.note(of, func(s *Standing) { s.asked = time.Now().Add(againAfter - cmp.Or(k.options.State.Every, time.Hour)) })
 		k.happened(of, "backup.failed", fmt.Sprintf("the platform's own state could not be kept safe: %v", err), nil)
 		return

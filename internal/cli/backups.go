@@ -32,6 +32,10 @@ func (s *session) backups() *cobra.Command {
 		s.runBackup("run OF", "Make a backup of a service, or of files, now", (*client.Client).RunBackup),
 		s.runBackup("drill OF", "Prove now that the newest backup can be restored", (*client.Client).RunDrill),
 		s.verifyBackup(), s.restoreBackup(),
+		&cobra.Command{
+			Use: "accept", Short: "Keep shared files safe as they are, though a folder of them was emptied", Args: cobra.NoArgs,
+			RunE: s.onEnvironment((*client.Client).AcceptFiles, "kept safe as it is"),
+		},
 		s.onRestored("promote OF RESTORED", "Use what was restored; again: what was in use before", "in use", (*client.Client).PromoteRestored),
 		s.onRestored("discard OF RESTORED", "Delete what was restored and is not in use", "discarded", (*client.Client).DiscardRestored),
 	)

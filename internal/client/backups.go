@@ -36,6 +36,11 @@ func (c *Client) startBackup(ctx context.Context, id springtide.EnvironmentID, o
 	return started.Run, err
 }
 
+// AcceptFiles has shared files kept safe as they are, though they were emptied.
+func (c *Client) AcceptFiles(ctx context.Context, id springtide.EnvironmentID) error {
+	return c.do(ctx, "POST", environmentPath(id, "backups", "files", "accept"))
+}
+
 // VerifyBackups reads all backups of a thing again.
 func (c *Client) VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (api.Verification, error) {
 	return call[api.Verification](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "verify")})

@@ -22,6 +22,7 @@ import (
 	"github.com/springtide/springtide/internal/jobs"
 	"github.com/springtide/springtide/internal/observe"
 	"github.com/springtide/springtide/internal/store/ledger"
+	"github.com/springtide/springtide/internal/store/sqlite"
 )
 
 // backups implements api.Backups.
@@ -57,10 +58,26 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 		Plans:      func(context.Context) ([]backup.Plan, error) { return plans(fleet), nil },
 		Identities: []age.Identity{key}, Recipients: []age.Recipient{key.Recipient()},
 		Files:   &backup.FilesOptions{URL: location, Access: access, Source: filepath.Join(o.DataFolder, "files"), Folder: folder},
-		State:   &backup.PlatformOptions{Folder: o.DataFolder, Databases: copies, Recovery: kept.secrets.ExportRecovery},
+		State:   &backup.PlatformOptions{Folder: o.DataFolder, Databases: copies, Recovery: kept.secrets.ExportRecovery, Open: openCopy},
 		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs")},
 		Scratch: filepath.Join(folder, "scratch"), Logger: o.Logger, Happened: events.Publish,
 	}), nil
+}
+
+// openCopy opens a copy of one of the platform's databases, to see that it can be.
+func openCopy(ctx context.Context, file string) error {
+	if filepath.Base(file) == "jobs.db" {
+		book, err := ledger.Open(ctx, file, ledger.Options{})
+		if err != nil {
+			return err
+		}
+		return book.Close()
+	}
+	store, err := sqlite.Open(ctx, file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return store.Close()
 }
 
 // keepState makes a backup of the platform's own state at once: there is a key now
@@ -294,13 +311,24 @@ func (b backups) Promote(ctx context.Context, id springtide.EnvironmentID, of, r
 	return b.services.restart(ctx, id)
 }
 
+// AcceptFiles implements api.Backups.
+func (b backups) AcceptFiles(_ context.Context, id springtide.EnvironmentID) error {
+	return b.keeper.AcceptFiles(id)
+}
+
 // Discard implements api.Backups.
 func (b backups) Discard(ctx context.Context, id springtide.EnvironmentID, of, restored string) error {
 	if of == springtide.BackupFiles {
 		return b.keeper.DiscardFiles(id, restored)
 	}
-	if of == restored {
-		return springtide.Errorf(springtide.Invalid, "%s is in use", of).WithHint("name what was restored; see: tide services")
+	made := springtide.ServiceID{Environment: id, Name: springtide.ServiceName(restored)}
+	status, err := b.services.find(made)
+	if err != nil {
+		return err
 	}
-	return b.services.DestroyService(ctx, springtide.ServiceID{Environment: id, Name: springtide.ServiceName(restored)})
+	if !status.Apart || !strings.HasPrefix(restored, of+"-") {
+		return springtide.Errorf(springtide.Invalid, "%s was not restored from a backup of %s", made, of).
+			WithHint("a service is deleted by: tide services destroy %s", made)
+	}
+	return b.services.manager.Destroy(ctx, made)
 }

@@ -196,7 +196,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		Happened: tellOf(events), Changed: func() { ring(queued) }, Observer: metrics,
 		Executors: map[springtide.RunKind]jobs.Executor{
 			springtide.RunHTTP: here{fleet, caller}, springtide.RunMail: here{fleet, mails.sender},
-			springtide.RunBackup: keeper, springtide.RunDrill: keeper,
+			springtide.RunBackup: here{fleet, keeper}, springtide.RunDrill: here{fleet, keeper},
 		},
 	})
 	duties.ledger, duties.told = service, service.Readmit

@@ -123,6 +123,7 @@ func (s *state) scrub(ctx context.Context, id springtide.EnvironmentID, command 
 		return err
 	}
 	env := map[string]string{}
+	maps.Copy(env, release.App.Env)
 	maps.Copy(env, release.Config)
 	maps.Copy(env, variables)
 	exit, err := s.engine.Exec(ctx, springtide.Task{

@@ -50,9 +50,14 @@ func (m *Manager) Fork(ctx context.Context, from, to springtide.ServiceID, scrub
 	case err != nil && springtide.KindOf(err) != springtide.NotFound:
 		return err
 	}
-	copied, err := m.copy(ctx, source, place, scrub)
+	copied, err := m.copy(ctx, source, place)
 	if err != nil {
 		return err
+	}
+	if scrub != "" {
+		if err := m.scrub(ctx, copied, to, scrub); err != nil {
+			return errors.Join(err, m.destroy(context.WithoutCancel(ctx), copied))
+		}
 	}
 	if place != to {
 		return m.swap(ctx, target, copied)
@@ -60,8 +65,29 @@ func (m *Manager) Fork(ctx context.Context, from, to springtide.ServiceID, scrub
 	return copied.change(func(r *record) { r.Scratch = false })
 }
 
+// scrub runs a command where the copy is to be used, as if it were in use there
+// already: every variable that would lead to what is there now leads to it.
+func (m *Manager) scrub(ctx context.Context, copied *cluster, to springtide.ServiceID, command string) error {
+	server, err := copied.primary()
+	if err != nil {
+		return err
+	}
+	kind := "DATABASE"
+	if server.Spec.Kind == springtide.ServiceRedis {
+		kind = "REDIS"
+	}
+	url, variables := copied.driver().URL(server, server.Logins.Current), map[string]string{}
+	for _, name := range []string{variable(to.Name), kind} {
+		variables[name+"_URL"], variables[name+"_REPLICA_URL"] = url, url
+	}
+	if err := m.options.Scrub(ctx, to.Environment, command, variables); err != nil {
+		return springtide.Errorf(springtide.Failed, "the scrub command failed, so there is no copy: %w", err)
+	}
+	return nil
+}
+
 // copy makes a copy of a service as a scratch, which runs when it returns.
-func (m *Manager) copy(ctx context.Context, source *cluster, place springtide.ServiceID, scrub string) (_ *cluster, err error) {
+func (m *Manager) copy(ctx context.Context, source *cluster, place springtide.ServiceID) (_ *cluster, err error) {
 	copied, err := m.draft(ctx, place, source.snapshot(), false)
 	if err != nil {
 		return nil, err
@@ -86,14 +112,5 @@ func (m *Manager) copy(ctx context.Context, source *cluster, place springtide.Se
 	if err := copied.made(r.Servers[0].Folder); err != nil {
 		return nil, err
 	}
-	if err := copied.serving(ctx); err != nil || scrub == "" {
-		return copied, err
-	}
-	variables := map[string]string{}
-	variables[variable(place.Name)+"_URL"] = copied.driver().URL(to, to.Logins.Current)
-	alias(variables, nil, "DATABASE", place.Name)
-	if err := m.options.Scrub(ctx, source.id.Environment, scrub, variables); err != nil {
-		return nil, springtide.Errorf(springtide.Failed, "the scrub command failed, so there is no copy: %w", err)
-	}
-	return copied, nil
+	return copied, copied.serving(ctx)
 }

@@ -103,7 +103,7 @@ func (m *Manager) newer(ctx context.Context, id springtide.ServiceID, like recor
 func (m *Manager) rehearse(ctx context.Context, c *cluster, upgrader Upgrader, version string) (took time.Duration, err error) {
 	place := c.id
 	place.Name += "-rehearsal"
-	copied, err := m.copy(ctx, c, place, "")
+	copied, err := m.copy(ctx, c, place)
 	if err != nil {
 		return 0, err
 	}

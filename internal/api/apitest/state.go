@@ -282,6 +282,11 @@ func (s *state) RunBackup(ctx context.Context, id springtide.EnvironmentID, of s
 	return enqueued[0].Run, nil
 }
 
+// AcceptFiles implements [api.Backups].
+func (s *state) AcceptFiles(_ context.Context, id springtide.EnvironmentID) error {
+	return s.do("files of " + id.String() + " are accepted")
+}
+
 // VerifyBackups implements [api.Backups]: those of files are damaged.
 func (s *state) VerifyBackups(_ context.Context, _ springtide.EnvironmentID, of string) (api.Verification, error) {
 	found := api.Verification{Of: of, Checked: "3 objects, 5 MiB", Problems: []string{}}

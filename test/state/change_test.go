@@ -1,0 +1,73 @@
+package state
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/test/story"
+)
+
+func TestALoginIsChangedUnderLoadWithoutAQueryThatFails(t *testing.T) {
+	p := story.Platform(t)
+	s := open(t, p, build(t, 2))
+	stop := s.load()
+	s.tide("db", "rotate")
+	s.tide("redis", "rotate")
+	acknowledged, failures := stop()
+	if len(failures) > 0 {
+		t.Errorf("%d requests failed: %s", len(failures), failures[0])
+	}
+	if rows := s.rows(); rows != acknowledged || rows == 0 {
+		t.Errorf("there are %d rows, and %d were acknowledged", rows, acknowledged)
+	}
+}
+
+func TestNothingAcknowledgedIsLostWhenTheDatabaseIsKilled(t *testing.T) {
+	p := story.Platform(t)
+	source := build(t, 1)
+	write(t, source, 1, ", replica: true, synchronous: true")
+	s := open(t, p, source)
+	story.Eventually(t, "the replica", time.Minute, func() bool { return s.service("db").State == "ready" })
+	stop := s.load()
+	killed := s.primary("db")
+	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	story.Eventually(t, "the database to be back", time.Minute, func() bool {
+		_, err := s.try(t.Context(), "POST", "/rows?name=back", "")
+		return err == nil
+	})
+	t.Logf("rows can be added again after %s", time.Since(began).Round(10*time.Millisecond))
+	s.tide("db", "promote")
+	acknowledged, failures := stop()
+	t.Logf("%d rows were acknowledged, %d requests failed", acknowledged, len(failures))
+	if rows := s.rows(); rows < acknowledged+1 {
+		t.Errorf("there are %d rows, fewer than the %d that were acknowledged", rows, acknowledged+1)
+	}
+}
+
+func TestStagingGetsACopyThatWasScrubbed(t *testing.T) {
+	p := story.Platform(t)
+	s := open(t, p, build(t, 1))
+	s.ask("POST", "/rows?name=ada", "")
+	command := s.command("secrets", "set", "API_KEY", "--env", "staging")
+	command.Stdin = strings.NewReader("another")
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	url := story.Deploy(t, p, s.source, "--env", "staging")
+	s.tide("db", "fork", "--to", "staging", "--scrub", `./shelf "UPDATE rows SET name = 'somebody'"`)
+	staging := &shelf{Platform: p, t: t, source: s.source, url: url, client: s.client}
+	if rows := staging.rows(); rows != 1 {
+		t.Errorf("staging has %d rows", rows)
+	}
+	names := s.tide("run", "--env", "staging", "--", "true") // it can be used
+	_ = names
+	if details := s.service("db"); details.ID.Environment.Name != springtide.Production {
+		t.Errorf("production's database is %s", details.ID)
+	}
+}
