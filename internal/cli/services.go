@@ -182,9 +182,15 @@ func (s *session) showService(use string, pick picker) *cobra.Command {
 				return s.printJSON(d)
 			}
 			rows := [][]string{
-				{"service", d.ID.String()}, {"kind", kindOf(d.ServiceStatus)}, {"state", strings.TrimSpace(d.State + " " + d.Reason)},
-				{"servers", serversOf(d.ServiceStatus)}, {"address", d.Address}, {"variables", strings.Join(d.Variables, ", ")},
-				{"size", size(d.Size)}, {"connections", fmt.Sprintf("%d of %d", d.Connections, d.MaxConnections)}, {"folder", d.Folder},
+				{"service", d.ID.String()},
+				{"kind", kindOf(d.ServiceStatus)},
+				{"state", strings.TrimSpace(d.State + " " + d.Reason)},
+				{"servers", serversOf(d.ServiceStatus)},
+				{"address", d.Address},
+				{"variables", strings.Join(d.Variables, ", ")},
+				{"size", size(d.Size)},
+				{"connections", fmt.Sprintf("%d of %d", d.Connections, d.MaxConnections)},
+				{"folder", d.Folder},
 			}
 			for _, key := range slices.Sorted(maps.Keys(d.Details)) {
 				rows = append(rows, []string{key, d.Details[key]})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,9 +117,7 @@ func withBackups(id springtide.EnvironmentID, app springtide.App, said springtid
 		return said, nil
 	}
 	schedules := map[springtide.ScheduleName]springtide.Schedule{}
-	for name, schedule := range said.Schedules {
-		schedules[name] = schedule
-	}
+	maps.Copy(schedules, said.Schedules)
 	for of, plan := range app.Backups {
 		subject := backup.Subject{Environment: id, Of: of}
 		schedule, err := backup.Schedule(plan, subject)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"github.com/springtide/springtide/internal/backup"
@@ -33,30 +34,63 @@ func Restore(ctx context.Context, o RestoreOptions) ([]backup.Brought, error) {
 	if err != nil {
 		return nil, err
 	}
-	return backup.RestorePlatform(ctx, backup.PlatformRestore{
+	open := func(ctx context.Context) (*service.Manager, func() error, error) { return openServices(ctx, o) }
+	brought, err := backup.RestorePlatform(ctx, backup.PlatformRestore{
 		Target: target, URL: o.From.URL, Access: o.From.access(""), Folder: o.DataFolder, Progress: o.Progress, Logger: o.Logger,
 		Unlock: func(file []byte) (backup.Recovery, error) {
 			return secret.OpenRecovery(file, o.RecoveryKey)
 		},
-		Services: func(ctx context.Context) (backup.Services, func() error, error) {
-			store, err := sqlite.Open(ctx, filepath.Join(o.DataFolder, "tide.db"), o.Logger)
-			if err != nil {
-				return nil, nil, err
-			}
-			keyring, err := secret.Open(ctx, secret.Options{Folder: o.DataFolder, Store: store, Logger: o.Logger})
-			if err != nil {
-				return nil, nil, errors.Join(err, store.Close())
-			}
-			manager, err := service.New(service.Options{
-				Folder: filepath.Join(o.DataFolder, "services"), Drivers: drivers(o.Logger), Sealer: keyring,
-				Host: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Logger: o.Logger,
-			})
-			if err != nil {
-				return nil, nil, errors.Join(err, store.Close())
-			}
-			return manager, func() error { return errors.Join(manager.Close(), store.Close()) }, nil
-		},
+		Services: func(ctx context.Context) (backup.Services, func() error, error) { return open(ctx) },
 	})
+	if err != nil {
+		return brought, err
+	}
+	manager, closeServices, err := open(ctx)
+	if err != nil {
+		return brought, err
+	}
+	return brought, errors.Join(destroyEmpty(ctx, manager, o.Progress), closeServices())
+}
+
+// openServices opens those of a data folder on which nothing runs.
+func openServices(ctx context.Context, o RestoreOptions) (*service.Manager, func() error, error) {
+	store, err := sqlite.Open(ctx, filepath.Join(o.DataFolder, "tide.db"), o.Logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyring, err := secret.Open(ctx, secret.Options{Folder: o.DataFolder, Store: store, Logger: o.Logger})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	manager, err := service.New(service.Options{
+		Folder: filepath.Join(o.DataFolder, "services"), Drivers: drivers(o.Logger), Sealer: keyring,
+		Host: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return manager, func() error { return errors.Join(manager.Close(), store.Close()) }, nil
+}
+
+// destroyEmpty forgets the services of which there was no backup: those that a
+// release names are made anew when the platform starts.
+func destroyEmpty(ctx context.Context, manager *service.Manager, progress func(string)) error {
+	for _, status := range manager.All() {
+		if status.Spec.External != "" {
+			continue
+		}
+		server, _, err := manager.Server(status.ID)
+		if err == nil {
+			if _, err := os.Stat(filepath.Join(server.Folder, "data")); err == nil {
+				continue
+			}
+		}
+		progress(status.ID.String() + " had no backup: it begins empty")
+		if err := manager.Destroy(ctx, status.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BackupTarget is where backups are kept.

@@ -76,7 +76,26 @@ func (s *state) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.services.Run(ctx) })
 	all.Go(func() error { return s.files.Run(ctx) })
+	all.Go(func() error {
+		s.provisionAll(ctx)
+		return nil
+	})
 	return all.Wait()
+}
+
+// provisionAll has what the releases that have the traffic need as it should be:
+// another version of the platform may want it in another way, and a platform that
+// was restored lacks what nobody kept safe.
+func (s *state) provisionAll(ctx context.Context) {
+	for _, environment := range s.fleet.Environments() {
+		_, release, err := s.fleet.Environment(environment.ID)
+		if err == nil && release.Number != 0 {
+			err = s.Provision(ctx, release, func(line string) { s.logger.Info("services", "environment", environment.ID, "what", line) })
+		}
+		if err != nil && ctx.Err() == nil {
+			s.logger.Error("not all that an environment needs is there", "environment", environment.ID, "error", err)
+		}
+	}
 }
 
 // rolloutOver stops the services that nothing needs any more, once the release

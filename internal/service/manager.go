@@ -176,6 +176,7 @@ func (m *Manager) load() error {
 		if r.ID.Name == "" {
 			continue
 		}
+		r.forgetCopies(m.options.Folder)
 		c := m.newCluster(r)
 		if c.problem = err; err == nil {
 			c.adoptAll()

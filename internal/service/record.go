@@ -2,6 +2,8 @@ package service
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,4 +200,15 @@ func (r *record) drop(role Role) {
 		}
 		return one.Role == role
 	})
+}
+
+// forgetCopies has replicas made anew whose data is not there: what a backup of
+// the platform brings back is the primary's. folder is that of all services.
+func (r *record) forgetCopies(folder string) {
+	for i := range r.Servers {
+		one := &r.Servers[i]
+		if _, err := os.Stat(filepath.Join(folder, one.Folder, "data")); errors.Is(err, fs.ErrNotExist) && one.Role == RoleReplica {
+			one.Made = false
+		}
+	}
 }

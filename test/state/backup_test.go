@@ -120,7 +120,11 @@ func TestAWholePlatformComesBackOntoAnEmptyFolder(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	back := &shelf{Platform: again, t: t, source: s.source, url: s.url, client: story.HTTP(t, again)}
+	environment, err := again.Client.Environment(t.Context(), production)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &shelf{Platform: again, t: t, source: s.source, url: environment.URLs[0], client: story.HTTP(t, again)}
 	story.Eventually(t, "the app to be back", time.Minute, func() bool {
 		_, err := back.try(t.Context(), "GET", "/rows", "")
 		return err == nil

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/test/story"
 )
 
@@ -65,9 +64,13 @@ func TestStagingGetsACopyThatWasScrubbed(t *testing.T) {
 	if rows := staging.rows(); rows != 1 {
 		t.Errorf("staging has %d rows", rows)
 	}
-	names := s.tide("run", "--env", "staging", "--", "true") // it can be used
-	_ = names
-	if details := s.service("db"); details.ID.Environment.Name != springtide.Production {
-		t.Errorf("production's database is %s", details.ID)
+	names := func(environment string) string {
+		return s.tide("db", "psql", "--env", environment, "--", "-tAc", "SELECT name FROM rows")
+	}
+	if name := strings.TrimSpace(names("staging")); name != "somebody" {
+		t.Errorf("in staging the row is of %q", name)
+	}
+	if name := strings.TrimSpace(names("production")); name != "ada" {
+		t.Errorf("in production the row is of %q", name)
 	}
 }
