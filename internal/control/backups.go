@@ -245,6 +245,9 @@ func (b backups) RunBackup(ctx context.Context, id springtide.EnvironmentID, of 
 
 // VerifyBackups implements api.Backups.
 func (b backups) VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (api.Verification, error) {
+	if of == springtide.BackupFiles {
+		return b.verifyFiles(ctx, id)
+	}
 	checked, err := b.keeper.Verify(ctx, backup.Subject{Environment: id, Of: of})
 	if err != nil {
 		return api.Verification{}, err
@@ -255,6 +258,17 @@ func (b backups) VerifyBackups(ctx context.Context, id springtide.EnvironmentID,
 	}
 	found.Problems = append(found.Problems, checked.Problems...)
 	return found, nil
+}
+
+// verifyFiles reads the next part of what restic keeps.
+func (b backups) verifyFiles(ctx context.Context, id springtide.EnvironmentID) (api.Verification, error) {
+	reading, err := b.keeper.CheckFiles(ctx, id)
+	found := api.Verification{Of: springtide.BackupFiles, Problems: []string{}, Checked: "the next of the parts that all of it is read in, a part each day"}
+	if reading.Problem != "" {
+		found.Problems = append(found.Problems, reading.Problem)
+		return found, nil
+	}
+	return found, err
 }
 
 // Restore implements api.Backups.
