@@ -134,8 +134,11 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 		return err
 	}
 	for _, group := range groups {
-		if _, err := root(ctx, group.Template.Artifact); err != nil {
+		if folder, err := root(ctx, group.Template.Artifact); err != nil {
 			f.logger.Error("an artifact is not there; what runs of it goes on, but nothing new can start", "group", group.ID, "error", err)
+		} else if folder != group.Template.Root { // the platform was restored into another folder
+			group.Template.Root = folder
+			f.keep(group)
 		}
 		if group.Replicas > 0 && f.isStopped(group.ID.Environment) && f.rolling[group.ID.Environment] != group.ID.Generation {
 			// It was being stopped when the control plane was killed.
