@@ -89,6 +89,21 @@ func keepState(ctx context.Context, keeper *backup.Keeper, logger *slog.Logger) 
 	}
 }
 
+// safety is what the metrics tell of backups.
+func safety(keeper *backup.Keeper) []observe.Safety {
+	var all []observe.Safety
+	for _, status := range keeper.Statuses() {
+		if status.Environment == (springtide.EnvironmentID{}) {
+			continue // the platform itself
+		}
+		all = append(all, observe.Safety{
+			Environment: status.Environment, Of: status.Of, Newest: status.Last, Restorable: status.Restorable,
+			Proven: status.Proof.Proven, Size: status.Size, Took: status.Took, Late: status.Late,
+		})
+	}
+	return all
+}
+
 // plans are what all environments want of their backups.
 func plans(fleet *deploy.Fleet) []backup.Plan {
 	var all []backup.Plan

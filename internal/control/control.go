@@ -202,6 +202,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	duties.ledger, duties.told = service, service.Readmit
 	busy.runs = service
 	metrics.Queues(service.Statuses)
+	metrics.Backups(func() []observe.Safety { return safety(keeper) })
 
 	// From a source to its traffic.
 	builds := newBuilder(o, engine, metrics)

@@ -99,7 +99,8 @@ func (s *state) provisionAll(ctx context.Context) {
 }
 
 // rolloutOver stops the services that nothing needs any more, once the release
-// that had them has let go of the traffic. Their data is kept.
+// that had them has let go of the traffic, and forgets secrets that no release
+// has. The data of services is kept.
 func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
 	if rollout.Step != springtide.RolloutDone {
 		return
@@ -108,8 +109,11 @@ func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
 	if err == nil {
 		err = s.services.Keep(ctx, rollout.Release.Environment, release.App.Services)
 	}
+	if err == nil {
+		_, err = s.secrets.Forget(ctx, rollout.Release.Environment)
+	}
 	if err != nil && ctx.Err() == nil {
-		s.logger.Warn("services that nothing needs any more could not be stopped", "environment", rollout.Release.Environment, "error", err)
+		s.logger.Warn("what nothing needs any more could not be put away", "environment", rollout.Release.Environment, "error", err)
 	}
 }
 

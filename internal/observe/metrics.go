@@ -27,6 +27,7 @@ type Metrics struct {
 	traffic  *traffic
 	fleet    *fleet
 	jobs     *jobMetrics
+	backups  *backupMetrics
 
 	decisions *prometheus.CounterVec
 	rollouts  *prometheus.CounterVec
@@ -43,6 +44,7 @@ func NewMetrics(events *Events) *Metrics {
 		traffic:  newTraffic(),
 		fleet:    newFleet(),
 		jobs:     newJobMetrics(),
+		backups:  newBackupMetrics(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tide_scale_decisions_total",
 			Help: "Decisions on the number of instances, by direction: out, in or none.",
@@ -70,7 +72,7 @@ func NewMetrics(events *Events) *Metrics {
 		Name: "tide_events_dropped_total",
 		Help: "Events that came too fast to be kept.",
 	}, func() float64 { return float64(events.Dropped()) })
-	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
+	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
