@@ -120,7 +120,7 @@ func (k *Keeper) choose(ctx context.Context, of Subject, request RestoreRequest)
 		return m, time.Time{}, err
 	}
 	if !request.To.IsZero() {
-		err = k.catchUp(ctx, of, request.To)
+		err = k.catchUp(ctx, m, request.To)
 	}
 	return m, request.To, err
 }
@@ -132,34 +132,40 @@ type Finisher interface {
 	Finish(ctx context.Context, server service.Server) error
 }
 
-// catchUp has the changes up to a moment that has just passed shipped. A server
-// that does not run any more has left what is waiting.
-func (k *Keeper) catchUp(ctx context.Context, of Subject, to time.Time) error {
-	server, driver, backuper, err := k.backuper(of)
+// catchUp has the changes up to a moment that has just passed shipped, if the
+// service still is the one that was backed up. A server that does not run any
+// more has left what is waiting.
+func (k *Keeper) catchUp(ctx context.Context, m Manifest, to time.Time) error {
+	server, driver, backuper, err := k.backuper(m.Subject)
 	finisher, can := driver.(Finisher)
-	if err != nil || !can || k.note(of, func(*Standing) {}).Restorable.After(to) {
+	if err != nil || !can {
 		return nil // what is on the target is all there is
 	}
 	ctx, cancel := context.WithTimeout(ctx, finishedWithin)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	for asked := (time.Time{}); ; {
-		var stopped error
+	for asked, stopped := (time.Time{}), error(nil); ; {
+		lineage, _, err := k.shipped(ctx, m.Subject, server, backuper)
+		if err != nil || stopped != nil || lineage != m.Lineage || k.reached(m).After(to) {
+			return err
+		}
 		if time.Since(asked) > finishEvery {
 			asked, stopped = time.Now(), finisher.Finish(ctx, server)
-		}
-		_, _, err := k.shipped(ctx, of, server, backuper)
-		if err != nil || stopped != nil || k.note(of, func(*Standing) {}).Restorable.After(to) {
-			return err
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return springtide.Errorf(springtide.Unavailable, "the changes of %s up to %s have not arrived", of, to.UTC().Format(time.RFC3339)).
+			return springtide.Errorf(springtide.Unavailable, "the changes of %s up to %s have not arrived", m.Subject, to.UTC().Format(time.RFC3339)).
 				WithHint("try again, or ask for an earlier moment")
 		}
 	}
+}
+
+// reached is how far a backup's changes go.
+func (k *Keeper) reached(m Manifest) (until time.Time) {
+	k.note(m.Subject, func(s *Standing) { until = s.reached[m.Lineage] })
+	return until
 }
 
 // chosen finds the backup that a request means.
