@@ -68,7 +68,7 @@ func (v *vault) put(ctx context.Context, name string, produce func(io.Writer) er
 	default: // the target has ended first
 		err = cmp.Or(err, error(springtide.Errorf(springtide.Failed, "the target has not read all of %s", name)))
 		reader.CloseWithError(err)
-		_ = <-produced // it ends with that error
+		err = cmp.Or(err, <-produced) // which ends with that error
 	}
 	if err != nil {
 		return entry, err
