@@ -188,7 +188,7 @@ func TestAFullDiskRefusesADeployAndServesOn(t *testing.T) {
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=100m,mode=755"); err != nil {
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=200m,mode=755"); err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
