@@ -226,6 +226,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	fleet.Disown(ctx, engine.Groups())
 	all.Go(func() error {
+		kept.provisionAll(ctx)
+		return nil
+	})
+	all.Go(func() error {
 		var seen changes
 		for snapshot, err := range engine.Watch(ctx) {
 			if err != nil {

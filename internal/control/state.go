@@ -76,16 +76,12 @@ func (s *state) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.services.Run(ctx) })
 	all.Go(func() error { return s.files.Run(ctx) })
-	all.Go(func() error {
-		s.provisionAll(ctx)
-		return nil
-	})
 	return all.Wait()
 }
 
 // provisionAll has what the releases that have the traffic need as it should be:
 // another version of the platform may want it in another way, and a platform that
-// was restored lacks what nobody kept safe.
+// was restored lacks what nobody kept safe. The fleet must be loaded.
 func (s *state) provisionAll(ctx context.Context) {
 	for _, environment := range s.fleet.Environments() {
 		_, release, err := s.fleet.Environment(environment.ID)

@@ -73,15 +73,42 @@ func lastLine(text string) string {
 }
 
 func TestAWholePlatformComesBackOntoAnEmptyFolder(t *testing.T) {
+	back := lost(t, build(t, 1), "db", "cache", "files")
+	if rows, session, picture := back.rows(), back.ask("GET", "/session", ""), back.ask("GET", "/pictures/cat", ""); rows != 7 || session != "ada" || picture != "meow" {
+		t.Errorf("there are %d rows, the session is %q, the picture %q", rows, session, picture)
+	}
+}
+
+func TestWhatNobodyKeptSafeBeginsEmptyAndReplicasAreMadeAnew(t *testing.T) {
+	source := build(t, 1)
+	write(t, source, 1, ", replica: true")
+	back := lost(t, source, "db")
+	if rows := back.rows(); rows != 7 {
+		t.Errorf("there are %d rows", rows)
+	}
+	story.Eventually(t, "the replica and the cache", time.Minute, func() bool {
+		return back.service("db").State == "ready" && len(back.service("db").Servers) == 2 && back.service("cache").State == "ready"
+	})
+	if answer, err := back.try(t.Context(), "GET", "/session", ""); err == nil {
+		t.Errorf("the session is %q, of which there was no backup", answer)
+	}
+	back.ask("PUT", "/session?of=grace", "")
+	back.ask("PUT", "/pictures/dog", "woof")
+}
+
+// lost keeps some of an app safe, loses the machine, and gives the app as it is
+// on another.
+func lost(t *testing.T, source string, safe ...string) *shelf {
+	t.Helper()
 	target := "file://" + story.Folder(t)
 	p := story.Platform(t, "--backup-target", target)
-	s := open(t, p, build(t, 1))
+	s := open(t, p, source)
 	for range 7 {
 		s.ask("POST", "/rows?name=x", "")
 	}
 	s.ask("PUT", "/session?of=ada", "")
 	s.ask("PUT", "/pictures/cat", "meow")
-	for _, of := range []string{"db", "cache", "files"} {
+	for _, of := range safe {
 		s.tide("backups", "run", of)
 	}
 	recovery := s.tide("recovery-key")
@@ -129,7 +156,5 @@ func TestAWholePlatformComesBackOntoAnEmptyFolder(t *testing.T) {
 		_, err := back.try(t.Context(), "GET", "/rows", "")
 		return err == nil
 	})
-	if rows, session, picture := back.rows(), back.ask("GET", "/session", ""), back.ask("GET", "/pictures/cat", ""); rows != 7 || session != "ada" || picture != "meow" {
-		t.Errorf("there are %d rows, the session is %q, the picture %q", rows, session, picture)
-	}
+	return back
 }
