@@ -29,15 +29,15 @@ func (m *Manager) Rotate(ctx context.Context, id springtide.ServiceID) error {
 			return err
 		}
 	}
-	err = c.drive(ctx, func(ctx context.Context, server Server) error {
-		return rotator.Rotate(ctx, server, c.snapshot().keys.Next)
-	})
-	if err != nil {
-		return err
-	}
-	c.greetReplica(ctx)
-	return c.change(func(r *record) {
-		r.keys.Previous, r.keys.Current, r.keys.Next = r.keys.Current, r.keys.Next, Login{}
+	defer c.greetReplica(ctx)
+	return c.drive(ctx, func(ctx context.Context, server Server) error {
+		if err := rotator.Rotate(ctx, server, c.snapshot().keys.Next); err != nil {
+			return err
+		}
+		// Whoever settles the server next is to know that both work.
+		return c.change(func(r *record) {
+			r.keys.Previous, r.keys.Current, r.keys.Next = r.keys.Current, r.keys.Next, Login{}
+		})
 	})
 }
 
