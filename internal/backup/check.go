@@ -2,15 +2,11 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/durable"
 )
 
 // checkFile remembers how far the reading of a repository has come.
@@ -86,20 +82,10 @@ func (f *files) check(ctx context.Context, of Subject) (Reading, error) {
 }
 
 func (f *files) reading(of Subject) (reading Reading, err error) {
-	data, err := os.ReadFile(f.file(of, checkFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return reading, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &reading)
-	}
-	return reading, unavailable(err)
+	err = readState(f.file(of, checkFile), &reading)
+	return reading, err
 }
 
 func (f *files) keepReading(of Subject, reading Reading) error {
-	data, err := json.Marshal(reading)
-	if err != nil {
-		return err
-	}
-	return unavailable(durable.WriteFile(f.file(of, checkFile), data, 0o600))
+	return keepState(f.file(of, checkFile), reading)
 }

@@ -100,22 +100,36 @@ func (k *Keeper) proofFile(of Subject) string {
 
 // Proof gives what is proven of a subject; nothing is if there was no drill.
 func (k *Keeper) Proof(of Subject) (proof Proof, err error) {
-	data, err := os.ReadFile(k.proofFile(of))
-	if errors.Is(err, fs.ErrNotExist) {
-		return proof, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &proof)
-	}
-	return proof, unavailable(err)
+	err = readState(k.proofFile(of), &proof)
+	return proof, err
 }
 
-func (k *Keeper) keepProof(of Subject, proof Proof) error {
-	data, err := json.Marshal(proof)
+// readState reads what keepState kept; nothing if there is nothing.
+func readState(path string, into any) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	return unavailable(err)
+}
+
+// keepState replaces a file of the keeper's own.
+func keepState(path string, state any) error {
+	data, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
-	return unavailable(cmp.Or(os.MkdirAll(k.options.Drills.Folder, 0o700), durable.WriteFile(k.proofFile(of), data, 0o600)))
+	return unavailable(durable.WriteFile(path, data, 0o600))
+}
+
+func (k *Keeper) keepProof(of Subject, proof Proof) error {
+	if err := os.MkdirAll(k.options.Drills.Folder, 0o700); err != nil {
+		return unavailable(err)
+	}
+	return keepState(k.proofFile(of), proof)
 }
 
 // proofAge is how old a proof may be before somebody is told.
