@@ -43,7 +43,26 @@ type Route struct {
 	FinishStreams bool `json:"finish_streams,omitempty"`
 	// Stopped says that nothing will come up by itself: answer 503 at once.
 	Stopped bool `json:"stopped,omitempty"`
+	// Files are the shared folders of which files are served without asking an instance.
+	Files []PublicFiles `json:"files,omitempty"`
 }
+
+// PublicFiles is a prefix of paths below which a shared folder's files are
+// given to everybody. A request whose path is the prefix or goes on below it,
+// whole segments compared and the longest prefix first, is sent to Address with
+// the header FolderHeader, which no client can set.
+type PublicFiles struct {
+	// Prefix begins with a slash and does not end with one.
+	Prefix string `json:"prefix"`
+	// Folder is app/environment/name.
+	Folder string `json:"folder"`
+	// Address is the host and port of who serves it, by plain HTTP/1.1.
+	Address string `json:"address"`
+}
+
+// FolderHeader is the header of a request by which the edge says of which
+// shared folder a file is wanted.
+const FolderHeader = "Tide-Files"
 
 // Backend is one instance as the edge sees it.
 type Backend struct {
