@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/jobs"
 )
@@ -199,6 +201,12 @@ func (d *depot) checkRestores(k *Keeper) {
 }
 
 func TestResticGoesOnWhereItWasKilled(t *testing.T) {
+	// The dead restic stays this process's child, and nobody waits for it: there
+	// are machines whose first process takes its time.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	d := newDepot(t)
 	k := d.keeper()
 	d.backup(k)

@@ -67,8 +67,8 @@ type resticCall struct {
 }
 
 // do calls restic. If a restic that is dead has left its lock behind, that is
-// removed and restic is called again: its owner is dead if its process is gone
-// from this machine, or if it has not been renewed for half an hour.
+// removed and restic is called again: restic's own unlock does so if its process
+// is gone from this machine, or if it has not been renewed for half an hour.
 func (r *repository) do(ctx context.Context, call resticCall) error {
 	select {
 	case <-r.turn:
@@ -86,7 +86,60 @@ func (r *repository) do(ctx context.Context, call resticCall) error {
 	if err := r.call(ctx, resticCall{arguments: []string{"unlock"}}); err != nil {
 		return err
 	}
+	err = r.call(ctx, call)
+	if !errors.Is(err, errRepositoryLocked) {
+		return err
+	}
+	if dead, lockErr := r.ownersAreDead(ctx); lockErr != nil || !dead {
+		return cmp.Or(lockErr, err)
+	}
+	if err := r.call(ctx, resticCall{arguments: []string{"unlock", "--remove-all"}}); err != nil {
+		return err
+	}
 	return r.call(ctx, call)
+}
+
+// ownersAreDead says whether every lock is of this machine and of a process that
+// is no restic that runs. To restic a killed process whose parent has not waited
+// for it is alive, and so is a stranger that was given its number since.
+func (r *repository) ownersAreDead(ctx context.Context) (bool, error) {
+	machine, err := os.Hostname()
+	if err != nil {
+		return false, err
+	}
+	var names []string
+	if err := r.call(ctx, resticCall{arguments: []string{"list", "locks", "--no-lock"}, line: func(line []byte) {
+		names = append(names, string(bytes.TrimSpace(line)))
+	}}); err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		var text []byte
+		if err := r.call(ctx, resticCall{arguments: []string{"cat", "lock", name, "--no-lock"}, line: func(line []byte) {
+			text = append(text, line...)
+		}}); err != nil {
+			return false, err
+		}
+		var lock struct {
+			Hostname string `json:"hostname"`
+			PID      int    `json:"pid"`
+		}
+		if err := json.Unmarshal(text, &lock); err != nil {
+			return false, springtide.Errorf(springtide.Failed, "restic's lock %s cannot be read: %w", name, err)
+		}
+		if lock.Hostname != machine || resticRuns(lock.PID) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// resticRuns says whether the process is a restic. One that was killed and is
+// not waited for yet has no arguments any more.
+func resticRuns(pid int) bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	program, _, _ := bytes.Cut(line, []byte{0})
+	return err == nil && filepath.Base(string(program)) == "restic"
 }
 
 // call runs restic once: nicely, dying with this process, and with nothing
