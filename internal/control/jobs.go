@@ -4,9 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/backup"
+	"github.com/springtide/springtide/internal/call"
 	"github.com/springtide/springtide/internal/cron"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/jobs"
@@ -14,6 +17,57 @@ import (
 	"github.com/springtide/springtide/internal/routing"
 	"github.com/springtide/springtide/internal/scale"
 )
+
+// joinJobs joins jobs, backups among them, and how instances reach them.
+func (p *plane) joinJobs(ctx context.Context) (err error) {
+	if p.instances, err = listenForInstances(ctx, p.DataFolder, p.engine); err != nil {
+		return err
+	}
+	key, err := sharedKey(ctx, filepath.Join(p.DataFolder, "ledger-key"), p.book.Key)
+	if err != nil {
+		return err
+	}
+	if p.access, err = openAccess(p.fleet, filepath.Join(p.DataFolder, "instance-key"), key); err != nil {
+		return err
+	}
+	outside := newOutside(p.fleet, p.HTTPS, p.url, p.authority)
+	caller := call.New(call.Options{
+		App: outside.app, Rate: outside.rate, AllowPrivate: p.AllowCalls, Logger: p.Logger,
+		Secret: p.access.webhookSecret,
+	})
+	if p.mails, err = newMails(p.fleet, p.access, caller, p.DataFolder, p.AllowCalls, p.Logger); err != nil {
+		return err
+	}
+	p.keeper, err = newKeeper(p.Options, p.kept, p.fleet, p.events, p.book, func(ctx context.Context, of backup.Subject) error {
+		_, err := enqueueBackup(ctx, p.service, of, springtide.RunBackup)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.duties = &duties{fleet: p.fleet, own: p.Ledger == "", logger: p.Logger, changed: p.work}
+	p.service = jobs.New(jobs.Options{
+		Ledger: p.book, Folder: filepath.Join(p.DataFolder, "output"), Logger: p.Logger,
+		Admit: p.duties.Admit, Served: p.duties.Served, Next: nextSlot,
+		Happened: tellOf(p.events), Changed: func() { ring(p.queued) }, Observer: p.metrics,
+		Executors: map[springtide.RunKind]jobs.Executor{
+			springtide.RunHTTP: here{p.fleet, caller}, springtide.RunMail: here{p.fleet, p.mails.sender},
+			springtide.RunBackup: here{p.fleet, p.keeper}, springtide.RunDrill: here{p.fleet, p.keeper},
+		},
+	})
+	p.duties.ledger, p.duties.told = p.service, p.service.Readmit
+	p.busy.runs = p.service
+	p.metrics.Queues(p.service.Statuses)
+	p.metrics.Backups(func() []observe.Safety { return safety(p.keeper) })
+	return nil
+}
+
+// runJobs has runs carried out until ctx ends. They use the mails' sender to
+// their end.
+func (p *plane) runJobs(ctx context.Context) error {
+	defer p.mails.sender.Close()
+	return p.service.Run(ctx)
+}
 
 // duties joins the ledger with the fleet: it keeps the ledger told of what the
 // releases say of their jobs, and says who may take up work.

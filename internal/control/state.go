@@ -16,7 +16,6 @@ import (
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/files"
-	"github.com/springtide/springtide/internal/observe"
 	"github.com/springtide/springtide/internal/secret"
 	"github.com/springtide/springtide/internal/service"
 	"github.com/springtide/springtide/internal/service/mariadb"
@@ -49,25 +48,29 @@ func drivers(logger *slog.Logger) map[springtide.ServiceKind]service.Driver {
 	}
 }
 
-// newState opens what is kept in the data folder. Nothing runs before run.
-func newState(ctx context.Context, o Options, store *sqlite.Store, engine *process.Engine, fleet *deploy.Fleet, events *observe.Events) (s *state, err error) {
-	s = &state{store: store, engine: engine, fleet: fleet, logger: o.Logger, drivers: drivers(o.Logger)}
-	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: o.DataFolder, Store: store, Logger: o.Logger}); err != nil {
-		return nil, err
+// joinState joins what instances do not keep themselves.
+func (p *plane) joinState(ctx context.Context) error {
+	s := &state{store: p.store, engine: p.engine, fleet: p.fleet, logger: p.Logger, drivers: drivers(p.Logger)}
+	var err error
+	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: p.DataFolder, Store: p.store, Logger: p.Logger}); err != nil {
+		return err
 	}
-	host, err := engine.Host()
+	host, err := p.engine.Host()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.files, err = files.New(files.Options{Folder: filepath.Join(o.DataFolder, "files"), Logger: o.Logger, Happened: events.Publish})
+	s.files, err = files.New(files.Options{Folder: filepath.Join(p.DataFolder, "files"), Logger: p.Logger, Happened: p.events.Publish})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.services, err = service.New(service.Options{
-		Folder: filepath.Join(o.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
-		Logger: o.Logger, Happened: events.Publish, Secret: s.secret, Scrub: s.scrub,
+		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
+		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
 	})
-	return s, err
+	if err == nil {
+		p.kept = s
+	}
+	return err
 }
 
 // run keeps services and shared files as they should be until ctx ends; the
@@ -82,7 +85,7 @@ func (s *state) run(ctx context.Context) error {
 // provisionAll has what the releases that have the traffic need as it should be:
 // another version of the platform may want it in another way, and a platform that
 // was restored lacks what nobody kept safe. The fleet must be loaded.
-func (s *state) provisionAll(ctx context.Context) {
+func (s *state) provisionAll(ctx context.Context) error {
 	for _, environment := range s.fleet.Environments() {
 		_, release, err := s.fleet.Environment(environment.ID)
 		if err == nil && release.Number != 0 {
@@ -92,6 +95,7 @@ func (s *state) provisionAll(ctx context.Context) {
 			s.logger.Error("not all that an environment needs is there", "environment", environment.ID, "error", err)
 		}
 	}
+	return nil
 }
 
 // rolloutOver stops the services that nothing needs any more, once the release

@@ -1,0 +1,65 @@
+package control
+
+import (
+	"context"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/engine/process"
+	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/scale"
+)
+
+// joinFleet joins the edges, the instances, and what is wanted of them.
+func (p *plane) joinFleet(ctx context.Context) (err error) {
+	p.publisher = routing.New(routing.Options{
+		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return p.fleet.Routes(ctx) },
+		Versions:     p.store,
+		Certificates: p.authority,
+		TicketKeys:   p.ticketKeys.Current,
+		Report: func(report springtide.EdgeReport) {
+			p.scaler.Report(report)
+			p.metrics.EdgeReport(report)
+		},
+		Published: p.metrics.TableVersion,
+		Connected: p.metrics.Edges,
+		Logger:    p.Logger,
+	})
+	p.busy = &busy{Publisher: p.publisher}
+	p.engine, err = process.New(process.Options{
+		Data: p.DataFolder, Router: p.busy, Log: p.Logger,
+		Access: func(subject process.Subject) (process.Grant, error) {
+			return p.kept.grant(ctx, subject, p.access.variables(subject, p.instances))
+		},
+	})
+	if err != nil {
+		return err
+	}
+	p.fleet = deploy.NewFleet(p.store, p.engine, func() {
+		p.publisher.Refresh()
+		p.metrics.Groups(p.fleet.Groups())
+		ring(p.targets)
+		ring(p.work)
+	}, p.Logger)
+	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics}
+	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger})
+	return nil
+}
+
+// watch tells everybody what becomes of instances, until ctx ends.
+func (p *plane) watch(ctx context.Context) error {
+	var seen changes
+	for snapshot, err := range p.engine.Watch(ctx) {
+		if err != nil {
+			return err
+		}
+		p.publisher.Observe(snapshot) // before those that act on readiness
+		p.scaler.Observe(snapshot)
+		p.fleet.Observe(snapshot)
+		p.metrics.Snapshot(snapshot)
+		for _, event := range seen.observe(snapshot) {
+			p.events.Publish(event)
+		}
+	}
+	return nil
+}
