@@ -51,7 +51,8 @@ func (s *Server) acceptFiles(ctx context.Context, in *EnvironmentPath) error {
 
 // RestoreRequest asks for a state of the past.
 type RestoreRequest struct {
-	To time.Time `json:"to,omitzero" doc:"the time to go back to; default: the newest that there is"`
+	To     time.Time `json:"to,omitzero" doc:"the time to go back to; default: that of the backup, if one is named, or the newest that there is"`
+	Backup string    `json:"backup,omitempty" maxLength:"60" doc:"the ID of the backup to take; default: the newest before that time"`
 }
 
 type restoreInput struct {
@@ -60,7 +61,7 @@ type restoreInput struct {
 }
 
 func (s *Server) restore(ctx context.Context, in *restoreInput) (Restored, error) {
-	return s.platform.Backups.Restore(context.WithoutCancel(ctx), in.id(), in.Of, in.Body.To)
+	return s.platform.Backups.Restore(context.WithoutCancel(ctx), in.id(), in.Of, in.Body)
 }
 
 type restoredInput struct {

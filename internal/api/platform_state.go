@@ -200,8 +200,8 @@ type Backups interface {
 	// VerifyBackups reads all backups of a thing again, and compares.
 	VerifyBackups(ctx context.Context, id springtide.EnvironmentID, of string) (Verification, error)
 	// Restore makes a new service, or folder, beside the old one; nothing of that
-	// is changed. A zero time is the newest state that there is.
-	Restore(ctx context.Context, id springtide.EnvironmentID, of string, to time.Time) (Restored, error)
+	// is changed.
+	Restore(ctx context.Context, id springtide.EnvironmentID, of string, request RestoreRequest) (Restored, error)
 	// Promote has what was restored take the place of what is in use; again, the
 	// other way round.
 	Promote(ctx context.Context, id springtide.EnvironmentID, of, restored string) error

@@ -215,14 +215,14 @@ func TestSharedFilesComeBackBesideThoseInUseAndChangePlacesWithThem(t *testing.T
 	if err := os.Remove(d.data("media/three")); err != nil {
 		t.Fatal(err)
 	}
-	restored, err := k.RestoreFiles(t.Context(), quizOf, time.Time{})
+	restored, err := k.RestoreFiles(t.Context(), quizOf, m.ID, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := restored.Difference; d.Same != 1 || d.Changed != 1 || d.New != 1 || d.Missing != 1 {
 		t.Errorf("the difference is %+v", d)
 	}
-	if again, err := k.RestoreFiles(t.Context(), quizOf, m.Begun); err != nil || again.Inodes["uploads"] != restored.Inodes["uploads"] {
+	if again, err := k.RestoreFiles(t.Context(), quizOf, "", m.Begun); err != nil || again.Inodes["uploads"] != restored.Inodes["uploads"] {
 		t.Errorf("restored again: %+v, %v", again, err)
 	}
 	for range 2 { // each may be said twice

@@ -121,6 +121,13 @@ func idTime(id string) time.Time {
 	return begun
 }
 
+// isID reports whether that can be the ID of a backup.
+func isID(id string) bool {
+	return len(id) == len(idLayout)+9 && !idTime(id).IsZero() && !strings.ContainsFunc(id[len(idLayout):], func(r rune) bool {
+		return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+}
+
 // decodeManifest reads a manifest that is to be that of a backup of the subject.
 func decodeManifest(data []byte, of Subject, id string) (Manifest, error) {
 	var m Manifest

@@ -29,7 +29,7 @@ type RestoreRequest struct {
 	// Backup is the ID of one. Empty: the newest that was finished before To.
 	Backup string
 	// To is the moment to go back to, by the clock of the server's machine. Zero: of
-	// a Backup that is named the moment at which it was made, else the newest.
+	// a Backup that is named the moment at which it was finished, else the newest.
 	To time.Time
 	// As is what the new service is called. Default: the name and the moment
 	As springtide.ServiceName
@@ -39,8 +39,8 @@ type RestoreRequest struct {
 type Restored struct {
 	Service springtide.ServiceID `json:"service"`
 	Backup  string               `json:"backup"`
-	// To is the moment that was asked for; zero: all there was.
-	To   time.Time     `json:"to,omitzero"`
+	// At is the moment that it is as of.
+	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`
 	// Verification is what a look at all of it has shown.
 	Verification service.Verification `json:"verification"`
@@ -66,7 +66,7 @@ func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored,
 	}
 	made := request.From
 	made.Name = cmp.Or(request.As, springtide.ServiceName(fmt.Sprintf("%s-%s", request.From.Name, cmp.Or(to, m.Begun).UTC().Format("20060102-150405"))))
-	restored := Restored{Service: made, Backup: m.ID, To: to}
+	restored := Restored{Service: made, Backup: m.ID, At: k.asOf(m, to)}
 	server, driver, backuper, err := k.draft(ctx, made, request.From, m)
 	if err != nil {
 		return restored, err
@@ -86,7 +86,7 @@ func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored,
 	}
 	restored.Took = time.Since(began)
 	restored.Differences = k.compare(ctx, request.From, driver, restored.Verification.Rows, m.Rows)
-	k.happened(of, "restore.made", fmt.Sprintf("%s is %s as it was at %s", made, of, cmp.Or(to, m.Begun).UTC().Format(time.RFC3339)),
+	k.happened(of, "restore.made", fmt.Sprintf("%s is %s as it was at %s", made, of, restored.At.UTC().Format(time.RFC3339)),
 		map[string]string{"service": string(made.Name), "id": m.ID})
 	return restored, nil
 }
@@ -111,18 +111,41 @@ func (k *Keeper) draft(ctx context.Context, made, from springtide.ServiceID, m M
 
 // choose finds the backup to begin with, and the moment to go on to.
 func (k *Keeper) choose(ctx context.Context, of Subject, request RestoreRequest) (Manifest, time.Time, error) {
-	all, err := k.List(ctx, of)
+	var all []Manifest
+	var err error
+	if request.Backup == "" {
+		all, err = k.List(ctx, of)
+	} else {
+		all = make([]Manifest, 1)
+		all[0], err = k.named(ctx, of, request.Backup)
+	}
 	if err != nil {
 		return Manifest{}, time.Time{}, err
 	}
 	m, err := chosen(all, of, request, time.Now())
-	if err != nil {
-		return m, time.Time{}, err
-	}
-	if !request.To.IsZero() {
+	switch {
+	case err != nil:
+	case !request.To.IsZero():
 		err = k.catchUp(ctx, m, request.To)
+	case request.Backup != "":
+		m.Lineage = "" // without what was changed since
 	}
 	return m, request.To, err
+}
+
+// named gives the backup of that ID, or says why it cannot be restored.
+func (k *Keeper) named(ctx context.Context, of Subject, id string) (Manifest, error) {
+	if !isID(id) {
+		return Manifest{}, springtide.Errorf(springtide.Invalid, "%q is not the ID of a backup", id).WithHint("see: tide backups ls %s", of.Of)
+	}
+	m, err := k.vault.manifest(ctx, of, id)
+	switch {
+	case springtide.KindOf(err) == springtide.NotFound:
+		return m, springtide.Errorf(springtide.NotFound, "there is no backup %s of %s", id, of).WithHint("see: tide backups ls %s", of.Of)
+	case err == nil && m.Kind == KindDump:
+		return m, springtide.Errorf(springtide.Invalid, "backup %s is a dump, which is for other servers", id).WithHint("name one that is whole: tide backups ls %s", of.Of)
+	}
+	return m, err
 }
 
 // Finisher is a driver that can finish the segment of its log of changes that is
@@ -162,6 +185,15 @@ func (k *Keeper) catchUp(ctx context.Context, m Manifest, to time.Time) error {
 	}
 }
 
+// asOf is the moment that a backup with its changes is of; a zero to is all there
+// is.
+func (k *Keeper) asOf(m Manifest, to time.Time) time.Time {
+	if reached := k.reached(m); to.IsZero() && reached.After(m.Finished) {
+		return reached
+	}
+	return cmp.Or(to, m.Finished)
+}
+
 // reached is how far a backup's changes go.
 func (k *Keeper) reached(m Manifest) (until time.Time) {
 	k.note(m.Subject, func(s *Standing) { until = s.reached[m.Lineage] })
@@ -179,7 +211,6 @@ func chosen(all []Manifest, of Subject, request RestoreRequest, now time.Time) (
 	}
 	for _, m := range slices.Backward(wholes) {
 		switch {
-		case request.Backup != "" && m.ID != request.Backup:
 		case request.To.IsZero():
 			return m, nil
 		case m.Finished.After(request.To) && request.Backup == "":
@@ -191,9 +222,6 @@ func chosen(all []Manifest, of Subject, request RestoreRequest, now time.Time) (
 		default:
 			return m, nil
 		}
-	}
-	if request.Backup != "" {
-		return Manifest{}, springtide.Errorf(springtide.NotFound, "there is no backup %s of %s", request.Backup, of)
 	}
 	return Manifest{}, springtide.Errorf(springtide.NotFound, "no backup of %s is that old: the first was finished at %s", of, wholes[0].Finished.Format(time.RFC3339))
 }

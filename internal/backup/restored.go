@@ -8,12 +8,23 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// RestoreFiles brings shared files back, beside those in use: as the newest
-// backup that was begun before then has them. A zero time is the newest.
-func (k *Keeper) RestoreFiles(ctx context.Context, id springtide.EnvironmentID, to time.Time) (RestoredFiles, error) {
+// RestoreFiles brings shared files back, beside those in use: as the backup of
+// that ID has them or, where it is empty, the newest that was begun before then. A
+// zero time is the newest.
+func (k *Keeper) RestoreFiles(ctx context.Context, id springtide.EnvironmentID, backup string, to time.Time) (RestoredFiles, error) {
 	of, err := k.subjectOfFiles(id)
 	if err != nil {
 		return RestoredFiles{}, err
+	}
+	if backup != "" {
+		if !to.IsZero() {
+			return RestoredFiles{}, springtide.Errorf(springtide.Invalid, "shared files are as they were at the time of a backup: name it, or a time")
+		}
+		m, err := k.named(ctx, of, backup)
+		if err != nil {
+			return RestoredFiles{}, err
+		}
+		return k.files.restore(ctx, m, func(springtide.Progress) {})
 	}
 	all, err := k.List(ctx, of)
 	if err != nil {

@@ -112,30 +112,46 @@ func (s *session) verifyBackup() *cobra.Command {
 }
 
 func (s *session) restoreBackup() *cobra.Command {
-	var to string
+	var past pastFlags
 	command := &cobra.Command{
-		Use: "restore OF [--to TIME]", Short: "Make a state of the past, beside what is in use", Args: cobra.ExactArgs(1),
+		Use: "restore OF [--to TIME | --backup ID]", Short: "Make a state of the past, beside what is in use", Args: cobra.ExactArgs(1),
 		Long: `Make a state of the past beside what is in use, of which nothing is changed. What
 differs is shown; ` + "`tide backups promote`" + ` has the app use it, and again what it used before.`,
-		Example: "  tide backups restore db --to 2026-11-20T14:03:00Z",
+		Example: "  tide backups restore db --to 2026-11-20T14:03:00Z\n  tide backups restore cache --backup 20261120T043112.482Z-x2k7q4ab",
 		RunE: s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, args []string) error {
-			return s.restoreTo(ctx, c, id, args[0], to)
+			return s.restoreTo(ctx, c, id, args[0], past)
 		}),
 	}
-	command.Flags().StringVar(&to, "to", "", "the time to go back to; default: the newest that there is")
+	past.on(command)
 	return command
+}
+
+// pastFlags say what to go back to.
+type pastFlags struct{ to, backup string }
+
+func (p *pastFlags) on(command *cobra.Command) {
+	command.Flags().StringVar(&p.to, "to", "", "the time to go back to; default: the newest that there is")
+	command.Flags().StringVar(&p.backup, "backup", "", "the backup to take, as `tide backups ls` lists it, as it was made; with --to, to go on from")
+}
+
+func (p *pastFlags) request() (request api.RestoreRequest, err error) {
+	request.Backup = p.backup
+	if p.to != "" {
+		request.To, err = parseTime(p.to)
+	}
+	return request, err
 }
 
 // restoreService is restoreBackup for the app's database.
 func (s *session) restoreService(pick picker) *cobra.Command {
-	var to string
+	var past pastFlags
 	command := &cobra.Command{
-		Use: "restore [--to TIME]", Short: "Make a state of the past, beside what is in use", Args: cobra.NoArgs,
+		Use: "restore [--to TIME | --backup ID]", Short: "Make a state of the past, beside what is in use", Args: cobra.NoArgs,
 		RunE: s.about(pick, func(ctx context.Context, c *client.Client, id springtide.ServiceID, _ []string) error {
-			return s.restoreTo(ctx, c, id.Environment, string(id.Name), to)
+			return s.restoreTo(ctx, c, id.Environment, string(id.Name), past)
 		}),
 	}
-	command.Flags().StringVar(&to, "to", "", "the time to go back to; default: the newest that there is")
+	past.on(command)
 	return command
 }
 
@@ -148,16 +164,13 @@ func parseTime(text string) (time.Time, error) {
 	return time.Time{}, springtide.Errorf(springtide.Invalid, "--to %q is not a time", text).WithHint("for example 2026-11-20T14:03:00Z")
 }
 
-func (s *session) restoreTo(ctx context.Context, c *client.Client, id springtide.EnvironmentID, of, to string) error {
-	var at time.Time
-	if to != "" {
-		var err error
-		if at, err = parseTime(to); err != nil {
-			return err
-		}
+func (s *session) restoreTo(ctx context.Context, c *client.Client, id springtide.EnvironmentID, of string, past pastFlags) error {
+	request, err := past.request()
+	if err != nil {
+		return err
 	}
 	s.tell("restoring %s of %s beside what is in use", of, id)
-	restored, err := c.Restore(ctx, id, of, at)
+	restored, err := c.Restore(ctx, id, of, request)
 	if err != nil {
 		return err
 	}

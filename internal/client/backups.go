@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/url"
-	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
@@ -46,10 +45,9 @@ func (c *Client) VerifyBackups(ctx context.Context, id springtide.EnvironmentID,
 	return call[api.Verification](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "verify")})
 }
 
-// Restore makes a state of the past beside what is in use. A zero time is the
-// newest that there is.
-func (c *Client) Restore(ctx context.Context, id springtide.EnvironmentID, of string, to time.Time) (api.Restored, error) {
-	return call[api.Restored](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "restore"), body: api.RestoreRequest{To: to}})
+// Restore makes a state of the past beside what is in use.
+func (c *Client) Restore(ctx context.Context, id springtide.EnvironmentID, of string, past api.RestoreRequest) (api.Restored, error) {
+	return call[api.Restored](ctx, c, request{method: "POST", path: environmentPath(id, "backups", of, "restore"), body: past})
 }
 
 // PromoteRestored has what was restored take the place of what is in use.

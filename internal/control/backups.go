@@ -287,16 +287,17 @@ func (b backups) verifyFiles(ctx context.Context, id springtide.EnvironmentID) (
 }
 
 // Restore implements api.Backups.
-func (b backups) Restore(ctx context.Context, id springtide.EnvironmentID, of string, to time.Time) (api.Restored, error) {
+func (b backups) Restore(ctx context.Context, id springtide.EnvironmentID, of string, request api.RestoreRequest) (api.Restored, error) {
 	if of == springtide.BackupFiles {
-		return b.restoreFiles(ctx, id, to)
+		return b.restoreFiles(ctx, id, request)
 	}
-	made, err := b.keeper.Restore(ctx, backup.RestoreRequest{From: springtide.ServiceID{Environment: id, Name: springtide.ServiceName(of)}, To: to})
+	from := springtide.ServiceID{Environment: id, Name: springtide.ServiceName(of)}
+	made, err := b.keeper.Restore(ctx, backup.RestoreRequest{From: from, Backup: request.Backup, To: request.To})
 	if err != nil {
 		return api.Restored{}, err
 	}
 	restored := api.Restored{
-		Name: string(made.Service.Name), Backup: made.Backup, At: cmp.Or(made.To, to), TookSeconds: made.Took.Seconds(),
+		Name: string(made.Service.Name), Backup: made.Backup, At: made.At, TookSeconds: made.Took.Seconds(),
 		Differences: []api.Difference{},
 	}
 	for _, d := range made.Differences {
@@ -305,9 +306,9 @@ func (b backups) Restore(ctx context.Context, id springtide.EnvironmentID, of st
 	return restored, nil
 }
 
-func (b backups) restoreFiles(ctx context.Context, id springtide.EnvironmentID, to time.Time) (api.Restored, error) {
+func (b backups) restoreFiles(ctx context.Context, id springtide.EnvironmentID, request api.RestoreRequest) (api.Restored, error) {
 	began := time.Now()
-	made, err := b.keeper.RestoreFiles(ctx, id, to)
+	made, err := b.keeper.RestoreFiles(ctx, id, request.Backup, request.To)
 	if err != nil {
 		return api.Restored{}, err
 	}

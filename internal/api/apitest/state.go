@@ -297,14 +297,12 @@ func (s *state) VerifyBackups(_ context.Context, _ springtide.EnvironmentID, of 
 }
 
 // Restore implements [api.Backups].
-func (s *state) Restore(_ context.Context, id springtide.EnvironmentID, of string, to time.Time) (api.Restored, error) {
-	if to.IsZero() {
-		to = Epoch()
-	}
+func (s *state) Restore(_ context.Context, id springtide.EnvironmentID, of string, request api.RestoreRequest) (api.Restored, error) {
+	to := cmp.Or(request.To, Epoch())
 	name := of + "-" + to.Format("20060102t150405z")
 	s.p.update(func() { s.restored[restoredOf(id, of, name)] = false })
 	return api.Restored{
-		Name: name, Backup: "20260503T080000Z", At: to, TookSeconds: 2.5,
+		Name: name, Backup: cmp.Or(request.Backup, "20260503T080000Z"), At: to, TookSeconds: 2.5,
 		Differences: []api.Difference{{What: "public.users", InUse: 12, Restored: 10}},
 	}, nil
 }
