@@ -85,25 +85,24 @@ func networks(texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// runEdge is `tide edge`, which the supervisor starts.
-func runEdge(_ context.Context, args []string) error {
-	var o edge.Options
-	flags := flag.NewFlagSet("edge", flag.ContinueOnError)
-	flags.StringVar(&o.DataFolder, "data", "", "the data folder")
-	flags.DurationVar(&o.DrainLimit, "drain-limit", 0, "how long draining may take")
-	level := flags.String("log-level", "INFO", "what is logged")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	o.Logger = newLogger(os.Stderr, "edge", parseLevel(*level))
+// runEdge is `tide edge`: started by the supervisor, or alone on a table.
+func runEdge(ctx context.Context, o cli.EdgeOptions) error {
+	options := edge.Options{DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel)}
+	ctx = context.WithoutCancel(ctx) // it has signals of its own
 	var err error
-	if o.Listeners, err = edge.InheritedListeners(os.Getenv); err != nil {
+	if o.Table != "" {
+		if options.Listeners, err = edge.Listen(o.Listen); err != nil {
+			return err
+		}
+		return edge.Alone(ctx, o.Table, options)
+	}
+	if options.Listeners, err = edge.InheritedListeners(os.Getenv); err != nil {
 		return err
 	}
-	if o.Ready, err = edge.InheritedReady(os.Getenv); err != nil {
+	if options.Ready, err = edge.InheritedReady(os.Getenv); err != nil {
 		return err
 	}
-	return edge.Main(context.Background(), o) // it has signals of its own
+	return edge.Main(ctx, options)
 }
 
 // list is a flag that may be given several times.

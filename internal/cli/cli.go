@@ -32,9 +32,10 @@ type Program struct {
 	Ledger func(ctx context.Context, options LedgerOptions) error
 	// Restore brings a whole platform back into an empty data folder.
 	Restore func(ctx context.Context, options RestoreOptions) ([]Restored, error)
-	// Control and Edge are the hidden commands that the supervisor starts. Edge
-	// minds its signals itself.
-	Control, Edge func(ctx context.Context, args []string) error
+	// Control is the hidden command that the supervisor starts.
+	Control func(ctx context.Context, args []string) error
+	// Edge serves as one edge. It minds its signals itself.
+	Edge func(ctx context.Context, options EdgeOptions) error
 	// Isolation tells how well instances can be kept apart on this machine, and
 	// what is missing from the best.
 	Isolation func(ctx context.Context, data string) (level string, notes []string)
@@ -138,8 +139,8 @@ func (s *session) root() *cobra.Command {
 	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
 	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
-	group("machine", s.serve(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
-	root.AddCommand(s.hidden("control", s.program.Control), s.hidden("edge", s.program.Edge))
+	group("machine", s.serve(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
+	root.AddCommand(s.hidden("control", s.program.Control))
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")
 	return root

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			Version:   "v0.1.0",
 			Serve:     serveMemory,
 			Control:   func(_ context.Context, args []string) error { fmt.Println("control", args); return nil },
-			Edge:      func(_ context.Context, args []string) error { fmt.Println("edge", args); return nil },
+			Edge:      func(_ context.Context, options EdgeOptions) error { fmt.Println("edge", options.Data); return nil },
 			Isolation: func(context.Context, string) (string, []string) { return "namespaces", nil },
 			Trust:     trustNothing{},
 		})

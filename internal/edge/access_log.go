@@ -21,8 +21,8 @@ const (
 	accessLogKeep   = 3           // rotated files
 )
 
-// accessLog writes a line for every exchange. Nobody waits for its disk: what
-// cannot be written is dropped and counted.
+// accessLog writes a line for every exchange; a nil one writes none. Nobody waits
+// for its disk: what cannot be written is dropped and counted.
 type accessLog struct {
 	path   string
 	size   int64
@@ -76,6 +76,9 @@ func newAccessLog(dataFolder string, logger *slog.Logger) *accessLog {
 
 // write adds the line of an exchange. The query is left out: it may hold secrets.
 func (a *accessLog) write(x *exchange, now time.Time) {
+	if a == nil {
+		return
+	}
 	group := x.backend.Group
 	line, err := json.Marshal(accessLine{
 		Time: x.started.UTC(), RequestID: x.id, Host: x.host, Method: x.request.Method, Path: x.request.URL.Path,

@@ -28,8 +28,12 @@ const (
 
 // Options are what [Run] needs.
 type Options struct {
-	// DataFolder is where run/ and edge/ are.
+	// DataFolder is where run/ and edge/ are. An edge with Tables may do without:
+	// then it writes no access log.
 	DataFolder string
+	// Tables are what is to be served, where no control plane says so; the first
+	// is waited for. May be nil.
+	Tables <-chan springtide.Table
 	// Listeners are the sockets to accept on. Run closes them.
 	Listeners []Listener
 	// Ready gets "ready\n" and is closed once connections are accepted. May be nil.
@@ -51,7 +55,7 @@ type Options struct {
 
 // Validate fills in the defaults and reports what is missing.
 func (o *Options) Validate() error {
-	if o.DataFolder == "" {
+	if o.DataFolder == "" && o.Tables == nil {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a data folder").WithHint("give --data")
 	}
 	if len(o.Listeners) == 0 {
@@ -83,7 +87,7 @@ type edge struct {
 	router    *router
 	forwarder *forwarder
 	log       *accessLog
-	kept      *tableFile
+	kept      *tableFile // nil with Tables, and so are feed and handback
 	feed      *feed
 	room      *room
 	doors     []*door
@@ -110,15 +114,21 @@ func Run(ctx context.Context, options Options) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer stop()
-	work.Go(func() { e.log.run(background) })
-	work.Go(func() { e.kept.run(background) })
-	if table, ok := e.kept.load(); ok {
-		e.router.apply(table)
+	if e.log != nil {
+		work.Go(func() { e.log.run(background) })
 	}
-	work.Go(func() { e.feed.run(background) })
-	e.awaitTable(ctx)
-
-	work.Go(e.handback.run)
+	if options.Tables != nil {
+		e.router.apply(<-options.Tables)
+		work.Go(func() { e.takeTables(background) })
+	} else {
+		work.Go(func() { e.kept.run(background) })
+		if table, ok := e.kept.load(); ok {
+			e.router.apply(table)
+		}
+		work.Go(func() { e.feed.run(background) })
+		e.awaitTable(ctx)
+		work.Go(e.handback.run)
+	}
 	e.accept()
 	if err := e.sayReady(); err != nil {
 		options.Logger.Warn("nobody waited for the edge to be ready", "error", err)
@@ -132,19 +142,23 @@ func Run(ctx context.Context, options Options) error {
 // newEdge puts the parts together: listener → router → gate → balancer →
 // forwarder → access log, with the feed beside them.
 func newEdge(options Options) (_ *edge, err error) {
-	for _, folder := range []string{"run", "edge"} {
-		if err := os.MkdirAll(filepath.Join(options.DataFolder, folder), 0o700); err != nil {
-			return nil, err
-		}
-	}
 	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
 	e.router = newRouter(e.bell, options.Logger)
 	e.forwarder = newForwarder(e.head)
-	e.log = newAccessLog(options.DataFolder, options.Logger)
-	e.kept = newTableFile(options.DataFolder, options.Logger)
-	e.feed = &feed{
-		path: filepath.Join(options.DataFolder, "run", "feed.sock"), bell: e.bell, logger: options.Logger,
-		report: e.report, putBack: e.router.putBack, apply: e.apply, away: make(chan struct{}, 1), told: make(chan struct{}, 1),
+	if options.DataFolder != "" {
+		for _, folder := range []string{"run", "edge"} {
+			if err := os.MkdirAll(filepath.Join(options.DataFolder, folder), 0o700); err != nil {
+				return nil, err
+			}
+		}
+		e.log = newAccessLog(options.DataFolder, options.Logger)
+	}
+	if options.Tables == nil {
+		e.kept = newTableFile(options.DataFolder, options.Logger)
+		e.feed = &feed{
+			path: filepath.Join(options.DataFolder, "run", "feed.sock"), bell: e.bell, logger: options.Logger,
+			report: e.report, putBack: e.router.putBack, apply: e.apply, away: make(chan struct{}, 1), told: make(chan struct{}, 1),
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -161,7 +175,9 @@ func newEdge(options Options) (_ *edge, err error) {
 			e.httpsPort = port
 		}
 	}
-	e.handback, err = newHandback(handbackPath(options.DataFolder), options.Listeners, options.Logger)
+	if options.Tables == nil {
+		e.handback, err = newHandback(handbackPath(options.DataFolder), options.Listeners, options.Logger)
+	}
 	return e, err
 }
 
@@ -184,6 +200,20 @@ func (e *edge) apply(table springtide.Table) {
 	}
 }
 
+// takeTables puts the tables in force that it is given, until ctx ends.
+func (e *edge) takeTables(ctx context.Context) {
+	for {
+		select {
+		case table := <-e.options.Tables:
+			if !e.router.apply(table) {
+				e.options.Logger.Error("the table is not newer than the one in force, which stays", "version", table.Version, "in force", e.router.version())
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // awaitTable gives the control plane a moment to say what is new since the
 // table that was kept, if it can be reached at all.
 func (e *edge) awaitTable(ctx context.Context) {
@@ -202,9 +232,12 @@ func (e *edge) accept() {
 	apps, plain := e.newServer(e.apps), e.newServer(e.plain)
 	e.servers = []*http.Server{apps, plain}
 	for i, door := range e.doors {
-		server, listener := plain, net.Listener(door)
-		if e.options.Listeners[i].Name == HTTPS {
-			server, listener = apps, tls.NewListener(door, config)
+		server, listener := apps, net.Listener(door)
+		switch e.options.Listeners[i].Name {
+		case HTTPS:
+			listener = tls.NewListener(door, config)
+		case HTTP:
+			server = plain
 		}
 		e.accepting.Go(func() {
 			if err := server.Serve(listener); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {

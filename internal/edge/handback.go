@@ -59,6 +59,9 @@ func (h *handback) run() {
 }
 
 func (h *handback) close() {
+	if h == nil {
+		return
+	}
 	h.socket.Close()
 	os.Remove(h.path)
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -16,12 +17,13 @@ import (
 const (
 	HTTPS = "https" // TLS; serves the apps
 	HTTP  = "http"  // plain; redirects to HTTPS
+	Plain = "plain" // plain; serves the apps: somebody else has TLS, or nobody needs it
 )
 
 // Listener is a listening TCP socket that the edge was given. Others hold
 // duplicates of it, so it is closed and never shut down.
 type Listener struct {
-	// Name is [HTTPS] or [HTTP].
+	// Name is [HTTPS], [HTTP] or [Plain].
 	Name string
 	File *os.File
 }
@@ -42,6 +44,39 @@ func InheritedListeners(getenv func(string) string) ([]Listener, error) {
 		}
 		syscall.CloseOnExec(pair.descriptor)
 		listeners = append(listeners, Listener{pair.name, os.NewFile(uintptr(pair.descriptor), pair.name)})
+	}
+	return listeners, nil
+}
+
+// Listen opens listening sockets: "https://127.0.0.1:8443" has TLS,
+// "http://127.0.0.1:8080" has none and serves the apps all the same. The address
+// is one of this machine; without it, all of them.
+func Listen(addresses []string) (_ []Listener, err error) {
+	var listeners []Listener
+	defer func() {
+		if err != nil {
+			for _, listener := range listeners {
+				listener.File.Close()
+			}
+		}
+	}()
+	for _, address := range addresses {
+		scheme, authority, _ := strings.Cut(address, "://")
+		name := map[string]string{"https": HTTPS, "http": Plain}[scheme]
+		host, port, splitErr := net.SplitHostPort(authority)
+		if _, addressErr := netip.ParseAddr(host); name == "" || splitErr != nil || port == "" || host != "" && addressErr != nil {
+			return nil, springtide.Errorf(springtide.Invalid, "%q is nothing to listen on", address).WithHint("write it like https://127.0.0.1:8443 or http://127.0.0.1:8080")
+		}
+		socket, err := net.Listen("tcp", authority)
+		if err != nil {
+			return nil, springtide.Errorf(springtide.Unavailable, "%s: %w", address, err)
+		}
+		file, err := socket.(*net.TCPListener).File()
+		socket.Close()
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, Listener{Name: name, File: file})
 	}
 	return listeners, nil
 }
@@ -67,8 +102,8 @@ type inherited struct {
 
 func parseListeners(value string) ([]inherited, error) {
 	if value == "" {
-		return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS is not set").
-			WithHint("the edge is started by tide serve")
+		return nil, springtide.Errorf(springtide.Invalid, "there is no routing table, and no supervisor that gives one").
+			WithHint("give --table FILE; an edge without one is started by tide serve")
 	}
 	var pairs []inherited
 	for entry := range strings.SplitSeq(value, ",") {

@@ -9,7 +9,7 @@ import (
 
 func TestListenersThatAreNotThereAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
-		"": "not set", "https": "not the number", "https=x": "not the number", "https=0": "not the number",
+		"": "no supervisor", "https": "not the number", "https=x": "not the number", "https=0": "not the number",
 		"gopher=3": "want https=N", "https=900,http=900": "named twice", "https=900": "not a listening socket",
 	} {
 		_, err := InheritedListeners(func(string) string { return value })

@@ -54,10 +54,10 @@ func (r *router) find(host string) *gate {
 	if g := hosts[host]; g != nil && !strings.HasPrefix(host, "*") { // nobody is called so
 		return g
 	}
-	if wildcard := wildcardOf(host); wildcard != "" {
-		return hosts[wildcard]
+	if g := hosts[wildcardOf(host)]; g != nil {
+		return g
 	}
-	return nil
+	return hosts["*"]
 }
 
 // version gives that of the table in force; 0 if there is none.

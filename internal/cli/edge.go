@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/springtide/springtide"
+)
+
+// EdgeOptions say how to serve as an edge.
+type EdgeOptions struct {
+	// Table is the file with a static routing table. Empty: the edge was started by
+	// a supervisor, which handed the listening sockets down.
+	Table string
+	// Listen is where an edge with a Table listens: "https://127.0.0.1:8443".
+	Listen []string
+	// Data is the folder of the access log; may be empty with a Table.
+	Data string
+	// DrainLimit is how long draining may take. Default: 1 h.
+	DrainLimit time.Duration
+	LogLevel   slog.Level
+}
+
+func (s *session) edge() *cobra.Command {
+	var options EdgeOptions
+	var level string
+	command := &cobra.Command{
+		Use:   "edge",
+		Short: "Serve as an edge alone, on a static routing table",
+		Long: `Serve as an edge alone, on a static routing table.
+
+No platform is needed. The table is a JSON file; it is read again at SIGHUP.
+SIGTERM drains: nothing more is accepted, and what is open ends by itself.
+tide serve starts its edges by the same command, without a table.`,
+		Example: `  tide edge --table table.json --listen http://127.0.0.1:8080`,
+		Args:    cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			if err := options.LogLevel.UnmarshalText([]byte(level)); err != nil {
+				return springtide.Errorf(springtide.Invalid, "--log-level %q is no level", level).WithHint("one of debug, info, warn, error")
+			}
+			options.Data = s.data
+			return s.program.Edge(ctx, options)
+		}),
+	}
+	flags := command.Flags()
+	flags.StringVar(&options.Table, "table", "", "the routing table, a JSON file")
+	flags.StringSliceVar(&options.Listen, "listen", []string{"http://127.0.0.1:8080"}, "where to listen: https://ADDRESS or http://ADDRESS")
+	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
+	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")
+	return command
+}
