@@ -1,5 +1,12 @@
-// Package message has the heads of HTTP messages as the edge and the cache see
-// them: read once, kept in one buffer, passed on without a copy.
+// Package message has the messages of HTTP as the edge and the cache see them:
+// heads that are read once, kept in one buffer and passed on without a copy, and
+// the framing of bodies.
+//
+// What is read is read by RFC 9110 and 9112 to the letter. A message that could
+// be taken for two different ones by two readers is refused: lines that end with
+// LF alone or are folded, white space before a colon, control characters, a
+// length that is given twice and differently, codings that are not known, a
+// target of another host than the Host field's.
 package message
 
 import (
