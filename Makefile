@@ -5,23 +5,29 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 INIT    := internal/engine/process/embedded/tide-init
+FILES   := internal/files/embedded/tide-files.gz
 # The end-to-end stories run one after the other: each measures a whole platform.
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle bench-jobs clean
+.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle bench-jobs bench-scale clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 build: bin/tide ## the binary, bin/tide
 
-init: $(INIT) ## the init program that is embedded in the binary
+init: $(INIT) $(FILES) ## the programs that are embedded in the binary
 
 $(INIT): $(wildcard internal/engine/process/init/*.go internal/engine/process/order/*.go internal/engine/process/children/*.go internal/redact/*.go) go.mod
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./internal/engine/process/init
 
-bin/tide: $(INIT) $(SOURCES)
+# Compressed: few platforms unpack it.
+$(FILES): $(wildcard *.go internal/files/*.go internal/files/gateway/*.go internal/files/program/*.go internal/durable/*.go) go.mod
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(FILES:.gz=) ./internal/files/program
+	gzip -9nf $(FILES:.gz=)
+
+bin/tide: $(INIT) $(FILES) $(SOURCES)
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tide
 
 setup: ## installs what the tests need (Debian, as root)
@@ -37,9 +43,11 @@ test: setup build ## all tests: unit, conformance, end to end
 	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
 	go test -race -p 1 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
 	cd bench/jobs && go vet .
+	cd bench/scale && go vet . && go test .
 	cd examples/quiz && go vet ./... && go test -race ./...
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
+	cd examples/django && /usr/bin/python3 manage.py test
 	cd examples/worker-go && go vet ./... && go test -race ./...
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
@@ -70,5 +78,8 @@ bench-jobs: ## the ledger beside River, asynq and a poller; BENCH="-quick -json 
 	@./deploy/setup.sh bench
 	cd bench/jobs && go run . $(BENCH)
 
+bench-scale: ## laws of scaling beside each other, on traces; BENCH="-quick -json"
+	cd bench/scale && go run . $(BENCH)
+
 clean: ## removes what was built
-	rm -rf bin $(INIT)
+	rm -rf bin $(INIT) $(FILES)

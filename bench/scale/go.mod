@@ -1,0 +1,7 @@
+module github.com/springtide/springtide/bench/scale
+
+go 1.26.0
+
+replace github.com/springtide/springtide => ../..
+
+require github.com/springtide/springtide v0.0.0

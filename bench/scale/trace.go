@@ -1,0 +1,186 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Trace is a rate of arrivals over time.
+type Trace struct {
+	Name string
+	// Rates are requests per second, one a second.
+	Rates []float64
+	// Step is the second at which a rise begins that is to be met; -1: none.
+	Step int
+	// Floors are what was announced.
+	Floors []Floor
+	// Clump is the mean number of requests that arrive together; 1 if they are independent.
+	Clump float64
+	// Tuned says that the law was tuned on it.
+	Tuned bool
+}
+
+// Floor announces that so many instances are to be there.
+type Floor struct {
+	From, To  time.Duration // since the trace began
+	Instances int
+}
+
+// longestTrace bounds what is read: 40 days.
+const longestTrace = 40 * 24 * 3600
+
+// ReadTrace reads a CSV of requests per row. The column is that of the given
+// name; else the first named rate_per_s, requests, value or count; else the sum
+// of all numbers but the first column. The rows are so long as their times are
+// apart, or as the name of the first column says (second, minute); a rate_per_s
+// is per second whatever the rows are.
+func ReadTrace(r io.Reader, column string) ([]float64, error) {
+	in := csv.NewReader(r)
+	in.ReuseRecord, in.FieldsPerRecord = true, -1
+	head, err := in.Read()
+	if err != nil {
+		return nil, fmt.Errorf("the first line: %w", err)
+	}
+	head = slices.Clone(head)
+	at, perSecond, err := findColumn(head, column)
+	if err != nil {
+		return nil, err
+	}
+	var values []float64
+	var times [2]time.Duration
+	for {
+		row, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		value, err := rowValue(row, at)
+		if err != nil {
+			return nil, fmt.Errorf("row %d: %w", len(values)+1, err)
+		}
+		if n := len(values); n < 2 {
+			if times[n], err = rowTime(head[0], row[0]); err != nil {
+				return nil, fmt.Errorf("row %d: %w", n+1, err)
+			}
+		}
+		values = append(values, value)
+		if len(values) > longestTrace {
+			return nil, errors.New("longer than 40 days of seconds")
+		}
+	}
+	if len(values) < 2 {
+		return nil, errors.New("fewer than two rows")
+	}
+	every := times[1] - times[0]
+	if every < time.Second || every > time.Hour {
+		return nil, fmt.Errorf("rows that are %s apart: 1 s to 1 h can be read", every)
+	}
+	return perSecondRates(values, int(every/time.Second), perSecond)
+}
+
+func findColumn(head []string, column string) (at int, perSecond bool, err error) {
+	for _, name := range []string{column, "rate_per_s", "requests", "value", "count"} {
+		if i := slices.Index(head, name); i >= 0 && name != "" {
+			return i, name == "rate_per_s", nil
+		}
+		if name == column && column != "" {
+			return 0, false, fmt.Errorf("no column %q: there are %s", column, strings.Join(head, ", "))
+		}
+	}
+	if len(head) < 2 {
+		return 0, false, errors.New("one column only: a time and a number are needed")
+	}
+	return -1, false, nil
+}
+
+func rowValue(row []string, at int) (float64, error) {
+	cells := row[1:]
+	if at >= 0 {
+		if at >= len(row) {
+			return 0, errors.New("it is too short")
+		}
+		cells = row[at : at+1]
+	}
+	sum := 0.0
+	for _, cell := range cells {
+		x, err := strconv.ParseFloat(strings.TrimSpace(cell), 64)
+		if err != nil || math.IsNaN(x) || x < 0 || x > 1e12 {
+			return 0, fmt.Errorf("%q is no number of requests", cell)
+		}
+		sum += x
+	}
+	return sum, nil
+}
+
+// rowTime reads a time of day, or a number of what the head names.
+func rowTime(head, cell string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(strings.TrimSpace(cell), 64); err == nil && math.Abs(n) < 1e9 {
+		unit := time.Second
+		if strings.HasPrefix(head, "minute") {
+			unit = time.Minute
+		}
+		return time.Duration(n * float64(unit)), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		if at, err := time.Parse(layout, strings.TrimSpace(cell)); err == nil {
+			return at.Sub(time.Unix(0, 0)), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no time: a number of seconds, or 2006-01-02T15:04:05", cell)
+}
+
+// perSecondRates makes seconds of rows. Of what happens within a longer row
+// nothing is known: the rate goes straight from the middle of one to the next.
+func perSecondRates(values []float64, every int, perSecond bool) ([]float64, error) {
+	if len(values)*every > longestTrace {
+		return nil, errors.New("longer than 40 days")
+	}
+	rates := make([]float64, 0, len(values)*every)
+	for i, value := range values {
+		if !perSecond {
+			value /= float64(every)
+		}
+		values[i] = value
+	}
+	for i := range len(values) * every {
+		x := (float64(i)+0.5)/float64(every) - 0.5
+		row := int(math.Floor(x))
+		a, b := values[max(row, 0)], values[min(row+1, len(values)-1)]
+		rates = append(rates, a+(b-a)*(x-float64(row)))
+	}
+	return rates, nil
+}
+
+// openTrace reads a file, scaled by a factor, from a second on and for so many (0: to the end).
+func openTrace(path, column string, factor float64, from, length int) (Trace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Trace{}, err
+	}
+	defer f.Close()
+	rates, err := ReadTrace(f, column)
+	if err != nil {
+		return Trace{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if from >= len(rates) {
+		return Trace{}, fmt.Errorf("%s: it has only %d seconds", path, len(rates))
+	}
+	rates = rates[from:]
+	if length > 0 {
+		rates = rates[:min(length, len(rates))]
+	}
+	for i := range rates {
+		rates[i] *= factor
+	}
+	return Trace{Name: strings.TrimSuffix(filepath.Base(path), ".csv"), Rates: rates, Step: -1, Clump: 1}, nil
+}
