@@ -48,11 +48,34 @@ type Service struct {
 	Memory int64 `json:"memory,omitempty"`
 	// Connections is how many the app may have open at a time. 0: by the kind.
 	Connections int `json:"connections,omitempty"`
+	// Pool is how instances share the connections.
+	Pool Pool `json:"pool,omitzero"`
 	// Extensions of postgres that are to be there.
 	Extensions []string `json:"extensions,omitempty"`
 	// Policy is what redis does when its memory is full, as its maxmemory-policy.
 	Policy string `json:"policy,omitempty"`
 }
+
+// Pool is how the connections to a database are shared out.
+type Pool struct {
+	// Each is how many connections each instance may open, as the app is set up.
+	// 0: not known.
+	Each int `json:"each,omitempty"`
+	// Mode is for how long a client has one of the pooler's connections. Empty: there
+	// is no pooler, and instances connect to the server.
+	Mode PoolMode `json:"mode,omitempty"`
+	// Size is how many connections the pooler has open to the server, for each login.
+	Size int `json:"size,omitempty"`
+}
+
+// PoolMode says when a pooler takes back the connection that it gave to a client.
+type PoolMode string
+
+// The modes of poolers.
+const (
+	PoolTransaction PoolMode = "transaction"
+	PoolSession     PoolMode = "session"
+)
 
 // ServiceNames gives the names of the app's services in order.
 func (a App) ServiceNames() []ServiceName { return slices.Sorted(maps.Keys(a.Services)) }
@@ -71,6 +94,14 @@ type Files struct {
 	// Public is the path of URLs under which everybody may read its files, never
 	// list them. Empty: nobody may.
 	Public string `json:"public,omitempty"`
+	// Signed says that signed requests of S3, as presigned URLs are, are answered
+	// on the app's hosts too, below the folder's name.
+	Signed bool `json:"signed,omitempty"`
+	// Bucket is the URL of a bucket of the user's own in which the files are:
+	// s3://bucket/prefix?endpoint=https://host&region=name. Then there is no
+	// folder. Its keys are the secrets S3_ACCESS_KEY_ID_NAME and
+	// S3_SECRET_ACCESS_KEY_NAME. Empty: the files are in a folder.
+	Bucket string `json:"bucket,omitempty"`
 }
 
 // Backup says how a service, or the shared files, are kept safe.
@@ -81,6 +112,9 @@ type Backup struct {
 	Keep time.Duration `json:"keep"`
 	// PointInTime says that the changes between backups are kept too.
 	PointInTime bool `json:"point_in_time,omitempty"`
+	// Smoke is the app's own command that drills run against the restored service.
+	// Empty: none.
+	Smoke string `json:"smoke,omitempty"`
 }
 
 // BackupFiles is the key under which an app's backups name its shared files; the

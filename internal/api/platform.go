@@ -223,6 +223,8 @@ type Plan struct {
 	// Release is the number of the active release; 0: nothing runs.
 	Release int      `json:"release"`
 	Changes []Change `json:"changes"`
+	// Warnings say what would not fit, and how to mend it.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Change is one difference between what runs and what is asked.

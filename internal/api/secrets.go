@@ -40,6 +40,9 @@ type SealedFile struct {
 }
 
 func (s *Server) exportSecrets(ctx context.Context, in *exportInput) (SealedFile, error) {
+	if err := ownerOnly(ctx, "export secrets"); err != nil {
+		return SealedFile{}, err
+	}
 	sealed, err := s.platform.Secrets.ExportSecrets(ctx, in.id(), strings.TrimSpace(in.Recipient))
 	return SealedFile{string(sealed)}, err
 }

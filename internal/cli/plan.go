@@ -37,6 +37,9 @@ func (s *session) printPlan(plan api.Plan) error {
 	if s.json {
 		return s.printJSON(plan)
 	}
+	for _, warning := range plan.Warnings {
+		s.tell("warning: %s", warning)
+	}
 	switch {
 	case len(plan.Changes) == 0:
 		return s.print("%s runs %s: the manifest asks for nothing else", plan.Environment, version(plan.Release))

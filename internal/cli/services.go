@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,7 @@ func (s *session) db() *cobra.Command {
 	}
 	command.AddCommand(
 		s.serviceShell("psql [-- ARGUMENT...]", "Open psql, or the mariadb client, as the platform", pick),
-		s.showService("info", pick), s.serviceLogs(pick),
+		s.showService("info", pick), s.slowStatements(pick), s.serviceLogs(pick),
 		s.onService("rotate", "Give the app a new login; no query fails", "rotated", pick, (*client.Client).RotateService),
 		s.onService("promote", "Have the replica take over", "promoted", pick, (*client.Client).PromoteService),
 		s.forkService(pick), s.upgradeService(pick), s.restoreService(pick),
@@ -190,6 +191,7 @@ func (s *session) showService(use string, pick picker) *cobra.Command {
 				{"variables", strings.Join(d.Variables, ", ")},
 				{"size", size(d.Size)},
 				{"connections", fmt.Sprintf("%d of %d", d.Connections, d.MaxConnections)},
+				{"instances", instancesOf(d)},
 				{"folder", d.Folder},
 			}
 			for _, key := range slices.Sorted(maps.Keys(d.Details)) {
@@ -201,6 +203,34 @@ func (s *session) showService(use string, pick picker) *cobra.Command {
 			return table(s.stdout, rows)
 		}),
 	}
+}
+
+func (s *session) slowStatements(pick picker) *cobra.Command {
+	return &cobra.Command{
+		Use: "slow", Short: "Show the statements that take longest, as the server counts them", Args: cobra.NoArgs,
+		RunE: s.about(pick, func(ctx context.Context, c *client.Client, id springtide.ServiceID, _ []string) error {
+			d, err := c.Service(ctx, id)
+			if err != nil {
+				return err
+			}
+			return printList(s, d.Statements, "no statement has been counted", "MEAN|CALLS|STATEMENT", func(v api.Statement) []string {
+				return []string{fmt.Sprintf("%.1f ms", v.MeanSeconds*1e3), strconv.FormatInt(v.Calls, 10), v.Text}
+			})
+		}),
+	}
+}
+
+// instancesOf says how many instances share the connections, and whether they can.
+func instancesOf(d api.ServiceDetails) string {
+	switch {
+	case d.MostInstances == 0 || d.MaxConnections == 0:
+		return ""
+	case d.Misfit != "":
+		return "warning: " + d.Misfit
+	case d.Spec.Pool.Mode != "":
+		return fmt.Sprintf("at most %d, through a pooler with %d connections", d.MostInstances, d.Spec.Pool.Size)
+	}
+	return fmt.Sprintf("at most %d, with %d connections each", d.MostInstances, d.MaxConnections/d.MostInstances)
 }
 
 func (s *session) serviceLogs(pick picker) *cobra.Command {

@@ -200,5 +200,6 @@ func (e environments) Plan(_ context.Context, id springtide.EnvironmentID, app s
 	for _, change := range manifest.Difference(release.App, app) {
 		plan.Changes = append(plan.Changes, asChange(change))
 	}
+	plan.Warnings = e.kept.misfits(id, app)
 	return plan, nil
 }

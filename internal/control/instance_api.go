@@ -58,6 +58,12 @@ func listenKept(ctx context.Context, data, name string, host netip.Addr) (net.Li
 	return listener, durable.WriteFile(path, []byte(strconv.Itoa(port)+"\n"), 0o600)
 }
 
+// What an instance is told and should not say.
+const (
+	tokenVariable   = "TIDE_TOKEN"
+	webhookVariable = "TIDE_WEBHOOK_SECRET"
+)
+
 // variables gives what an instance is told of the platform: where its API is,
 // and who the instance is there. SMTP_URL is that of the catcher; the app's own
 // wins over it.
@@ -73,8 +79,8 @@ func (a *access) variables(subject process.Subject, listeners instanceListeners)
 	catcher := url.URL{Scheme: "smtp", User: url.UserPassword(mail.UserName(id), token), Host: listeners.smtp.Addr().String()}
 	return map[string]string{
 		"TIDE_API":            fmt.Sprintf("http://%s/v1/apps/%s/environments/%s", listeners.api.Addr(), id.App, id.Name),
-		"TIDE_TOKEN":          token,
-		"TIDE_WEBHOOK_SECRET": call.SecretText(a.webhookSecret(id)),
+		tokenVariable:         token,
+		webhookVariable:       call.SecretText(a.webhookSecret(id)),
 		"SMTP_URL":            catcher.String(),
 	}
 }

@@ -83,6 +83,12 @@ func (s services) Service(ctx context.Context, id springtide.ServiceID) (api.Ser
 		return api.ServiceDetails{}, err
 	}
 	told := api.ServiceDetails{ServiceStatus: s.status(status), Details: map[string]string{}, Statements: []api.Statement{}}
+	if environment, release, err := s.fleet.Environment(id.Environment); err == nil && !status.Orphan {
+		told.MostInstances = deploy.MostInstances(environment, release.App)
+		if err := service.Fit(id.Name, status.Spec, told.MostInstances); err != nil {
+			told.Misfit = err.Error()
+		}
+	}
 	if status.State != service.StateReady && status.State != service.StateDegraded || status.Spec.External != "" {
 		return told, nil
 	}

@@ -219,13 +219,37 @@ func (s *state) Provision(ctx context.Context, release springtide.Release, say f
 		return nil
 	}
 	return s.services.Provision(ctx, release.Environment, release.App.Services, say)
+	for _, misfit := range s.misfits(release.Environment, release.App) {
+		say("warning: " + misfit)
+	}
 }
 
 // grant gives an instance, or a task, what its release has: the addresses of
+// misfits says of which services the instances of an app may want more
+// connections than there are, and how to mend it.
+func (s *state) misfits(id springtide.EnvironmentID, app springtide.App) []string {
+	environment, _, err := s.fleet.Environment(id)
+	if err != nil {
+		environment = springtide.Environment{} // it is new
+	}
+	var all []string
+	for _, name := range app.ServiceNames() {
+		if err := service.Fit(name, app.Services[name], deploy.MostInstances(environment, app)); err != nil {
+			all = append(all, err.Error())
+		}
+	}
+	return all
+}
+
 // services, secrets, shared folders. What the platform itself gives comes in base.
 func (s *state) grant(ctx context.Context, subject process.Subject, base map[string]string) (process.Grant, error) {
 	grant := process.Grant{Env: base, Credentials: map[string][]byte{}}
 	release, err := s.store.Release(ctx, springtide.ReleaseID{Environment: subject.Environment, Number: subject.Release})
+	for _, own := range []string{tokenVariable, webhookVariable} {
+		if base[own] != "" {
+			grant.Hide = append(grant.Hide, []byte(base[own]))
+		}
+	}
 	if err != nil {
 		return grant, err
 	}

@@ -268,6 +268,14 @@ func inForce(environment springtide.Environment, process springtide.ProcessName,
 	return scale
 }
 
+// MostInstances is how many instances of all of an app's processes there may be.
+func MostInstances(environment springtide.Environment, app springtide.App) (most int) {
+	for name, process := range app.Processes {
+		most += inForce(environment, name, process.Scale).Max
+	}
+	return most
+}
+
 // Environments gives a copy of all environments, in order.
 func (f *Fleet) Environments() []springtide.Environment {
 	f.mu.Lock()

@@ -11,13 +11,25 @@ type serviceSection struct {
 	URL         set[serviceURL]     `json:"url,omitempty" jsonschema_description:"A server of your own: postgres://, mysql:// or redis://, or secret:NAME where the URL is a secret; then say its kind too."`
 	Replica     set[truth]          `json:"replica,omitempty" jsonschema_description:"Whether a second server follows the first; it is read at DATABASE_REPLICA_URL. Default: false."`
 	Synchronous set[truth]          `json:"synchronous,omitempty" jsonschema_description:"Whether the replica has everything before it is acknowledged; only then it takes over by itself. Default: false."`
-	Memory      set[size]           `json:"memory,omitempty" jsonschema:"minimum=16MiB,maximum=1TiB" jsonschema_description:"What a database keeps in memory, or all that Redis holds. Default: 128MiB, of Redis 256MiB."`
+	Memory      set[size]           `json:"memory,omitempty" jsonschema:"minimum=16MiB,maximum=1TiB" jsonschema_description:"What a database keeps in memory, or all that Redis holds. Default: 128MiB, of PostgreSQL 512MiB, of Redis 256MiB."`
 	Connections set[count]          `json:"connections,omitempty" jsonschema:"minimum=2,maximum=10000" jsonschema_description:"How many connections the app may have open. Default: 100."`
+	Pool        *poolSection        `json:"pool,omitempty" jsonschema_description:"How many connections each instance opens, or a pooler before the server."`
 	Extensions  []set[extension]    `json:"extensions,omitempty" jsonschema_description:"Extensions of PostgreSQL that are to be there."`
 	Policy      set[policy]         `json:"policy,omitempty" jsonschema_description:"What Redis does when its memory is full. Default: noeviction."`
 }
 
 func (s *serviceSection) shorthand() scalarField { return &s.Kind }
+
+// poolSection is written as a number, or in full.
+type poolSection struct {
+	At position `json:"-"`
+
+	Each set[count]    `json:"each,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"How many connections each instance opens at most. Default: not known. A pool can be written as this alone."`
+	Mode set[poolMode] `json:"mode,omitempty" jsonschema_description:"Puts PgBouncer before PostgreSQL: a client has a connection for a transaction, or for as long as it is there. Default: no pooler."`
+	Size set[count]    `json:"size,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"How many connections the pooler has open to the server. Default: 20, or connections if that is less."`
+}
+
+func (s *poolSection) shorthand() scalarField { return &s.Each }
 
 // filesSection is written as a path, or in full.
 type filesSection struct {

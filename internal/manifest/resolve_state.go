@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"path"
 	"strings"
 	"time"
@@ -8,10 +9,13 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// What holds where a manifest says nothing of backups.
+// What holds where a manifest says nothing else.
 const (
-	defaultBackupTime = "04:30"
-	defaultBackupKeep = 30 * 24 * time.Hour
+	defaultPoolSize = 20
+	// defaultConnections is that of PostgreSQL, see service.Connections.
+	defaultConnections = 100
+	defaultBackupTime  = "04:30"
+	defaultBackupKeep  = 30 * 24 * time.Hour
 )
 
 // services gives what keeps state.
@@ -48,6 +52,16 @@ func (r *resolver) service(at string, s *serviceSection) springtide.Service {
 	fits(len(s.Extensions) > 0, service.Kind == springtide.ServicePostgres, s.At, "extensions", "only PostgreSQL has them")
 	fits(len(s.Extensions) > 0, own, s.At, "extensions", "the server is your own")
 	fits(s.Policy.IsSet, service.Kind == springtide.ServiceRedis && own, s.Policy.At, "policy", "only a Redis that the platform runs has one")
+	if pool := s.Pool; pool != nil {
+		service.Pool = springtide.Pool{Each: int(pool.Each.Value), Mode: springtide.PoolMode(pool.Mode.Value), Size: int(pool.Size.Value)}
+		fits(pool.Mode.IsSet, own && service.Kind == springtide.ServicePostgres, pool.Mode.At, "pool.mode", "only a PostgreSQL that the platform runs has a pooler")
+		fits(pool.Size.IsSet, pool.Mode.IsSet, pool.Size.At, "pool.size", "there is no pooler; add mode: transaction")
+		if connections := cmp.Or(service.Connections, defaultConnections); pool.Mode.IsSet && !pool.Size.IsSet {
+			service.Pool.Size = min(defaultPoolSize, connections)
+		} else {
+			fits(pool.Size.IsSet, service.Pool.Size <= connections, pool.Size.At, "pool.size", "the pooler could not open more than connections says")
+		}
+	}
 	fits(s.Memory.IsSet, own, s.Memory.At, "memory", "the server is your own")
 	return service
 }

@@ -118,6 +118,17 @@ func (v *policy) parse(n *node) error { return parseChoice(v, n) }
 
 func (v *policy) write() (string, bool) { return string(*v), false }
 
+// poolMode is a [springtide.PoolMode].
+type poolMode string
+
+func (poolMode) choices() []string {
+	return []string{string(springtide.PoolTransaction), string(springtide.PoolSession)}
+}
+
+func (v *poolMode) parse(n *node) error { return parseChoice(v, n) }
+
+func (v *poolMode) write() (string, bool) { return string(*v), false }
+
 // folderPath is where an instance finds a folder.
 type folderPath string
 

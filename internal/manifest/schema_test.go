@@ -114,7 +114,7 @@ func generateSchema() *jsonschema.Schema {
 	generated := reflector.Reflect(&document{})
 	generated.Title = "tide.yaml"
 	generated.Description = "The manifest of an app for Springtide."
-	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, filesSection{}, backupSection{}} {
+	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, poolSection{}, filesSection{}, backupSection{}} {
 		definition := strings.TrimSuffix(reflect.TypeOf(section).Name(), "Section")
 		full := generated.Definitions[definition]
 		generated.Definitions[definition] = &jsonschema.Schema{OneOf: []*jsonschema.Schema{shorthandSchema(section), full}}

@@ -14,8 +14,8 @@ const shop = `
 app: shop
 processes: { web: ./bin/web }
 services:
-  db: { postgres: 15, replica: true, synchronous: true, memory: 512MiB, connections: 60, extensions: [pg_trgm, uuid-ossp] }
-  old: { mariadb: "10.11" }
+  db: { postgres: 15, replica: true, synchronous: true, memory: 512MiB, connections: 60, pool: { mode: transaction, each: 5 }, extensions: [pg_trgm, uuid-ossp] }
+  old: { mariadb: "10.11", pool: 12 }
   cache: { redis: 7, policy: allkeys-lru }
   sessions: redis
   elsewhere: { url: "postgres://shop@db.example.com/shop" }
@@ -42,9 +42,9 @@ func TestWhatKeepsStateIsReadWithItsDefaults(t *testing.T) {
 		Services: map[springtide.ServiceName]springtide.Service{
 			"db": {
 				Kind: springtide.ServicePostgres, Version: "15", Replica: true, Synchronous: true,
-				Memory: 512 << 20, Connections: 60, Extensions: []string{"pg_trgm", "uuid-ossp"},
+				Memory: 512 << 20, Connections: 60, Pool: springtide.Pool{Each: 5, Mode: springtide.PoolTransaction, Size: 20}, Extensions: []string{"pg_trgm", "uuid-ossp"},
 			},
-			"old":       {Kind: springtide.ServiceMariaDB, Version: "10.11"},
+			"old":       {Kind: springtide.ServiceMariaDB, Version: "10.11", Pool: springtide.Pool{Each: 12}},
 			"cache":     {Kind: springtide.ServiceRedis, Version: "7", Policy: "allkeys-lru"},
 			"sessions":  {Kind: springtide.ServiceRedis},
 			"elsewhere": {Kind: springtide.ServicePostgres, External: "postgres://shop@db.example.com/shop"},

@@ -25,16 +25,16 @@ const (
 	echoLimit   = 256 << 10
 )
 
-// hidden makes what takes the values of a folder's files out of the output.
-func hidden(folder string) (*redact.Redactor, error) {
+// hidden makes what takes values out of the output: some, and those of a folder's
+// files; empty: there is none.
+func hidden(folder string, values ...[]byte) (*redact.Redactor, error) {
 	if folder == "" {
-		return nil, nil
+		return redact.New(values...), nil
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, err
 	}
-	var values [][]byte
 	for _, entry := range entries {
 		value, err := os.ReadFile(filepath.Join(folder, entry.Name()))
 		if err != nil {

@@ -80,7 +80,7 @@ func newRunner(options Options) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	hide, err := hidden(options.Credentials)
+	hide, err := hidden(options.Credentials, []byte(options.Token))
 	if err != nil {
 		return nil, err
 	}

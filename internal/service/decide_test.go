@@ -101,12 +101,21 @@ func TestTheUsualServicesHaveShortNames(t *testing.T) {
 
 func TestAPoolThatDoesNotFitIsSaidSo(t *testing.T) {
 	spec := springtide.Service{Kind: springtide.ServicePostgres, Connections: 50}
-	if err := Fit("db", spec, 5, 10); err != nil {
+	spec.Pool.Each = 10
+	if err := Fit("db", spec, 5); err != nil {
 		t.Error(err)
 	}
-	err := Fit("db", spec, 8, 10)
-	if springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), "80") || !strings.Contains(err.Error(), "at most 6") {
+	err := Fit("db", spec, 8)
+	if springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), "8 instances x pool 10 = 80 > 50 connections") || !strings.Contains(err.Error(), "at most 6") {
 		t.Errorf("it says %v", err)
+	}
+	spec.Pool.Each = 0
+	if Fit("db", spec, 50) != nil || Fit("db", spec, 51) == nil {
+		t.Error("where it is not known how many each opens it is not one")
+	}
+	spec.Pool.Mode = springtide.PoolTransaction
+	if err := Fit("db", spec, 51); err != nil {
+		t.Errorf("with a pooler: %v", err)
 	}
 }
 

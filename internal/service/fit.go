@@ -13,14 +13,19 @@ func Connections(spec springtide.Service) int {
 	return 100
 }
 
-// Fit says whether all instances can have all connections of their pools open
-// at a time. The error is of kind Invalid.
-func Fit(name springtide.ServiceName, spec springtide.Service, instances, pool int) error {
-	wanted, limit := instances*pool, Connections(spec)
-	if spec.External != "" || wanted <= limit {
+// Fit says whether so many instances can have all connections of their pools open
+// at a time; where it is not known how many those are, whether each can have one.
+// The error is of kind Invalid. With a pooler there are always enough.
+func Fit(name springtide.ServiceName, spec springtide.Service, instances int) error {
+	pool, limit := max(spec.Pool.Each, 1), Connections(spec)
+	wanted := instances * pool
+	if spec.External != "" || spec.Pool.Mode != "" || wanted <= limit {
 		return nil
 	}
-	return springtide.Errorf(springtide.Invalid, "%d instances with %d connections each want %d of service %s, which allows %d",
-		instances, pool, wanted, name, limit).
-		WithHint("set services.%s.connections to %d, or have each instance open at most %d", name, wanted, max(limit/max(instances, 1), 1))
+	pooler := ""
+	if spec.Kind == springtide.ServicePostgres {
+		pooler = ", or put a pooler between them: pool: { mode: transaction }"
+	}
+	return springtide.Errorf(springtide.Invalid, "%d instances x pool %d = %d > %d connections of service %s", instances, pool, wanted, limit, name).
+		WithHint("set services.%s.connections to %d, or have each instance open at most %d%s", name, wanted, max(limit/max(instances, 1), 1), pooler)
 }

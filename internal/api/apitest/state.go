@@ -128,7 +128,7 @@ func (s *state) Service(ctx context.Context, id springtide.ServiceID) (api.Servi
 	for _, service := range services {
 		if service.ID == id {
 			return api.ServiceDetails{
-				ServiceStatus: service, Size: 32 << 20, Connections: 3, MaxConnections: 100, Details: map[string]string{"uptime": "3h"},
+				ServiceStatus: service, Size: 32 << 20, Connections: 3, MaxConnections: 100, MostInstances: 8, Details: map[string]string{"uptime": "3h"},
 				Statements: []api.Statement{{Text: "SELECT pg_sleep($1)", Calls: 2, MeanSeconds: 0.5}},
 			}, nil
 		}
