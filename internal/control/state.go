@@ -218,13 +218,12 @@ func (s *state) Provision(ctx context.Context, release springtide.Release, say f
 	if len(release.App.Services) == 0 {
 		return nil
 	}
-	return s.services.Provision(ctx, release.Environment, release.App.Services, say)
 	for _, misfit := range s.misfits(release.Environment, release.App) {
 		say("warning: " + misfit)
 	}
+	return s.services.Provision(ctx, release.Environment, release.App.Services, say)
 }
 
-// grant gives an instance, or a task, what its release has: the addresses of
 // misfits says of which services the instances of an app may want more
 // connections than there are, and how to mend it.
 func (s *state) misfits(id springtide.EnvironmentID, app springtide.App) []string {
@@ -241,15 +240,16 @@ func (s *state) misfits(id springtide.EnvironmentID, app springtide.App) []strin
 	return all
 }
 
+// grant gives an instance, or a task, what its release has: the addresses of
 // services, secrets, shared folders. What the platform itself gives comes in base.
 func (s *state) grant(ctx context.Context, subject process.Subject, base map[string]string) (process.Grant, error) {
 	grant := process.Grant{Env: base, Credentials: map[string][]byte{}}
-	release, err := s.store.Release(ctx, springtide.ReleaseID{Environment: subject.Environment, Number: subject.Release})
 	for _, own := range []string{tokenVariable, webhookVariable} {
 		if base[own] != "" {
 			grant.Hide = append(grant.Hide, []byte(base[own]))
 		}
 	}
+	release, err := s.store.Release(ctx, springtide.ReleaseID{Environment: subject.Environment, Number: subject.Release})
 	if err != nil {
 		return grant, err
 	}
