@@ -13,7 +13,7 @@ import (
 // joinFleet joins the edges, the instances, and what is wanted of them.
 func (p *plane) joinFleet(ctx context.Context) (err error) {
 	p.publisher = routing.New(routing.Options{
-		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return p.fleet.Routes(ctx) },
+		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return p.kept.routes(ctx) },
 		Versions:     p.store,
 		Certificates: p.authority,
 		TicketKeys:   p.ticketKeys.Current,

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,7 +15,6 @@ import (
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/routing"
-	"github.com/springtide/springtide/internal/service"
 	"github.com/springtide/springtide/internal/supervisor"
 )
 
@@ -23,7 +23,7 @@ type machine struct {
 	options   Options
 	started   time.Time
 	fleet     *deploy.Fleet
-	services  *service.Manager
+	kept      *state
 	publisher *routing.Publisher
 	authority string // its certificate, in PEM
 	isolation string
@@ -111,5 +111,5 @@ func (m machine) Drain(ctx context.Context) error {
 	if err := m.fleet.Drain(ctx); err != nil {
 		return err
 	}
-	return m.services.Stop(ctx)
+	return errors.Join(m.kept.services.Stop(ctx), m.kept.gateway.end())
 }

@@ -63,7 +63,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Backups:      backups{keeper: p.keeper, fleet: p.fleet, jobs: p.service, services: services},
 		Files:        sharedFiles{store: p.kept.files, fleet: p.fleet},
 		Machine: machine{
-			options: p.Options, started: time.Now(), fleet: p.fleet, services: p.kept.services, publisher: p.publisher,
+			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher,
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
 			ledger: ledgerPlace(p.location),
 			ask: func(ctx context.Context) error {

@@ -32,6 +32,7 @@ type state struct {
 	fleet    *deploy.Fleet
 	services *service.Manager
 	files    *files.Store
+	gateway  *gateway
 	secrets  *secret.Keyring
 	drivers  map[springtide.ServiceKind]service.Driver
 	logger   *slog.Logger
@@ -63,6 +64,7 @@ func (p *plane) joinState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.gateway = newGateway(p.DataFolder, host, func() []byte { return sign(p.access.key, []byte("shared files")) }, p.publisher.Refresh, p.Logger)
 	s.services, err = service.New(service.Options{
 		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
 		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
@@ -79,6 +81,7 @@ func (s *state) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.services.Run(ctx) })
 	all.Go(func() error { return s.files.Run(ctx) })
+	all.Go(func() error { return s.gateway.Run(ctx) })
 	return all.Wait()
 }
 
@@ -108,6 +111,9 @@ func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
 	_, release, err := s.fleet.Environment(rollout.Release.Environment)
 	if err == nil {
 		err = s.services.Keep(ctx, rollout.Release.Environment, release.App.Services)
+	}
+	if err == nil {
+		err = s.files.Publish(rollout.Release.Environment, release.App.Files)
 	}
 	if err == nil {
 		_, err = s.secrets.Forget(ctx, rollout.Release.Environment)
@@ -206,14 +212,8 @@ func (s *state) Secrets(ctx context.Context, id springtide.EnvironmentID) (map[s
 
 // Provision implements deploy.State.
 func (s *state) Provision(ctx context.Context, release springtide.Release, say func(string)) error {
-	if len(release.App.Files) > 0 {
-		owner, _, err := s.engine.User(release.Environment.App)
-		if err != nil {
-			return err
-		}
-		if err := s.files.Provision(ctx, release.Environment, release.App.Files, owner); err != nil {
-			return err
-		}
+	if err := s.provisionFiles(ctx, release, say); err != nil {
+		return err
 	}
 	if len(release.App.Services) == 0 {
 		return nil
@@ -270,11 +270,7 @@ func (s *state) grant(ctx context.Context, subject process.Subject, base map[str
 			grant.Hide = append(grant.Hide, password)
 		}
 	}
-	maps.Copy(grant.Env, s.files.Variables(release.Environment, release.App.Files, s.engine.Isolation().MountNamespace))
-	for _, mount := range s.files.Mounts(release.Environment, release.App.Files) {
-		grant.Mounts = append(grant.Mounts, process.Mount{Source: mount.Source, Target: mount.Target, ReadOnly: mount.ReadOnly})
-	}
-	return grant, nil
+	return grant, s.grantFiles(release, &grant)
 }
 
 // resolveLimit is how long other places may take to tell what secrets refer to.

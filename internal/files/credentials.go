@@ -9,9 +9,6 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// Region is where the gateway says it is: what every client takes for granted.
-const Region = "us-east-1"
-
 // Credentials let an environment use the gateway.
 type Credentials struct {
 	// AccessKey names the environment.

@@ -57,7 +57,7 @@ func FuzzARangeGivesAPartOfTheFileOrIsRefused(f *testing.F) {
 		const content = "0123456789abcdef"
 		put(t, folder, "a", content)
 		request := httptest.NewRequest(http.MethodGet, "/media/a", nil)
-		request.Header = http.Header{PublicHeader: {"shop/production/uploads"}, "Range": {text}}
+		request.Header = http.Header{springtide.FolderHeader: {"shop/production/uploads"}, "Range": {text}}
 		answer := httptest.NewRecorder()
 		NewPublic(store, slog.New(slog.DiscardHandler)).ServeHTTP(answer, request)
 		body := answer.Body.String()

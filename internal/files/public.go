@@ -10,10 +10,6 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// PublicHeader is the header in which the edge names the folder that a request
-// is for, as [FolderID.String] spells it, in place of whatever a client sent.
-const PublicHeader = "Tide-Files"
-
 // Public serves the files of folders that the manifest makes public, to whom it
 // is not told otherwise. It never lists, follows no link out, and knows of no
 // file whose name, or a part of it, begins with a dot.
@@ -23,7 +19,8 @@ type Public struct {
 }
 
 // NewPublic gives a handler for the edge to send such requests to. It must be
-// reached by nobody else: it believes the header.
+// reached by nobody else: it believes the header, though it gives nobody what
+// everybody may not have.
 func NewPublic(store *Store, logger *slog.Logger) *Public {
 	return &Public{store: store, logger: logger}
 }
@@ -62,7 +59,7 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Public) open(r *http.Request) (*File, error) {
 	missing := springtide.Errorf(springtide.NotFound, "there is no such public file")
-	parts := strings.Split(r.Header.Get(PublicHeader), "/")
+	parts := strings.Split(r.Header.Get(springtide.FolderHeader), "/")
 	if len(parts) != 3 {
 		return nil, missing
 	}
@@ -71,8 +68,13 @@ func (p *Public) open(r *http.Request) (*File, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	name, ok := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(folder.Public, "/")+"/")
-	if folder.Public == "" || !ok || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
+	name := ""
+	for _, prefix := range folder.Public {
+		if below, ok := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(prefix, "/")+"/"); ok && (name == "" || len(below) < len(name)) {
+			name = below
+		}
+	}
+	if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
 		return nil, missing
 	}
 	return folder.Read(name)

@@ -22,7 +22,7 @@ func servePublic(t *testing.T, store *Store) func(path string, headers ...string
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Header.Set(PublicHeader, "shop/production/uploads")
+		request.Header.Set(springtide.FolderHeader, "shop/production/uploads")
 		for i := 0; i < len(headers); i += 2 {
 			request.Header.Set(headers[i], headers[i+1])
 		}
@@ -104,11 +104,13 @@ func TestWhatIsNotPublicIsNotThere(t *testing.T) {
 		}
 	}
 	for _, header := range []string{"", "shop", "shop/production", "shop/production/missing", "../../x", "shop/production/uploads/a"} {
-		if answer, _ := fetch("/media/a/b", PublicHeader, header); answer.StatusCode != 404 {
+		if answer, _ := fetch("/media/a/b", springtide.FolderHeader, header); answer.StatusCode != 404 {
 			t.Errorf("%q: %v", header, answer.Status)
 		}
 	}
-	provision(t, store, springtide.Files{}, os.Geteuid())
+	if err := store.Publish(shop, map[springtide.FilesName]springtide.Files{"uploads": {Path: "/data/uploads"}}); err != nil {
+		t.Fatal(err)
+	}
 	if answer, _ := fetch("/media/a/b"); answer.StatusCode != 404 {
 		t.Errorf("no longer public: %v", answer.Status)
 	}
@@ -119,11 +121,45 @@ func TestOnlyReadingIsPublic(t *testing.T) {
 	put(t, folder, "a", "x")
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
 		request := httptest.NewRequest(method, "/media/a", nil)
-		request.Header.Set(PublicHeader, "shop/production/uploads")
+		request.Header.Set(springtide.FolderHeader, "shop/production/uploads")
 		answer := httptest.NewRecorder()
 		NewPublic(store, slog.New(slog.DiscardHandler)).ServeHTTP(answer, request)
 		if answer.Code != http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d", method, answer.Code)
 		}
+	}
+}
+
+func TestAPrefixIsServedUntilNoReleaseHasIt(t *testing.T) {
+	store, folder := newFolder(t, springtide.Files{Public: "/media"})
+	put(t, folder, "cat", "meow")
+	fetch := servePublic(t, store)
+	served := func() string {
+		found := ""
+		for _, prefix := range []string{"/media", "/m"} {
+			if answer, _ := fetch(prefix + "/cat"); answer.StatusCode == 200 {
+				found += prefix
+			}
+		}
+		return found
+	}
+	wanted := map[springtide.FilesName]springtide.Files{"uploads": {Path: "/data/uploads", Public: "/m"}}
+	if err := store.Provision(t.Context(), shop, wanted, os.Geteuid()); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(); got != "/media/m" {
+		t.Errorf("while two releases are there %q is served", got)
+	}
+	if err := store.Publish(shop, wanted); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(); got != "/m" {
+		t.Errorf("afterwards %q is served", got)
+	}
+	if err := store.Publish(shop, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(); got != "" {
+		t.Errorf("nothing is public, and %q is served", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -22,10 +23,6 @@ type Options struct {
 	Folder string
 	// Interval is how often a folder is counted, at most. Default: a minute.
 	Interval time.Duration
-	// Endpoint is the URL of the gateway as instances reach it, Key what the
-	// credentials for it are derived from. Empty: apps are told of no S3.
-	Endpoint string
-	Key      []byte
 	// Happened is told of quotas that are nearly, or wholly, used up. May be nil.
 	Happened func(springtide.Event)
 	Logger   *slog.Logger
@@ -35,8 +32,6 @@ type Options struct {
 type Store struct {
 	folder   string
 	interval time.Duration
-	endpoint string
-	key      []byte
 	happened func(springtide.Event)
 	logger   *slog.Logger
 }
@@ -52,7 +47,7 @@ func New(o Options) (*Store, error) {
 	if o.Happened == nil {
 		o.Happened = func(springtide.Event) {}
 	}
-	return &Store{folder: o.Folder, interval: o.Interval, endpoint: o.Endpoint, key: o.Key, happened: o.Happened, logger: o.Logger}, nil
+	return &Store{folder: o.Folder, interval: o.Interval, happened: o.Happened, logger: o.Logger}, nil
 }
 
 // FolderID names a shared folder of an environment.
@@ -81,9 +76,11 @@ func (s *Store) side(id FolderID) string {
 // settings are what the platform knows of a folder, in its side folder.
 type settings struct {
 	// Owner is the user and group of all that is in it.
-	Owner  int    `json:"owner"`
-	Quota  int64  `json:"quota,omitempty"`
-	Public string `json:"public,omitempty"`
+	Owner int   `json:"owner"`
+	Quota int64 `json:"quota,omitempty"`
+	// Public are the prefixes of paths under which its files may be read: while
+	// releases change, those of both.
+	Public []string `json:"prefixes,omitempty"`
 	// Kernel says that the file system enforces the quota itself.
 	Kernel bool `json:"kernel,omitempty"`
 }
@@ -110,6 +107,9 @@ func (s settings) write(side string) error {
 // handed over. It can be done again at any time, and changes nothing then.
 func (s *Store) Provision(ctx context.Context, id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files, owner int) error {
 	for name, spec := range wanted {
+		if spec.Bucket != "" {
+			continue
+		}
 		if err := s.provision(ctx, FolderID{id, name}, spec, owner); err != nil {
 			return springtide.Errorf(springtide.KindOf(err), "shared folder %s of %s: %w", name, id, err)
 		}
@@ -142,16 +142,47 @@ func (s *Store) provision(ctx context.Context, id FolderID, spec springtide.File
 	if err := handOver(ctx, tree, owner); err != nil {
 		return err
 	}
-	kept := settings{Owner: owner, Quota: spec.Quota, Public: spec.Public}
 	old, oldErr := readSettings(side)
+	kept := settings{Owner: owner, Quota: spec.Quota, Public: old.Public}
+	if spec.Public != "" && !slices.Contains(kept.Public, spec.Public) {
+		kept.Public = append(slices.Clone(kept.Public), spec.Public)
+	}
 	kept.Kernel = s.limit(ctx, id, spec.Quota, old.Kernel)
-	if oldErr == nil && old == kept {
+	if oldErr == nil && reflect.DeepEqual(old, kept) {
 		return nil
 	}
 	if err := kept.write(side); err != nil {
 		return err
 	}
 	return durable.SyncFolder(filepath.Dir(tree))
+}
+
+// Publish has the folders of an environment be public as wanted, and no longer
+// as releases before had it.
+func (s *Store) Publish(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files) error {
+	names, err := s.Names(id)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		side := s.side(FolderID{id, name})
+		kept, err := readSettings(side)
+		if err != nil {
+			return err
+		}
+		var public []string
+		if spec := wanted[name]; spec.Public != "" {
+			public = []string{spec.Public}
+		}
+		if slices.Equal(kept.Public, public) {
+			continue
+		}
+		kept.Public = public
+		if err := kept.write(side); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Mount is a folder of the host that an instance finds somewhere else.
@@ -165,40 +196,12 @@ type Mount struct {
 func (s *Store) Mounts(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files) []Mount {
 	var mounts []Mount
 	for name, spec := range wanted {
-		mounts = append(mounts, Mount{Source: s.tree(FolderID{id, name}), Target: spec.Path})
+		if spec.Bucket == "" {
+			mounts = append(mounts, Mount{Source: s.tree(FolderID{id, name}), Target: spec.Path})
+		}
 	}
 	slices.SortFunc(mounts, func(a, b Mount) int { return strings.Compare(a.Target, b.Target) })
 	return mounts
-}
-
-// Variables tells an instance of the shared folders: FILES_<NAME> is the path,
-// as the manifest spells it where folders are mounted and as the host does where
-// not. With a gateway, S3_ENDPOINT and the credentials are there, too, and
-// S3_BUCKET when there is one folder only; S3_BUCKET_<NAME> always.
-func (s *Store) Variables(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files, mounted bool) map[string]string {
-	variables := map[string]string{}
-	for name, spec := range wanted {
-		key := strings.ReplaceAll(strings.ToUpper(string(name)), "-", "_")
-		variables["FILES_"+key] = s.tree(FolderID{id, name})
-		if mounted {
-			variables["FILES_"+key] = spec.Path
-		}
-		if s.endpoint == "" {
-			continue
-		}
-		variables["S3_BUCKET_"+key] = string(name)
-		if len(wanted) == 1 {
-			variables["S3_BUCKET"] = string(name)
-		}
-		credentials := NewCredentials(s.key, id)
-		variables["S3_ENDPOINT"] = s.endpoint
-		variables["AWS_REGION"] = Region
-		for _, prefix := range []string{"S3_", "AWS_"} {
-			variables[prefix+"ACCESS_KEY_ID"] = credentials.AccessKey
-			variables[prefix+"SECRET_ACCESS_KEY"] = credentials.SecretKey
-		}
-	}
-	return variables
 }
 
 // All gives the folders there are, those of environments that are gone too.

@@ -84,21 +84,24 @@ func TestWhatIsNoNameMakesNoFolder(t *testing.T) {
 }
 
 func TestAnInstanceIsToldWhereItsFilesAre(t *testing.T) {
-	store, err := New(Options{Folder: t.TempDir(), Endpoint: "http://10.0.0.1:9000", Key: []byte("key")})
+	store, err := New(Options{Folder: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	own := springtide.Bucket{Endpoint: "http://10.0.0.1:9000", Region: springtide.S3Region, Name: "user-uploads"}
+	buckets := map[springtide.FilesName]Bucket{"user-uploads": {own, NewCredentials([]byte("key"), shop)}}
 	wanted := map[springtide.FilesName]springtide.Files{"user-uploads": {Path: "/data/uploads"}}
 	mounts := store.Mounts(shop, wanted)
 	source := filepath.Join(store.folder, "shop/production/user-uploads")
 	if len(mounts) != 1 || mounts[0] != (Mount{Source: source, Target: "/data/uploads"}) {
 		t.Errorf("got %+v", mounts)
 	}
-	mounted, direct := store.Variables(shop, wanted, true), store.Variables(shop, wanted, false)
+	mounted, direct := store.Variables(shop, wanted, true, buckets), store.Variables(shop, wanted, false, buckets)
 	for name, want := range map[string]string{
 		"FILES_USER_UPLOADS": "/data/uploads", "S3_ENDPOINT": "http://10.0.0.1:9000", "S3_BUCKET": "user-uploads",
 		"S3_ACCESS_KEY_ID": "shop.production", "AWS_ACCESS_KEY_ID": "shop.production", "AWS_REGION": "us-east-1",
-		"AWS_SECRET_ACCESS_KEY": mounted["S3_SECRET_ACCESS_KEY"],
+		"AWS_SECRET_ACCESS_KEY": mounted["S3_SECRET_ACCESS_KEY"], "AWS_ENDPOINT_URL_S3": "http://10.0.0.1:9000",
+		"S3_SECRET_ACCESS_KEY_USER_UPLOADS": mounted["S3_SECRET_ACCESS_KEY"],
 	} {
 		if mounted[name] != want {
 			t.Errorf("%s is %q, want %q", name, mounted[name], want)
@@ -111,12 +114,33 @@ func TestAnInstanceIsToldWhereItsFilesAre(t *testing.T) {
 	if other.SecretKey == mounted["S3_SECRET_ACCESS_KEY"] {
 		t.Error("two environments have one secret")
 	}
-	wanted["more"] = springtide.Files{Path: "more"}
-	if two := store.Variables(shop, wanted, true); two["S3_BUCKET"] != "" || two["S3_BUCKET_MORE"] != "more" {
-		t.Errorf("got %v", two)
-	}
 	if id, ok := EnvironmentOf("shop.production"); !ok || id != shop {
 		t.Errorf("got %v, %v", id, ok)
+	}
+}
+
+func TestWhatIsNotTheSameForAllFilesIsToldByTheirNamesOnly(t *testing.T) {
+	store, err := New(Options{Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := springtide.Bucket{Endpoint: "http://10.0.0.1:9000", Region: springtide.S3Region, Name: "a"}
+	second := local
+	second.Name = "b"
+	keys := Credentials{AccessKey: "access", SecretKey: "secret"}
+	wanted := map[springtide.FilesName]springtide.Files{"a": {Path: "/a"}, "b": {Path: "/b"}}
+	told := store.Variables(shop, wanted, true, map[springtide.FilesName]Bucket{"a": {local, keys}, "b": {second, keys}})
+	if told["S3_BUCKET_A"] != "a" || told["S3_BUCKET_B"] != "b" || told["S3_BUCKET"] != "" || told["S3_ENDPOINT"] != local.Endpoint {
+		t.Errorf("got %v", told)
+	}
+	elsewhere, err := springtide.ParseBucket("s3://b/pre?endpoint=https://s3.example.com&region=eu-west-3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted["b"] = springtide.Files{Bucket: "s3://b"}
+	told = store.Variables(shop, wanted, true, map[springtide.FilesName]Bucket{"a": {local, keys}, "b": {elsewhere, Credentials{AccessKey: "other"}}})
+	if told["S3_PREFIX_B"] != "pre/" || told["S3_REGION_B"] != "eu-west-3" || told["S3_ENDPOINT"] != "" || told["AWS_ACCESS_KEY_ID"] != "" || told["FILES_B"] != "" {
+		t.Errorf("got %v", told)
 	}
 }
 

@@ -38,6 +38,8 @@ func (d *difference) state(from, to springtide.App) {
 		d.value(path+".path", effectAll, was.Path, is.Path)
 		d.value(path+".quota", effectKeeping, sizeOf(was.Quota), sizeOf(is.Quota))
 		d.value(path+".public", effectRoutes, was.Public, is.Public)
+		d.value(path+".signed", effectRoutes, strconv.FormatBool(was.Signed), strconv.FormatBool(is.Signed))
+		d.value(path+".s3", effectAll, was.Bucket, is.Bucket)
 	})
 	d.list("secrets", effectAll, texts(from.Secrets), texts(to.Secrets))
 	eachOf(from.Backups, to.Backups, func(of string, before, after *springtide.Backup) {

@@ -60,6 +60,7 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 		}
 	}
 	replaceServices(effective, section)
+	replaceFiles(effective, section)
 	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(different).Elem())
 	for _, process := range sortedKeys(section.Scale) {
 		if known(r, "process", d.Processes, process, section.Scale[process].At) {

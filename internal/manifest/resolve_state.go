@@ -100,9 +100,20 @@ func (r *resolver) files(d *document) map[springtide.FilesName]springtide.Files 
 	if len(d.Files) == 0 {
 		return nil
 	}
-	files, taken := map[springtide.FilesName]springtide.Files{}, map[string]name{}
+	files, taken, served := map[springtide.FilesName]springtide.Files{}, map[string]name{}, map[string]name{}
 	for _, key := range sortedKeys(d.Files) {
 		s, at := d.Files[key], "files."+string(key)
+		spec := springtide.Files{
+			Path: string(s.Path.Value), Quota: int64(s.Quota.Value), Public: string(s.Public.Value),
+			Signed: bool(s.Signed.Value), Bucket: string(s.S3.Value),
+		}
+		files[springtide.FilesName(key)] = spec
+		if s.S3.IsSet {
+			if s.Path.IsSet || s.Quota.IsSet || s.Public.IsSet || s.Signed.IsSet {
+				r.problems.add(s.At, "%s: path, quota, public and signed are of a folder, but its files are in a bucket of your own", at)
+			}
+			continue
+		}
 		if !s.Path.IsSet && !r.problems.about(at) {
 			r.problems.add(s.At, "%s.path is missing: say where instances find it, like /data/uploads", at)
 		}
@@ -114,9 +125,23 @@ func (r *resolver) files(d *document) map[springtide.FilesName]springtide.Files 
 		if s.Path.IsSet {
 			taken[string(s.Path.Value)] = key
 		}
-		files[springtide.FilesName(key)] = springtide.Files{Path: string(s.Path.Value), Quota: int64(s.Quota.Value), Public: string(s.Public.Value)}
+		r.servedAt(at+".public", s.Public.At, spec.Public, key, served)
+		if spec.Signed {
+			r.servedAt(at+".signed", s.Signed.At, "/"+string(key), key, served)
+		}
 	}
 	return files
+}
+
+// servedAt notes that a path of the app's hosts is a folder's.
+func (r *resolver) servedAt(at string, where position, prefix string, by name, served map[string]name) {
+	if prefix == "" {
+		return
+	}
+	if other, taken := served[prefix]; taken {
+		r.problems.add(where, "%s: files.%s has %s already", at, other, prefix)
+	}
+	served[prefix] = by
 }
 
 // within reports whether one path is the other, or below it.
@@ -197,6 +222,16 @@ func replaceServices(effective *document, section *environmentSection) {
 		case different.Kind.IsSet || different.Postgres.IsSet || different.MariaDB.IsSet || different.Redis.IsSet:
 			same.Kind, same.Postgres, same.MariaDB, same.Redis = set[serviceKind]{}, set[serviceVersion]{}, set[serviceVersion]{}, set[serviceVersion]{}
 			same.URL = set[serviceURL]{}
+		}
+	}
+}
+
+// replaceFiles makes room for a bucket where all environments have a folder, and
+// for a folder where they have a bucket.
+func replaceFiles(effective *document, section *environmentSection) {
+	for key, different := range section.Files {
+		if same := effective.Files[key]; same != nil && (different.S3.IsSet || different.Path.IsSet && same.S3.IsSet) {
+			*same = filesSection{}
 		}
 	}
 }

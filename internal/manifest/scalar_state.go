@@ -155,6 +155,39 @@ func (v *folderPath) parse(n *node) error {
 
 func (v *folderPath) write() (string, bool) { return string(*v), false }
 
+// publicPath is a path of URLs below which files are served.
+type publicPath string
+
+func (v *publicPath) parse(n *node) error {
+	if err := (*urlPath)(v).parse(n); err != nil {
+		return err
+	}
+	cleaned := path.Clean(n.text)
+	if cleaned == "/" || strings.ContainsAny(cleaned, "?%*") || strings.Contains(cleaned, "/.") {
+		return fmt.Errorf("%q cannot be a folder's; write one like /media", shorten(n.text))
+	}
+	*v = publicPath(cleaned)
+	return nil
+}
+
+func (v *publicPath) write() (string, bool) { return string(*v), false }
+
+// bucketURL is a bucket of the user's own.
+type bucketURL string
+
+func (v *bucketURL) parse(n *node) error {
+	if n.kind != text {
+		return fmt.Errorf("want a bucket like s3://bucket/prefix?endpoint=https://host, got %s", n.shown())
+	}
+	if _, err := springtide.ParseBucket(n.text); err != nil {
+		return err
+	}
+	*v = bucketURL(n.text)
+	return nil
+}
+
+func (v *bucketURL) write() (string, bool) { return string(*v), false }
+
 // timeOfDay is an hour and a minute, in UTC.
 type timeOfDay string
 

@@ -152,6 +152,10 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
 	case command:
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	case bucketURL:
+		return &jsonschema.Schema{Type: "string", Pattern: "^s3://[^/@]+"}
+	case publicPath:
+		return &jsonschema.Schema{Type: "string", Pattern: "^/[^?%*]+$"}
 	case urlPath:
 		return &jsonschema.Schema{Type: "string", Pattern: "^/[!-\"$-~]*$"}
 	case host:

@@ -99,7 +99,7 @@ func presign(t *testing.T, url string, own files.Credentials) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signer.PreSignV4(*request, own.AccessKey, own.SecretKey, "", files.Region, 60).URL.String()
+	return signer.PreSignV4(*request, own.AccessKey, own.SecretKey, "", springtide.S3Region, 60).URL.String()
 }
 
 func TestPresignedURLsReadAndWriteUntilTheyExpire(t *testing.T) {

@@ -94,7 +94,7 @@ func (b *backend) ListBuckets(ctx context.Context, in s3response.ListBucketsInpu
 		return out, b.explain(err)
 	}
 	for _, name := range names {
-		out.Buckets.Bucket = append(out.Buckets.Bucket, s3response.ListAllMyBucketsEntry{Name: string(name), BucketRegion: files.Region})
+		out.Buckets.Bucket = append(out.Buckets.Bucket, s3response.ListAllMyBucketsEntry{Name: string(name), BucketRegion: springtide.S3Region})
 	}
 	out.Owner.ID, out.Prefix = in.Owner, in.Prefix
 	return out, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/files"
 )
 
@@ -48,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 	utils.SetBucketNameValidationStrict(false)                                   // ours are checked by the store
 	root := middlewares.RootUserConfig{Access: rand.Text(), Secret: rand.Text()} // nobody
 	ready := make(chan struct{})
-	server, err := s3api.New(&backend{store: o.Store, logger: o.Logger}, root, files.Region, accounts{key: o.Key}, nil, nil, nil, nil,
+	server, err := s3api.New(&backend{store: o.Store, logger: o.Logger}, root, springtide.S3Region, accounts{key: o.Key}, nil, nil, nil, nil,
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(), s3api.WithMiddleware("/", prepare),
 		s3api.WithConcurrencyLimiter(connections, requests), s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {

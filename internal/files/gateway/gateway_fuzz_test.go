@@ -13,6 +13,7 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/signer"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/files"
 )
 
@@ -40,7 +41,7 @@ func FuzzWhatComesInChunksIsAnObjectOfTheLengthSaidOrNone(f *testing.F) {
 		request.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(length))
 		request.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32")
 		request.Header.Set("Content-Encoding", "aws-chunked")
-		signed := signer.SignV4(*request, own.AccessKey, own.SecretKey, "", files.Region)
+		signed := signer.SignV4(*request, own.AccessKey, own.SecretKey, "", springtide.S3Region)
 		answer, err := client.Do(signed)
 		if err != nil {
 			t.Skip(err)
@@ -78,7 +79,7 @@ func FuzzAnyKeyStaysInTheBucket(f *testing.F) {
 			t.Fatal(err)
 		}
 		request.URL.Path += name
-		signed := signer.SignV4(*request, own.AccessKey, own.SecretKey, "", files.Region)
+		signed := signer.SignV4(*request, own.AccessKey, own.SecretKey, "", springtide.S3Region)
 		answer, err := client.Do(signed)
 		if err != nil {
 			t.Skip(err)

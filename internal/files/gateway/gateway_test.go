@@ -138,7 +138,7 @@ func (w world) core(t testing.TB, id springtide.EnvironmentID) *minio.Core {
 func (w world) coreWith(t testing.TB, access, secret string) *minio.Core {
 	t.Helper()
 	core, err := minio.NewCore(w.address, &minio.Options{
-		Creds: credentials.NewStaticV4(access, secret, ""), Region: files.Region, BucketLookup: minio.BucketLookupPath, MaxRetries: 1,
+		Creds: credentials.NewStaticV4(access, secret, ""), Region: springtide.S3Region, BucketLookup: minio.BucketLookupPath, MaxRetries: 1,
 		TrailingHeaders: true,
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/signer"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/files"
 )
 
@@ -49,7 +50,7 @@ func TestAnObjectKeepsItsContentAndWhatIsSaidOfIt(t *testing.T) {
 	if copied, err := core.StatObject(t.Context(), "uploads", "b/copy.png", minio.StatObjectOptions{}); err != nil || copied.ETag != sent.ETag || copied.UserMetadata["Colour"] != "black" {
 		t.Errorf("the copy is %+v, %v", copied, err)
 	}
-	if place, err := core.GetBucketLocation(t.Context(), "uploads"); err != nil || place != files.Region {
+	if place, err := core.GetBucketLocation(t.Context(), "uploads"); err != nil || place != springtide.S3Region {
 		t.Errorf("the bucket is in %q, %v", place, err)
 	}
 	if there, err := core.BucketExists(t.Context(), "uploads"); err != nil || !there {
@@ -236,7 +237,7 @@ func TestATrailerThatIsWrongIsRefused(t *testing.T) {
 		} {
 			request.Header.Set(header, value)
 		}
-		answer, err := http.DefaultClient.Do(signer.SignV4(*request, own.AccessKey, own.SecretKey, "", files.Region))
+		answer, err := http.DefaultClient.Do(signer.SignV4(*request, own.AccessKey, own.SecretKey, "", springtide.S3Region))
 		if err != nil {
 			t.Fatal(err)
 		}
