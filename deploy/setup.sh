@@ -36,6 +36,13 @@ test | bench)
 	need redis-check-rdb redis-tools
 	need_file openssh-server /usr/sbin/sshd
 	need_file openssh-sftp-server /usr/lib/openssh/sftp-server
+	need_file libapache2-mod-php /usr/lib/apache2/modules/libphp*.so
+	need_file wordpress /usr/share/wordpress/wp-load.php
+	need gunicorn gunicorn
+	need_file python3-django /usr/lib/python3/dist-packages/django
+	need_file python3-psycopg2 /usr/lib/python3/dist-packages/psycopg2
+	need_file python3-dj-database-url /usr/lib/python3/dist-packages/dj_database_url.py
+	need_file python3-whitenoise /usr/lib/python3/dist-packages/whitenoise
 	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
 	;;
 esac
