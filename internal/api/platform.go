@@ -333,6 +333,8 @@ type Status struct {
 	Apps         int          `json:"apps"`
 	Environments int          `json:"environments"`
 	Instances    int          `json:"instances"`
+	// Backups tells how safe everything is, in order.
+	Backups []Safety `json:"backups"`
 }
 
 // LedgerStatus tells of the book of jobs.

@@ -221,10 +221,14 @@ type BackupStatus struct {
 	Of   string            `json:"of"`
 	Plan springtide.Backup `json:"plan"`
 	// Newest is when the newest backup began; zero: there is none.
-	Newest      time.Time `json:"newest,omitzero"`
-	Count       int       `json:"count"`
-	Size        int64     `json:"size"`
-	TookSeconds float64   `json:"took_seconds,omitempty"`
+	Newest time.Time `json:"newest,omitzero"`
+	// Count and Size are those of all backups at the target, in bytes.
+	Count int   `json:"count"`
+	Size  int64 `json:"size"`
+	// Kinds tells the same of each kind: whole, dump or files.
+	Kinds []BackupKind `json:"kinds"`
+	// TookSeconds is how long the newest took.
+	TookSeconds float64 `json:"took_seconds,omitempty"`
 	// Restorable is up to when it can be restored.
 	Restorable time.Time `json:"restorable,omitzero"`
 	// Late says that the newest backup is older than its plan allows.
@@ -237,6 +241,43 @@ type BackupStatus struct {
 	LastFailureOccurred time.Time `json:"last_failure_occurred,omitzero"`
 }
 
+// BackupKind tells how many backups of a kind there are.
+type BackupKind struct {
+	Kind  string `json:"kind"`
+	Count int    `json:"count"`
+	// Size is what all take at the target, Plain what is in the newest; in bytes.
+	Size   int64     `json:"size"`
+	Plain  int64     `json:"plain"`
+	Newest time.Time `json:"newest"`
+}
+
+// Safety tells how safe a service, or the shared files, of an environment are.
+type Safety struct {
+	// Environment is zero for the platform's own state.
+	Environment springtide.EnvironmentID `json:"environment,omitzero"`
+	Of          string                   `json:"of"`
+	// Newest is when the newest backup was finished, Restorable the newest moment
+	// that can be gone back to; zero: there is none.
+	Newest     time.Time `json:"newest,omitzero"`
+	Restorable time.Time `json:"restorable,omitzero"`
+	// Late says why there should be more; empty: there need not be.
+	Late string `json:"late,omitempty"`
+	// Failure is how the last attempt to make a backup failed, and Failed when, if
+	// none has succeeded since.
+	Failure string    `json:"failure,omitempty"`
+	Failed  time.Time `json:"failed,omitzero"`
+	// Proven is when a restore of the newest backup last succeeded, and Checked what
+	// was done with it; Unproven says that it is too long ago.
+	Proven            time.Time `json:"proven,omitzero"`
+	ProvenTookSeconds float64   `json:"proven_took_seconds,omitempty"`
+	ProvenLostSeconds float64   `json:"proven_lost_seconds,omitempty"`
+	Checked           string    `json:"checked,omitempty"`
+	Unproven          bool      `json:"unproven,omitempty"`
+	// Problem is why the last restore failed, and Tried when; empty: it did not.
+	Problem string    `json:"problem,omitempty"`
+	Tried   time.Time `json:"tried,omitzero"`
+}
+
 // BackupRecord is a backup of one thing.
 type BackupRecord struct {
 	ID       string    `json:"id"`
@@ -244,8 +285,10 @@ type BackupRecord struct {
 	Kind     string    `json:"kind"`
 	Begun    time.Time `json:"begun"`
 	Finished time.Time `json:"finished"`
-	// Size is what it takes at the target, in bytes.
-	Size int64 `json:"size"`
+	// Size is what it takes at the target, of shared files what was new there; Plain
+	// what is in it; in bytes.
+	Size  int64 `json:"size"`
+	Plain int64 `json:"plain"`
 }
 
 // Verification is what reading backups again brought to light.

@@ -21,9 +21,12 @@ import (
 type DrillOptions struct {
 	// Folder keeps what was proven.
 	Folder string
-	// Smoke is the app's own word on a restored service, which is reached at the
-	// URL. nil: nobody is asked.
-	Smoke func(ctx context.Context, of Subject, url string) error
+	// Smoke has the app's own command look at a restored service, which is reached at
+	// the URL. An error of kind Failed is the command's own word. nil: the platform has
+	// no way to run one.
+	Smoke func(ctx context.Context, of Subject, command, url string) error
+	// Host is where an app reaches a restored service. Default: the loopback interface
+	Host netip.Addr
 }
 
 // drillReady is how long a restored server may take to do its changes again.
@@ -106,7 +109,15 @@ func (k *Keeper) drillService(ctx context.Context, m Manifest, scratch string) (
 	server.Folder, server.Version, server.Role = filepath.Join(scratch, "server"), m.Version, service.RolePrimary
 	server.Primary, server.PrimaryFolder, server.Standby = netip.AddrPort{}, "", false
 	server.Spec.Replica, server.Spec.Synchronous = false, false
-	if server.Address, err = scratchAddress(ctx); err != nil {
+	plan, err := k.planOf(ctx, m.Subject)
+	if err != nil {
+		return proved{}, err
+	}
+	host := loopback()
+	if plan.Smoke != "" && k.options.Drills.Host.IsValid() {
+		host = k.options.Drills.Host // nobody else needs to get there
+	}
+	if server.Address, err = scratchAddress(ctx, host); err != nil {
 		return proved{}, err
 	}
 	if err := server.MakeFolders(); err != nil {
@@ -123,10 +134,27 @@ func (k *Keeper) drillService(ctx context.Context, m Manifest, scratch string) (
 	if err := waitReady(ctx, server, driver); err != nil {
 		return proved{}, err
 	}
-	return k.lookAt(ctx, m, server, driver, backuper)
+	shown, err := k.lookAt(ctx, m, server, driver, backuper)
+	if err != nil || plan.Smoke == "" || k.options.Drills.Smoke == nil {
+		return shown, err
+	}
+	shown.checked += fmt.Sprintf("; %q was content", plan.Smoke)
+	return shown, k.askApp(ctx, m, plan.Smoke, driver.URL(server, server.Logins.Current))
 }
 
-// lookAt reads all of a restored server, counts, and asks the app.
+// askApp has the app's own command look at a restored server.
+func (k *Keeper) askApp(ctx context.Context, m Manifest, command, url string) error {
+	err := k.options.Drills.Smoke(ctx, m.Subject, command, url)
+	said, is := errors.AsType[*springtide.Error](err)
+	if !is || said.Kind != springtide.Failed {
+		return err
+	}
+	failure := springtide.Errorf(springtide.Failed, "the app is not content with backup %s of %s: %w", m.ID, m.Subject, err)
+	failure.Lines = said.Lines
+	return failure
+}
+
+// lookAt reads all of a restored server, and counts.
 func (k *Keeper) lookAt(ctx context.Context, m Manifest, server service.Server, driver service.Driver, backuper service.Backuper) (proved, error) {
 	if err := driver.Settle(ctx, server); err != nil {
 		return proved{}, err
@@ -140,11 +168,6 @@ func (k *Keeper) lookAt(ctx context.Context, m Manifest, server service.Server, 
 		e := springtide.Errorf(springtide.Failed, "backup %s of %s does not come back as it was: %s", m.ID, m.Subject, problems[0])
 		e.Lines = problems
 		return proved{}, e
-	}
-	if k.options.Drills.Smoke != nil {
-		if err := k.options.Drills.Smoke(ctx, m.Subject, driver.URL(server, server.Logins.Current)); err != nil {
-			return proved{}, springtide.Errorf(springtide.Failed, "the app is not content with backup %s of %s: %w", m.ID, m.Subject, err)
-		}
 	}
 	return proved{found.Rows, found.Checked}, nil
 }
@@ -177,9 +200,11 @@ func missingRows(backup, restored, now map[string]int64) (problems []string) {
 	return problems
 }
 
-// scratchAddress gives an address of this machine that nobody listens on.
-func scratchAddress(ctx context.Context) (netip.AddrPort, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
+// scratchAddress gives an address of this machine, of that host, that nobody listens on.
+func scratchAddress(ctx context.Context, host netip.Addr) (netip.AddrPort, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(host, 0).String())
 	if err != nil {
 		return netip.AddrPort{}, unavailable(err)
 	}

@@ -54,8 +54,11 @@ func (d *depot) withPostgres() Subject {
 	query(d.t, server.URL(), "CREATE TABLE questions AS SELECT * FROM generate_series(1, 10) AS id")
 	d.services = oneServer{server, driver}
 	of := SubjectOf(server.ID)
-	d.plans = []Plan{{of, springtide.Backup{Daily: "04:30", Keep: d.keep, PointInTime: true}}}
-	d.drills.Smoke = func(ctx context.Context, _ Subject, url string) error {
+	d.plans = []Plan{{of, springtide.Backup{Daily: "04:30", Keep: d.keep, PointInTime: true, Smoke: "./count"}}}
+	d.drills.Smoke = func(ctx context.Context, _ Subject, command, url string) error {
+		if command != "./count" {
+			return errors.New(command)
+		}
 		connection, err := pgx.Connect(ctx, url)
 		if err != nil {
 			return err
@@ -64,7 +67,7 @@ func (d *depot) withPostgres() Subject {
 		var count int
 		err = connection.QueryRow(ctx, "SELECT count(*) FROM questions").Scan(&count)
 		if err == nil && count < 10 {
-			err = errors.New("there are too few questions")
+			err = springtide.Errorf(springtide.Failed, "there are too few questions")
 		}
 		return err
 	}
@@ -136,7 +139,7 @@ func TestADrillProvesThatTheNewestBackupOfADatabaseComesBack(t *testing.T) {
 	t.Run("and that the app is content with it", func(t *testing.T) {
 		smoke := d.drills.Smoke
 		defer func() { d.drills.Smoke = smoke }()
-		d.drills.Smoke = func(context.Context, Subject, string) error { return errors.New("no quiz of today") }
+		d.drills.Smoke = func(context.Context, Subject, string, string) error { return errors.New("no quiz of today") }
 		outcome := d.run(d.keeper(), springtide.RunDrill, of)
 		if outcome.Verdict == jobs.Succeeded || !strings.Contains(outcome.Reason, "no quiz of today") {
 			t.Errorf("%+v", outcome)

@@ -3,7 +3,10 @@ package backup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -40,6 +43,9 @@ func (k *Keeper) Execute(ctx context.Context, run springtide.Run) jobs.Outcome {
 	default:
 		result, err = k.backupService(ctx, run, of)
 	}
+	if err == nil && run.Kind == springtide.RunBackup {
+		err = removeFiles(k.failureFile(of))
+	}
 	if err != nil {
 		return k.failed(ctx, run, of, err)
 	}
@@ -57,11 +63,29 @@ func (k *Keeper) failed(ctx context.Context, run springtide.Run, of Subject, err
 		return jobs.Outcome{Verdict: jobs.Failed, Reason: context.Cause(ctx).Error()}
 	}
 	k.happened(of, string(run.Kind)+".failed", fmt.Sprintf("the %s of %s failed: %v", run.Kind, of, err), map[string]string{"run": string(run.ID)})
-	kind := springtide.KindOf(err)
-	return jobs.Outcome{
-		Verdict: jobs.Failed, Reason: err.Error(), Output: err.Error() + "\n",
-		Final: kind == springtide.Invalid || kind == springtide.Denied,
+	if run.Kind == springtide.RunBackup {
+		if err := k.keepFailure(of, err); err != nil {
+			k.options.Logger.Warn("a failure could not be written down", "of", of, "error", err)
+		}
 	}
+	kind := springtide.KindOf(err)
+	shown := run.Kind == springtide.RunDrill && kind == springtide.Failed // it would show the same again
+	output := err.Error() + "\n"
+	if said, is := errors.AsType[*springtide.Error](err); is && len(said.Lines) > 0 {
+		output += strings.Join(said.Lines, "\n") + "\n"
+	}
+	return jobs.Outcome{
+		Verdict: jobs.Failed, Reason: err.Error(), Output: output,
+		Final: kind == springtide.Invalid || kind == springtide.Denied || shown,
+	}
+}
+
+// keepFailure writes down how a backup failed, until one succeeds.
+func (k *Keeper) keepFailure(of Subject, failure error) error {
+	if err := os.MkdirAll(k.options.Drills.Folder, 0o700); err != nil {
+		return unavailable(err)
+	}
+	return keepState(k.failureFile(of), Failure{time.Now().UTC(), failure.Error()})
 }
 
 // Validate implements jobs.Validator: the payload says what is meant.

@@ -280,7 +280,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 	w.server = w.services.servers[fakeID]
 	w.plans[w.of] = springtide.Backup{Daily: "04:30", Keep: 24 * time.Hour, PointInTime: true}
 	options := Options{
-		Target: openTarget(t, "file://"+t.TempDir(), TargetOptions{}), Services: w.services, Scratch: t.TempDir(),
+		Target: openTarget(t, "file://"+t.TempDir(), TargetOptions{}), Services: w.services, Scratch: t.TempDir(), Drills: DrillOptions{Folder: t.TempDir()},
 		Identities: []age.Identity{identity}, Recipients: []age.Recipient{identity.Recipient()},
 		Plans: func(context.Context) (all []Plan, err error) {
 			w.mu.Lock()

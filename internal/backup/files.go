@@ -12,7 +12,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -294,8 +293,7 @@ func (k *Keeper) backupFiles(ctx context.Context, run springtide.Run, of Subject
 	if err := k.retainFiles(ctx, of); err != nil {
 		k.options.Logger.Warn("what is too old could not be removed", "of", of, "error", err)
 	}
-	added, _ := strconv.ParseInt(m.Details[detailAdded], 10, 64)
-	return Result{ID: m.ID, Size: added, Plain: bytesOf(m), Seconds: m.Finished.Sub(m.Begun).Seconds()}, nil
+	return resultOf(m), nil
 }
 
 func (k *Keeper) retainFiles(ctx context.Context, of Subject) error {

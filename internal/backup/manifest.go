@@ -3,6 +3,7 @@ package backup
 import (
 	"crypto/rand"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,10 +96,25 @@ type Entry struct {
 	Plain  int64  `json:"plain"`
 }
 
-// Size is that of all its objects on the target, in bytes.
+// Size is that of all its objects on the target, in bytes; of shared files, what
+// the target did not have before it.
 func (m Manifest) Size() (size int64) {
+	if m.Kind == KindFiles {
+		size, _ = strconv.ParseInt(m.Details[detailAdded], 10, 64) // 0 if nobody knows
+	}
 	for _, entry := range m.Objects {
 		size += entry.Size
+	}
+	return size
+}
+
+// Plain is how much is in it, before it was compressed, in bytes.
+func (m Manifest) Plain() (size int64) {
+	if m.Kind == KindFiles {
+		return bytesOf(m)
+	}
+	for _, entry := range m.Objects {
+		size += entry.Plain
 	}
 	return size
 }

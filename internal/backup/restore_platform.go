@@ -378,7 +378,7 @@ func (r *platformRestore) bringService(ctx context.Context, m Manifest) error {
 		return springtide.Errorf(springtide.Conflict, "the service is of version %s, and its newest backup of %s", server.Version, m.Version)
 	}
 	server.Role, server.Standby, server.Spec.Synchronous = service.RolePrimary, false, false
-	if server.Address, err = scratchAddress(ctx); err != nil {
+	if server.Address, err = scratchAddress(ctx, loopback()); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(server.Folder), 0o711); err != nil {

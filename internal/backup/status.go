@@ -70,8 +70,19 @@ func (p *Proof) lost(now time.Time, m Manifest, standing Standing) {
 type Status struct {
 	Standing
 	Proof Proof `json:"proof"`
+	// Unproven says that nothing was proven for so long that somebody was told.
+	Unproven bool `json:"unproven,omitempty"`
+	// Failure is how the last attempt to make a backup failed, if none has succeeded
+	// since.
+	Failure Failure `json:"failure,omitzero"`
 	// Reading is how far all that restic keeps was read again; of shared files only.
 	Reading *Reading `json:"reading,omitempty"`
+}
+
+// Failure is how an attempt to make a backup failed.
+type Failure struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
 }
 
 // Statuses tells how safe each subject is, in order.
@@ -83,6 +94,10 @@ func (k *Keeper) Statuses() []Status {
 		if status.Proof, err = k.Proof(standing.Subject); err != nil {
 			status.Proof.Problem = err.Error()
 		}
+		if err := readState(k.failureFile(standing.Subject), &status.Failure); err != nil {
+			status.Failure.Reason = err.Error()
+		}
+		status.Unproven = time.Since(cmp.Or(status.Proof.Proven, standing.since)) > proofAge
 		if standing.Of == springtide.BackupFiles && k.files != nil {
 			if reading, err := k.files.reading(standing.Subject); err == nil && !reading.Last.IsZero() {
 				status.Reading = &reading
@@ -94,8 +109,13 @@ func (k *Keeper) Statuses() []Status {
 }
 
 // proofFile is where what is proven of a subject is written down.
-func (k *Keeper) proofFile(of Subject) string {
-	return filepath.Join(k.options.Drills.Folder, strings.ReplaceAll(of.String(), "/", ".")+".json")
+func (k *Keeper) proofFile(of Subject) string { return k.fileAbout(of, ".json") }
+
+// failureFile is where the last failure to make a backup is written down.
+func (k *Keeper) failureFile(of Subject) string { return k.fileAbout(of, ".failed") }
+
+func (k *Keeper) fileAbout(of Subject, what string) string {
+	return filepath.Join(k.options.Drills.Folder, strings.ReplaceAll(of.String(), "/", ".")+what)
 }
 
 // Proof gives what is proven of a subject; nothing is if there was no drill.

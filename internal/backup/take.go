@@ -128,11 +128,7 @@ func (k *Keeper) take(ctx context.Context, m *Manifest, name string, size int64,
 }
 
 func resultOf(m Manifest) Result {
-	result := Result{ID: m.ID, Size: m.Size(), Seconds: m.Finished.Sub(m.Begun).Seconds(), Begin: m.Begin, End: m.End}
-	for _, entry := range m.Objects {
-		result.Plain += entry.Plain
-	}
-	return result
+	return Result{ID: m.ID, Size: m.Size(), Plain: m.Plain(), Seconds: m.Finished.Sub(m.Begun).Seconds(), Begin: m.Begin, End: m.End}
 }
 
 // progress tells, every second, how much has been written.

@@ -47,7 +47,49 @@ func proven(v api.BackupStatus) string {
 	if v.Proven.IsZero() {
 		return "not yet"
 	}
-	return fmt.Sprintf("%s, took %.0f s, lost at most %.0f s", v.Proven.UTC().Format(time.DateOnly), v.ProvenTookSeconds, v.ProvenLostSeconds)
+	return provenLine(v.Proven, v.ProvenTookSeconds, v.ProvenLostSeconds)
+}
+
+func provenLine(at time.Time, took, lost float64) string {
+	return fmt.Sprintf("%s, took %s, lost at most %s", at.UTC().Format(time.DateOnly), roughly(took), roughly(lost))
+}
+
+// roughly gives seconds in a unit that they are read in.
+func roughly(seconds float64) string {
+	switch {
+	case seconds < 120:
+		return fmt.Sprintf("%.0f s", seconds)
+	case seconds < 2*3600:
+		return fmt.Sprintf("%.0f min", seconds/60)
+	}
+	return fmt.Sprintf("%.0f h", seconds/3600)
+}
+
+// safetyLine says how safe a thing is, in one line.
+func safetyLine(v api.Safety) string {
+	what := "the platform itself"
+	if v.Environment != (springtide.EnvironmentID{}) {
+		what = v.Environment.String() + " " + v.Of
+	}
+	line := what + ": not proven restorable yet"
+	switch {
+	case v.Problem != "":
+		line = fmt.Sprintf("%s: NOT restorable on %s: %s", what, v.Tried.UTC().Format(time.DateOnly), v.Problem)
+		if !v.Proven.IsZero() {
+			line += "; last proven on " + v.Proven.UTC().Format(time.DateOnly)
+		}
+	case v.Unproven && !v.Proven.IsZero():
+		line = fmt.Sprintf("%s: not proven restorable since %s", what, v.Proven.UTC().Format(time.DateOnly))
+	case !v.Proven.IsZero():
+		line = what + ": proven restorable: " + provenLine(v.Proven, v.ProvenTookSeconds, v.ProvenLostSeconds)
+	}
+	if v.Failure != "" {
+		line += fmt.Sprintf("; the backup of %s failed: %s", v.Failed.UTC().Format(time.DateOnly), v.Failure)
+	}
+	if v.Late != "" {
+		line += "; late: " + v.Late
+	}
+	return line
 }
 
 func noteOf(v api.BackupStatus) string {
@@ -68,8 +110,8 @@ func (s *session) listBackups() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(s, backups, "there are no backups", "BACKUP|OF|KIND|BEGUN|TOOK|SIZE", func(v api.BackupRecord) []string {
-				return []string{v.ID, v.Of, v.Kind, v.Begun.UTC().Format(time.RFC3339), latency(v.Finished.Sub(v.Begun)), size(v.Size)}
+			return printList(s, backups, "there are no backups", "BACKUP|OF|KIND|BEGUN|TOOK|SIZE|CONTENT", func(v api.BackupRecord) []string {
+				return []string{v.ID, v.Of, v.Kind, v.Begun.UTC().Format(time.RFC3339), latency(v.Finished.Sub(v.Begun)), size(v.Size), size(v.Plain)}
 			})
 		}),
 	}

@@ -49,6 +49,10 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 	if err != nil {
 		return nil, err
 	}
+	host, err := kept.engine.Host()
+	if err != nil {
+		return nil, err
+	}
 	copies := map[string]func(context.Context, string) error{"tide.db": kept.store.Copy}
 	if o.Ledger == "" {
 		copies["jobs.db"] = book.Copy
@@ -60,7 +64,7 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 		Identities: []age.Identity{key}, Recipients: []age.Recipient{key.Recipient()},
 		Files:   &backup.FilesOptions{URL: location, Access: access, Source: filepath.Join(o.DataFolder, "files"), Folder: folder},
 		State:   &backup.PlatformOptions{Folder: o.DataFolder, Databases: copies, Recovery: kept.secrets.ExportRecovery, Open: openCopy},
-		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs")},
+		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs"), Smoke: kept.smoke, Host: host},
 		Scratch: filepath.Join(folder, "scratch"), Logger: o.Logger, Happened: events.Publish,
 	}), nil
 }
@@ -205,14 +209,20 @@ func (b backups) BackupStatus(ctx context.Context, id springtide.EnvironmentID) 
 		}
 		status := known[of]
 		told := api.BackupStatus{
-			Of: of, Plan: plan, Count: len(listed), Size: status.Size, TookSeconds: status.Took.Seconds(),
+			Of: of, Plan: plan, Count: len(listed), Kinds: kindsOf(listed), TookSeconds: status.Took.Seconds(),
 			Restorable: status.Restorable, Late: status.Late,
 			Proven: status.Proof.Proven, ProvenTookSeconds: status.Proof.Took.Seconds(), ProvenLostSeconds: status.Proof.Lost.Seconds(),
 		}
-		if status.Proof.Problem != "" {
+		switch {
+		case status.Failure.Reason != "":
+			told.LastFailure, told.LastFailureOccurred = status.Failure.Reason, status.Failure.Time
+		case status.Proof.Problem != "":
 			told.LastFailure, told.LastFailureOccurred = status.Proof.Problem, status.Proof.Tried
-		} else if status.Late {
+		case status.Late:
 			told.LastFailure = status.Reason
+		}
+		for _, kind := range told.Kinds {
+			told.Size += kind.Size
 		}
 		if len(listed) > 0 {
 			told.Newest = listed[len(listed)-1].Begun
@@ -221,6 +231,58 @@ func (b backups) BackupStatus(ctx context.Context, id springtide.EnvironmentID) 
 	}
 	slices.SortFunc(all, func(a, b api.BackupStatus) int { return strings.Compare(a.Of, b.Of) })
 	return all, nil
+}
+
+// kindsOf counts backups by their kinds; the newest is the last.
+func kindsOf(listed []backup.Manifest) []api.BackupKind {
+	kinds := []api.BackupKind{}
+	for _, m := range listed {
+		i := slices.IndexFunc(kinds, func(kind api.BackupKind) bool { return kind.Kind == string(m.Kind) })
+		if i < 0 {
+			i, kinds = len(kinds), append(kinds, api.BackupKind{Kind: string(m.Kind)})
+		}
+		kinds[i].Count++
+		kinds[i].Size += m.Size()
+		kinds[i].Plain, kinds[i].Newest = m.Plain(), m.Begun
+	}
+	slices.SortFunc(kinds, func(a, b api.BackupKind) int { return strings.Compare(a.Kind, b.Kind) })
+	return kinds
+}
+
+// toldSafety tells how safe everything is that is to be kept safe.
+func toldSafety(keeper *backup.Keeper, fleet *deploy.Fleet) []api.Safety {
+	wanted := map[backup.Subject]bool{backup.PlatformState(): true}
+	for _, plan := range plans(fleet) {
+		wanted[plan.Subject] = true
+	}
+	all := []api.Safety{}
+	for _, status := range keeper.Statuses() {
+		if !wanted[status.Subject] {
+			continue
+		}
+		delete(wanted, status.Subject)
+		told := api.Safety{
+			Environment: status.Environment, Of: status.Of, Newest: status.Last, Restorable: status.Restorable,
+			Failure: status.Failure.Reason, Failed: status.Failure.Time, Proven: status.Proof.Proven,
+			ProvenTookSeconds: status.Proof.Took.Seconds(), ProvenLostSeconds: status.Proof.Lost.Seconds(),
+			Checked: status.Proof.Checked, Unproven: status.Unproven, Problem: status.Proof.Problem,
+		}
+		if status.Late {
+			told.Late = status.Reason
+		}
+		if told.Problem != "" {
+			told.Tried = status.Proof.Tried
+		}
+		all = append(all, told)
+	}
+	delete(wanted, backup.PlatformState()) // it is not kept safe without a recovery key
+	for of := range wanted {
+		all = append(all, api.Safety{Environment: of.Environment, Of: of.Of})
+	}
+	slices.SortFunc(all, func(a, b api.Safety) int {
+		return cmp.Or(strings.Compare(a.Environment.String(), b.Environment.String()), strings.Compare(a.Of, b.Of))
+	})
+	return all
 }
 
 // Backups implements api.Backups.
@@ -241,7 +303,7 @@ func (b backups) Backups(ctx context.Context, id springtide.EnvironmentID, of st
 		}
 		for _, m := range listed {
 			records = append(records, api.BackupRecord{
-				ID: m.ID, Of: m.Of, Kind: string(m.Kind), Begun: m.Begun, Finished: m.Finished, Size: m.Size(),
+				ID: m.ID, Of: m.Of, Kind: string(m.Kind), Begun: m.Begun, Finished: m.Finished, Size: m.Size(), Plain: m.Plain(),
 			})
 		}
 	}

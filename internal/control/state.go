@@ -36,6 +36,7 @@ type state struct {
 	secrets  *secret.Keyring
 	drivers  map[springtide.ServiceKind]service.Driver
 	logger   *slog.Logger
+	smokes   smokes
 	// roots gives the folder of an artifact.
 	roots func(context.Context, springtide.Digest) (string, error)
 }
@@ -252,6 +253,9 @@ func (s *state) grant(ctx context.Context, subject process.Subject, base map[str
 	release, err := s.store.Release(ctx, springtide.ReleaseID{Environment: subject.Environment, Number: subject.Release})
 	if err != nil {
 		return grant, err
+	}
+	if strings.HasPrefix(subject.Task, smokeTask) {
+		return s.grantSmoke(ctx, subject.Task, release)
 	}
 	if err := s.grantSecrets(ctx, release, &grant); err != nil {
 		return grant, err

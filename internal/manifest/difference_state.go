@@ -53,6 +53,7 @@ func (d *difference) state(from, to springtide.App) {
 			d.value(path+".daily", effectBackups, before.Daily, after.Daily)
 			d.value(path+".keep", effectBackups, formatDuration(before.Keep), formatDuration(after.Keep))
 			d.value(path+".pitr", effectBackups, strconv.FormatBool(before.PointInTime), strconv.FormatBool(after.PointInTime))
+			d.value(path+".smoke", effectBackups, before.Smoke, after.Smoke)
 		}
 	})
 }

@@ -51,6 +51,7 @@ type backupSection struct {
 	Daily   set[timeOfDay] `json:"daily,omitempty" jsonschema_description:"When, in UTC. Default: 04:30."`
 	Keep    set[duration]  `json:"keep,omitempty" jsonschema:"minimum=1d,maximum=3650d" jsonschema_description:"How long a backup is kept, counted from the newest one. Default: 30d."`
 	PITR    set[truth]     `json:"pitr,omitempty" jsonschema_description:"Whether the changes between backups are kept too, so that any second can be restored. Default: true for a database."`
+	Smoke   set[command]   `json:"smoke,omitempty" jsonschema_description:"The app's own word on a restored service: a command that each drill runs in the release, with the restored one at DATABASE_URL or REDIS_URL."`
 	Enabled set[truth]     `json:"enabled,omitempty" jsonschema_description:"Whether it is carried out. Default: true."`
 }
 

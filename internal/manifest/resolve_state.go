@@ -187,6 +187,9 @@ func (r *resolver) backups(d *document, app *springtide.App) map[string]springti
 		if bool(s.PITR.Value) && !database && s.PITR.IsSet {
 			r.problems.add(s.PITR.At, "%s.pitr: only a database can be restored to a point in time", at)
 		}
+		if s.Smoke.IsSet && !known {
+			r.problems.add(s.Smoke.At, "%s.smoke: only a service that was restored can be looked at by a command", at)
+		}
 		if backups == nil {
 			backups = map[string]springtide.Backup{}
 		}
@@ -194,6 +197,7 @@ func (r *resolver) backups(d *document, app *springtide.App) map[string]springti
 			Daily:       string(s.Daily.or(defaultBackupTime)),
 			Keep:        time.Duration(s.Keep.or(duration(defaultBackupKeep))),
 			PointInTime: bool(s.PITR.or(truth(database))),
+			Smoke:       string(s.Smoke.Value),
 		}
 	}
 	return backups

@@ -24,13 +24,30 @@ func (m *Manager) Variables(id springtide.EnvironmentID, services map[springtide
 			all[variable(name)+"_REPLICA_URL"] = replica
 		}
 	}
+	aliases(all, services)
+	return all, nil
+}
+
+// Leading gives those of [Manager.Variables] that lead to one of the services, were
+// it at the URL, and its replica too.
+func Leading(services map[springtide.ServiceName]springtide.Service, name springtide.ServiceName, url string) map[string]string {
+	all := map[string]string{variable(name) + "_URL": url}
+	if services[name].Replica {
+		all[variable(name)+"_REPLICA_URL"] = url
+	}
+	aliases(all, services)
+	return all
+}
+
+// aliases gives the variables of services that are known by their kind too another
+// name.
+func aliases(all map[string]string, services map[springtide.ServiceName]springtide.Service) {
 	sql := func(spec springtide.Service) bool {
 		return spec.Kind == springtide.ServicePostgres || spec.Kind == springtide.ServiceMariaDB
 	}
 	redis := func(spec springtide.Service) bool { return spec.Kind == springtide.ServiceRedis }
 	alias(all, services, "DATABASE", chosen(services, sql, "db"))
 	alias(all, services, "REDIS", chosen(services, redis, "redis"))
-	return all, nil
 }
 
 // variable is how a service's name begins its variables.

@@ -636,7 +636,7 @@ func (p *Platform) Status(context.Context) (api.Status, error) {
 		Processes: api.PlatformProcesses{Supervisor: 100, Control: 101, Edges: []int{102}},
 		Listeners: []string{"https://127.0.0.1:8443", "http://127.0.0.1:8080"},
 		Ledger:    api.LedgerStatus{Location: "postgres://db.example.com/tide", Trouble: "it is away"},
-		Apps:      len(p.environments), Environments: len(p.environments),
+		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(),
 	}, nil
 }
 

@@ -253,6 +253,17 @@ func (s *state) DeleteFile(ctx context.Context, id springtide.EnvironmentID, pla
 	return file.Close()
 }
 
+// safety is that of quiz in production.
+func safety() []api.Safety {
+	quiz := springtide.EnvironmentID{App: "quiz", Name: springtide.Production}
+	return []api.Safety{
+		{Environment: quiz, Of: "cache", Proven: Epoch().Add(-100 * time.Hour), Unproven: true, Failure: "the target is full", Failed: Epoch()},
+		{Environment: quiz, Of: "db", Newest: Epoch(), Restorable: Epoch(), Proven: Epoch(), ProvenTookSeconds: 41, ProvenLostSeconds: 58},
+		{Environment: quiz, Of: "files", Problem: "pack 3b is damaged", Tried: Epoch(), Late: "there has been no backup for 27h"},
+		{Of: "state", Proven: Epoch(), ProvenTookSeconds: 1, ProvenLostSeconds: 3000},
+	}
+}
+
 // BackupStatus implements [api.Backups].
 func (s *state) BackupStatus(context.Context, springtide.EnvironmentID) ([]api.BackupStatus, error) {
 	return []api.BackupStatus{
