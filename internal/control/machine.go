@@ -31,6 +31,8 @@ type machine struct {
 	ledger    string // where it is
 	// ask fails if the ledger does not answer.
 	ask func(context.Context) error
+	// safety tells how safe everything is.
+	safety func() []api.Safety
 }
 
 // askLimit is how long the ledger may take to answer.
@@ -99,7 +101,7 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		apps[environment.ID.App] = true
 		status.Environments++
 	}
-	status.Apps = len(apps)
+	status.Apps, status.Backups = len(apps), m.safety()
 	return status, nil
 }
 

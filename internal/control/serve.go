@@ -66,6 +66,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher,
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
 			ledger: ledgerPlace(p.location),
+			safety: func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
 			ask: func(ctx context.Context) error {
 				_, err := p.book.Key(ctx)
 				return err
