@@ -10,7 +10,7 @@ FILES   := internal/files/embedded/tide-files.gz
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-idle bench-jobs bench-scale clean
+.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-edge bench-idle bench-jobs bench-scale clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ fuzz: ## every fuzz target for 20 seconds
 
 bench-deploy: build ## failed requests per deploy, ms beyond build and app start; BENCH=-quick
 	go run ./bench/deploy -tide bin/tide -app examples/quiz $(BENCH)
+
+bench-edge: build ## the edge beside nginx, HAProxy, Varnish, Caddy and ReverseProxy; BENCH="-quick -json"
+	@./deploy/setup.sh bench-edge
+	go run ./bench/edge -tide bin/tide $(BENCH)
 
 bench-idle: build ## memory and CPU of the idle platform, 0 to 100 apps; BENCH="-quick -json"
 	go run ./bench/idle -tide bin/tide $(BENCH)

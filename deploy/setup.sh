@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the demo needs and this machine lacks; with the argument "test"
-# what the tests need, with "bench" what the benchmarks need besides. It changes
+# what the tests need, with "bench" what the benchmarks need besides, with
+# "bench-edge" what that of the edge needs. It changes
 # nothing where everything is there. On Debian as root it installs by itself;
 # elsewhere it says what is missing. It starts no service.
 set -eu
@@ -44,6 +45,15 @@ test | bench)
 	need_file python3-dj-database-url /usr/lib/python3/dist-packages/dj_database_url.py
 	need_file python3-whitenoise /usr/lib/python3/dist-packages/whitenoise
 	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
+	;;
+bench-edge) # the peers, and what loads them
+	need nginx nginx-light
+	need haproxy haproxy
+	need varnishd varnish
+	need wrk wrk
+	need h2load nghttp2-client
+	need openssl openssl
+	need taskset util-linux
 	;;
 esac
 # Debian keeps the server's program in redis-tools; redis-server would add a
