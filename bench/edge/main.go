@@ -102,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer b.origin.stop()
-	if err := b.origin.await(ctx, func() error { _, err := b.originCount(); return err }); err != nil {
+	if err := b.origin.await(ctx, func() error { _, err := b.originCount(ctx); return err }); err != nil {
 		return err
 	}
 	rows, err := b.rounds(ctx)

@@ -103,7 +103,7 @@ func (b *bench) load(ctx context.Context, p *process, c aCase, address string, r
 	if _, err := drive(ctx, c, address, time.Second); err != nil {
 		return err
 	}
-	asked, err := b.originCount()
+	asked, err := b.originCount(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (b *bench) load(ctx context.Context, p *process, c aCase, address string, r
 		return err
 	}
 	spent := used(family) - before
-	after, err := b.originCount()
+	after, err := b.originCount(ctx)
 	if err != nil {
 		return err
 	}
@@ -186,8 +186,12 @@ func negotiated(ctx context.Context, address string) (string, error) {
 	return cipher, nil
 }
 
-func (b *bench) originCount() (int, error) {
-	response, err := http.Get("http://" + b.originAddress + "/count")
+func (b *bench) originCount(ctx context.Context) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.originAddress+"/count", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, err
 	}

@@ -89,8 +89,7 @@ func ReadTable(path string, version int64) (springtide.Table, error) {
 	}
 	if err != nil {
 		line := 1 + bytes.Count(text[:min(decoder.InputOffset(), int64(len(text)))], []byte("\n"))
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, is := errors.AsType[*json.SyntaxError](err); is {
 			line = 1 + bytes.Count(text[:min(syntax.Offset, int64(len(text)))], []byte("\n"))
 		}
 		return springtide.Table{}, springtide.Errorf(springtide.Invalid, "%s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "json: "))
