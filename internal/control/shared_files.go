@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 type sharedFiles struct {
 	store *files.Store
 	fleet *deploy.Fleet
+	mover *mover
 }
 
 func (f sharedFiles) open(id springtide.EnvironmentID, name springtide.FilesName) (*files.Folder, error) {
@@ -30,34 +32,86 @@ func (f sharedFiles) open(id springtide.EnvironmentID, name springtide.FilesName
 
 // FilesUsage implements api.SharedFiles.
 func (f sharedFiles) FilesUsage(_ context.Context, id springtide.EnvironmentID) ([]api.FilesUsage, error) {
-	names, err := f.store.Names(id)
+	folders, err := f.store.All()
 	if err != nil {
 		return nil, err
 	}
-	_, release, err := f.fleet.Environment(id)
-	if err != nil && len(names) == 0 {
+	every := id == (springtide.EnvironmentID{})
+	folders = slices.DeleteFunc(folders, func(folder files.FolderID) bool { return !every && folder.Environment != id })
+	if _, _, err := f.fleet.Environment(id); err != nil && len(folders) == 0 && !every {
 		return nil, err
 	}
+	slices.SortFunc(folders, func(a, b files.FolderID) int { return strings.Compare(a.String(), b.String()) })
 	all := []api.FilesUsage{}
-	for _, name := range names {
-		folder, err := f.open(id, name)
-		if err != nil {
-			return nil, err
-		}
-		usage, err := folder.Usage()
-		if closed := folder.Close(); err == nil {
-			err = closed
+	for _, folder := range folders {
+		usage, err := f.usage(folder)
+		if springtide.KindOf(err) == springtide.NotFound {
+			continue // it was just destroyed
 		}
 		if err != nil {
 			return nil, err
 		}
-		wanted := release.App.Files[name]
-		all = append(all, api.FilesUsage{
-			Name: name, Path: wanted.Path, Bytes: usage.Bytes, Files: usage.Files, Counted: usage.Counted,
-			Quota: usage.Quota, Public: wanted.Public,
-		})
+		all = append(all, usage)
 	}
 	return all, nil
+}
+
+func (f sharedFiles) usage(id files.FolderID) (api.FilesUsage, error) {
+	folder, err := f.store.Open(id)
+	if err != nil {
+		return api.FilesUsage{}, err
+	}
+	defer folder.Close()
+	usage, err := folder.Usage()
+	wanted, named := f.wanted(id)
+	return api.FilesUsage{
+		Environment: id.Environment, Name: id.Name, Path: wanted.Path, Bytes: usage.Bytes, Files: usage.Files, Counted: usage.Counted,
+		Quota: usage.Quota, Public: wanted.Public, Bucket: wanted.Bucket, Moved: folder.Moved != "" && folder.Moved == wanted.Bucket, Orphan: !named,
+	}, err
+}
+
+// wanted is what the active release says of a folder, if it names it.
+func (f sharedFiles) wanted(id files.FolderID) (springtide.Files, bool) {
+	_, release, err := f.fleet.Environment(id.Environment)
+	wanted, named := release.App.Files[id.Name]
+	return wanted, named && err == nil
+}
+
+// MoveFiles implements api.SharedFiles.
+func (f sharedFiles) MoveFiles(ctx context.Context, id springtide.EnvironmentID, name springtide.FilesName, move api.FilesMove) (api.FilesMoved, error) {
+	folder, err := f.open(id, name)
+	if err != nil {
+		return api.FilesMoved{}, err
+	}
+	defer folder.Close()
+	bucket, err := f.mover.bucket(files.FolderID{Environment: id, Name: name}, move.To)
+	if err != nil {
+		return api.FilesMoved{}, err
+	}
+	done, err := folder.CopyTo(ctx, bucket, files.CopyOptions{After: move.After, Check: move.Check, Limit: moveLimit})
+	return api.FilesMoved(done), err
+}
+
+// moveLimit is about how long one request may copy files.
+const moveLimit = 20 * time.Second
+
+// DestroyFiles implements api.SharedFiles.
+func (f sharedFiles) DestroyFiles(_ context.Context, id springtide.EnvironmentID, name springtide.FilesName) error {
+	folder := files.FolderID{Environment: id, Name: name}
+	if wanted, named := f.wanted(folder); named {
+		usage, err := f.usage(folder)
+		switch {
+		case err != nil:
+			return err
+		case wanted.Bucket == "":
+			return springtide.Errorf(springtide.Conflict, "the shared folder %s is in use", folder).
+				WithHint("take it out of the manifest and deploy, or destroy the environment, first")
+		case !usage.Moved:
+			return springtide.Errorf(springtide.Conflict, "not all of the shared folder %s is in its bucket yet", folder).
+				WithHint("`tide files` tells when it is")
+		}
+	}
+	return f.store.Destroy(folder)
 }
 
 // ListFiles implements api.SharedFiles.
@@ -158,6 +212,9 @@ func (s *state) provisionFiles(ctx context.Context, release springtide.Release, 
 	if err := s.files.Provision(ctx, release.Environment, release.App.Files, owner); err != nil {
 		return err
 	}
+	if err := s.mover.begin(ctx, release, say); err != nil {
+		return err
+	}
 	for _, spec := range release.App.Files {
 		if spec.Bucket != "" {
 			continue
@@ -166,6 +223,36 @@ func (s *state) provisionFiles(ctx context.Context, release springtide.Release, 
 			say("shared files are not served as S3: " + err.Error())
 		}
 		return ctx.Err()
+	}
+	return nil
+}
+
+// bucketOf gives the bucket at a URL with the keys that an environment has for
+// the files of a name.
+func (s *state) bucketOf(id files.FolderID, url string) (files.Bucket, error) {
+	place, err := springtide.ParseBucket(url)
+	if err != nil {
+		return files.Bucket{}, err
+	}
+	access, secret := files.BucketSecrets(id.Name)
+	bucket := files.Bucket{Bucket: place}
+	for name, value := range map[springtide.SecretName]*string{access: &bucket.AccessKey, secret: &bucket.SecretKey} {
+		if *value, err = s.secret(id.Environment, name); err != nil {
+			return bucket, springtide.Errorf(springtide.Invalid, "%s has no secret %s, for the bucket of %s", id.Environment, name, id.Name).
+				WithHint("set it: tide secrets set %s --app %s --env %s", name, id.Environment.App, id.Environment.Name)
+		}
+	}
+	return bucket, nil
+}
+
+// checkFiles refuses an app whose buckets have no keys.
+func (s *state) checkFiles(id springtide.EnvironmentID, app springtide.App) error {
+	for _, name := range slices.Sorted(maps.Keys(app.Files)) {
+		if url := app.Files[name].Bucket; url != "" {
+			if _, err := s.bucketOf(files.FolderID{Environment: id, Name: name}, url); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -204,6 +291,7 @@ func (s *state) grantFiles(release springtide.Release, grant *process.Grant) err
 	if err != nil {
 		return err
 	}
+	grant.Places = map[string]string{}
 	amazon := func(name string) bool { return strings.HasPrefix(name, "AWS_") }
 	own := map[string]bool{}
 	for _, names := range []iter.Seq[string]{maps.Keys(release.App.Env), maps.Keys(release.Config), texts(maps.Keys(release.Secrets))} {
@@ -214,6 +302,10 @@ func (s *state) grantFiles(release springtide.Release, grant *process.Grant) err
 	}
 	for name, value := range s.files.Variables(release.Environment, release.App.Files, s.engine.Isolation().MountNamespace, buckets) {
 		if own[name] || own["AWS_"] && amazon(name) {
+			continue
+		}
+		if strings.HasPrefix(name, "FILES_") && !filepath.IsAbs(value) {
+			grant.Places[name] = value
 			continue
 		}
 		grant.Env[name] = value

@@ -202,6 +202,9 @@ func (e *Engine) variables(s spec, grant Grant) []string {
 		all["TIDE_TASK"] = s.Task.ID
 	}
 	maps.Copy(all, grant.Env)
+	for name, place := range grant.Places {
+		all[name] = filepath.Join(e.rootOf(s), place)
+	}
 	maps.Copy(all, template.Env) // what an app says itself wins
 	if len(grant.Credentials) > 0 {
 		all[credentialsVariable] = e.credentialsOf(e.folderOf(s), s, e.isolation)

@@ -11,6 +11,9 @@ import (
 type Grant struct {
 	// Env are further variables. What an app says itself wins over them.
 	Env map[string]string
+	// Places are variables like Env, of paths in the release. They are told as
+	// absolute ones, since programs change their folder.
+	Places map[string]string
 	// Credentials are files, by their names, in the folder that the instance finds
 	// in $CREDENTIALS_DIRECTORY: in memory, and readable for its user only. Where
 	// an instance has a mount namespace nobody else sees the folder; where not, it

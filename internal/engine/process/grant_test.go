@@ -208,7 +208,7 @@ func TestEightInstancesSeeOneGrantedFolderAtOnce(t *testing.T) {
 	if err := os.Chmod(shared, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	e := runningEngine(t, granting(Grant{Mounts: []Mount{
+	e := runningEngine(t, granting(Grant{Places: map[string]string{"UPLOADS": "data/uploads"}, Mounts: []Mount{
 		{Source: shared, Target: "data/uploads"}, {Source: shared, Target: elsewhere, ReadOnly: true},
 	}}))
 	if !e.Isolation().MountNamespace {
@@ -216,8 +216,8 @@ func TestEightInstancesSeeOneGrantedFolderAtOnce(t *testing.T) {
 	}
 	group := crashGroup(8)
 	group.Template.Root = root
-	// Each leaves its name, and is content when it sees all.
-	group.Template.Process.Command = `touch "data/uploads/$TIDE_INSTANCE"; ! touch '` + elsewhere + `/refused' || exit 1
+	// Each leaves its name, from wherever it is, and is content when it sees all.
+	group.Template.Process.Command = `cd / && touch "$UPLOADS/$TIDE_INSTANCE"; ! touch '` + elsewhere + `/refused' || exit 1
 		until [ "$(ls '` + elsewhere + `' | wc -l)" -ge 8 ]; do sleep 0.05; done; touch "$HOME/seen"; exec sleep 86399`
 	if err := e.Apply(t.Context(), group); err != nil {
 		t.Fatal(err)
