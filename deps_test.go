@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"internal/deploy":                  {"internal/engine", "internal/health"},
 	"internal/routing":                 {},
 	"internal/message":                 {},
+	"internal/cache":                   {"internal/message", "internal/durable"},
 	"internal/edge":                    {"internal/socket", "internal/durable", "internal/message"},
 	"internal/observe":                 {"internal/jobs"},
 	"internal/cron":                    {},

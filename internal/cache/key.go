@@ -1,0 +1,122 @@
+package cache
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
+)
+
+// key is what a request must have in common with a stored response (RFC 9111,
+// section 2), besides the fields that Vary names.
+type key struct {
+	// scope keeps environments apart: a host may move from one to another.
+	scope, scheme, host, target string
+}
+
+// hash gives a key's number. It is no proof: who finds something by it compares keys.
+func (k *key) hash(seed uint64) uint64 {
+	for _, part := range [...]string{k.scope, k.scheme, k.host, k.target} {
+		seed = xxh3.HashStringSeed(part, seed)
+	}
+	return seed
+}
+
+func (k *key) clone() key {
+	return key{strings.Clone(k.scope), strings.Clone(k.scheme), strings.Clone(k.host), strings.Clone(k.target)}
+}
+
+// path is the target without its query.
+func (k *key) path() string {
+	path, _, _ := strings.Cut(k.target, "?")
+	return path
+}
+
+// Rules say how what belongs to one route is cached. They do not change once they
+// are in use.
+type Rules struct {
+	// Scope keeps what is stored apart from that of other routes, and is what a
+	// [Purge] is about: "app/environment".
+	Scope string
+	// List has the manifest's rules; the first that matches counts.
+	List []springtide.CacheRule
+	// Tags are added to those of every response that is stored, such as the
+	// release that has the traffic.
+	Tags []string
+
+	none springtide.CacheRule
+}
+
+// match gives the rule for a path: an empty one if there is none.
+func (r *Rules) match(target string) *springtide.CacheRule {
+	if len(r.List) > 0 {
+		path, _, _ := strings.Cut(target, "?")
+		if strings.Contains(path, "%") {
+			if plain, err := url.PathUnescape(path); err == nil {
+				path = plain
+			}
+		}
+		for i := range r.List {
+			if matches(r.List[i].Match, path) {
+				return &r.List[i]
+			}
+		}
+	}
+	return &r.none
+}
+
+// matches says whether a text is what a pattern describes, in which each "*"
+// stands for any characters.
+func matches(pattern, text string) bool {
+	head, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return pattern == text
+	}
+	text, found := strings.CutPrefix(text, head)
+	if !found {
+		return false
+	}
+	for {
+		part, after, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(text, part)
+		}
+		at := strings.Index(text, part)
+		if at < 0 {
+			return false
+		}
+		text, rest = text[at+len(part):], after
+	}
+}
+
+// keyOf gives the key of a request; its strings may be the request's.
+func keyOf(request *message.Request, rules *Rules, rule *springtide.CacheRule) key {
+	k := key{scope: rules.Scope, scheme: request.Scheme, host: request.Host, target: request.Target}
+	if len(rule.IgnoreQuery) > 0 {
+		k.target = withoutQuery(k.target, rule.IgnoreQuery)
+	}
+	return k
+}
+
+// withoutQuery takes the named parameters out of a target's query.
+func withoutQuery(target string, ignored []string) string {
+	path, query, has := strings.Cut(target, "?")
+	if !has {
+		return target
+	}
+	var kept []string
+	for parameter := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(parameter, "=")
+		if !slices.ContainsFunc(ignored, func(pattern string) bool { return matches(pattern, name) }) {
+			kept = append(kept, parameter)
+		}
+	}
+	if len(kept) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(kept, "&")
+}
