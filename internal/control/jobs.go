@@ -245,18 +245,16 @@ func (d *duties) Admit(who jobs.Identity) jobs.Admission {
 	}
 }
 
-// Served gives the queues that the workers of the active release take from, and
-// how long an attempt may take for a deploy to wait for it.
+// Served gives the queues that the workers of the active release take from, or
+// those of the one that is coming will, and how long an attempt may take for a
+// deploy to wait for it.
 func (d *duties) Served(id springtide.EnvironmentID) (queues map[springtide.QueueName]time.Duration, limited bool) {
 	queues = map[springtide.QueueName]time.Duration{}
-	for _, active := range d.fleet.ActiveOf(id) {
-		worker := active.Process.Worker
-		if worker == nil {
-			continue
-		}
-		for _, queue := range worker.Queues {
-			if known, several := queues[queue]; !several || worker.Longest() < known {
-				queues[queue] = worker.Longest()
+	for _, process := range d.fleet.WorkersOf(id) {
+		longest := process.Worker.Longest()
+		for _, queue := range process.Worker.Queues {
+			if known, several := queues[queue]; !several || longest < known {
+				queues[queue] = longest
 			}
 		}
 	}

@@ -135,11 +135,18 @@ func notReady(release springtide.Release, rollout springtide.Rollout, instance s
 	return failure
 }
 
+// rolling is an open rollout. Its release is not known until the rollout is
+// taken up.
+type rolling struct {
+	generation int
+	release    springtide.Release
+}
+
 // begin marks a rollout as open, so that its groups are kept.
-func (f *Fleet) begin(rollout springtide.Rollout) {
+func (f *Fleet) begin(rollout springtide.Rollout, release springtide.Release) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rolling[rollout.Release.Environment] = rollout.Generation
+	f.rolling[rollout.Release.Environment] = rolling{rollout.Generation, release}
 }
 
 // isRolling reports whether a rollout of the environment is open.

@@ -19,13 +19,13 @@ func (f *Fleet) Duty(id springtide.EnvironmentID, release, generation int) Duty 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	environment, known := f.environments[id]
-	rolling, open := f.rolling[id]
+	coming, open := f.rolling[id]
 	switch {
 	case !known || environment.Stopped || f.draining:
 		return DutyHalted
 	case environment.Active == release && environment.Generation == generation:
 		return DutyActive
-	case open && rolling == generation:
+	case open && coming.generation == generation:
 		return DutyComing
 	}
 	return DutyOver

@@ -87,7 +87,7 @@ type Fleet struct {
 	environments map[springtide.EnvironmentID]springtide.Environment
 	releases     map[springtide.ReleaseID]springtide.Release // those that have the traffic
 	groups       map[springtide.GroupID]springtide.Group
-	rolling      map[springtide.EnvironmentID]int // generation of an open rollout
+	rolling      map[springtide.EnvironmentID]rolling
 	removing     map[springtide.GroupID]bool
 	draining     bool // nothing is started any more
 
@@ -105,7 +105,7 @@ func NewFleet(store Store, engine engine.Engine, changed func(), logger *slog.Lo
 		environments: make(map[springtide.EnvironmentID]springtide.Environment),
 		releases:     make(map[springtide.ReleaseID]springtide.Release),
 		groups:       make(map[springtide.GroupID]springtide.Group),
-		rolling:      make(map[springtide.EnvironmentID]int),
+		rolling:      make(map[springtide.EnvironmentID]rolling),
 		removing:     make(map[springtide.GroupID]bool),
 		observed:     make(chan struct{}),
 	}
@@ -124,7 +124,7 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 	}
 	f.mu.Lock()
 	for _, rollout := range rollouts {
-		f.rolling[rollout.Release.Environment] = rollout.Generation
+		f.rolling[rollout.Release.Environment] = rolling{generation: rollout.Generation}
 	}
 	for _, group := range groups {
 		f.groups[group.ID] = group
@@ -140,7 +140,7 @@ func (f *Fleet) Load(ctx context.Context, root func(context.Context, springtide.
 			group.Template.Root = folder
 			f.keep(group)
 		}
-		if group.Replicas > 0 && f.isStopped(group.ID.Environment) && f.rolling[group.ID.Environment] != group.ID.Generation {
+		if group.Replicas > 0 && f.isStopped(group.ID.Environment) && f.rolling[group.ID.Environment].generation != group.ID.Generation {
 			// It was being stopped when the control plane was killed.
 			if err := f.SetReplicas(ctx, group.ID, 0); err != nil {
 				return err
@@ -248,6 +248,22 @@ func (f *Fleet) activeOf(id springtide.EnvironmentID) (list []Active) {
 		process := group.Template.Process
 		process.Scale = inForce(environment, name, process.Scale)
 		list = append(list, Active{group, process, environment.Stopped})
+	}
+	return list
+}
+
+// WorkersOf lists the worker processes of an environment's active release, and
+// of the one that is being rolled out: its release command may have work for them.
+func (f *Fleet) WorkersOf(id springtide.EnvironmentID) (list []springtide.Process) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	active := f.releases[springtide.ReleaseID{Environment: id, Number: f.environments[id].Active}]
+	for _, release := range []springtide.Release{active, f.rolling[id].release} {
+		for _, process := range release.App.Processes {
+			if process.Worker != nil {
+				list = append(list, process)
+			}
+		}
 	}
 	return list
 }
@@ -442,7 +458,7 @@ func (f *Fleet) collect(ctx context.Context) {
 	unneeded := f.mark(func(id springtide.GroupID) bool {
 		environment, known := f.environments[id.Environment]
 		active := known && environment.Active == id.Release && environment.Generation == id.Generation
-		return !active && !f.removing[id] && f.rolling[id.Environment] != id.Generation
+		return !active && !f.removing[id] && f.rolling[id.Environment].generation != id.Generation
 	})
 	for _, id := range unneeded {
 		f.removals.Go(func() {

@@ -28,7 +28,7 @@ func (d *Deployer) roll(ctx context.Context, w *work, rollout springtide.Rollout
 	if err != nil {
 		return err
 	}
-	d.Fleet.begin(rollout)
+	d.Fleet.begin(rollout, release)
 	var failure *springtide.Error
 	for !rollout.Step.Over() {
 		d.note(w, func(w *work) { w.Step = string(rollout.Step) })

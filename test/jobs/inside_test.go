@@ -85,6 +85,19 @@ func TestAnAppEnqueuesFromInsideAndMayDoNothingElse(t *testing.T) {
 	}
 }
 
+func TestTheReleaseCommandOfTheFirstDeployHasWorkForItsWorkers(t *testing.T) {
+	t.Parallel()
+	s := open(t, story.Platform(t), `app: shop
+release: tide jobs enqueue --queue seeds --key first --payload '"sown"' && ! tide jobs enqueue --queue weeds
+processes:
+  worker: { queues: [seeds], command: cat >DESK/sown }
+`)
+	story.Eventually(t, "the job to be done", patience, func() bool {
+		text, err := os.ReadFile(filepath.Join(s.desk, "sown"))
+		return err == nil && strings.Contains(string(text), "sown")
+	})
+}
+
 func decode(t *testing.T, answer said, status int, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(answer.Body), into); err != nil || answer.Status != status {
