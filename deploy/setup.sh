@@ -30,6 +30,7 @@ test | bench)
 	need node nodejs
 	need python3 python3
 	need_file postgresql /usr/lib/postgresql/*/bin/postgres
+	need_file pgbouncer /usr/sbin/pgbouncer
 	need mariadbd mariadb-server-core # the server alone: nothing is started
 	need mariadb-dump mariadb-client
 	need mariadb-backup mariadb-backup

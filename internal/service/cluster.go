@@ -30,8 +30,9 @@ type cluster struct {
 	mu     sync.Mutex
 	record record
 	units  map[string]*unit // by folder
-	// held says that no server is to run for a moment.
-	held bool
+	// held says that no server is to run for a moment, pausing that the pooler holds
+	// queries although the primary serves yet.
+	held, pausing bool
 	// following is the making of a replica that goes on; nil: none does.
 	following *following
 	changed   chan struct{} // closed when anything changes
@@ -177,6 +178,7 @@ func (c *cluster) server(r record, one member) Server {
 		Address: netip.AddrPortFrom(options.Host, r.Port), Role: one.Role, Logins: r.keys.Logins,
 		User: UserOf(r.Spec.Kind), Standby: one.Role == RolePrimary && r.Standby,
 	}
+	s.Spec.Pool = r.Pool
 	if s.Logins.Previous.Name == "" {
 		s.Logins.Previous = r.keys.Next // It has to work before it is used.
 	}
@@ -235,17 +237,20 @@ func (c *cluster) explain(err error, role Role) error {
 	return err
 }
 
-// hold ends all servers, and keeps them from being started, until release.
+// hold ends all servers, and keeps them from being started, until release. Queries
+// wait in the pooler, if there is one.
 func (c *cluster) hold(ctx context.Context) (release func(), err error) {
 	release = func() { c.note(func() { c.held = false }) }
+	paused := c.pausePooler(ctx)
 	c.note(func() { c.held = true })
+	paused()
 	c.stopFollowing()
 	// What has just been starting a server has done so before the lock is ours.
 	c.stepping.Lock()
 	c.stepping.Unlock() //nolint:staticcheck // it is only waited for
 	err = c.await(ctx, func() (bool, error) {
-		for _, u := range c.units {
-			if u.child != nil {
+		for folder, u := range c.units {
+			if u.child != nil && folder != c.record.Pooler.Folder {
 				return false, nil
 			}
 		}

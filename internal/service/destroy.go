@@ -39,8 +39,15 @@ func (m *Manager) destroy(ctx context.Context, c *cluster) error {
 		return err
 	}
 	defer letGo()
+	c.stepping.Lock()
 	r := c.snapshot()
-	for _, folder := range append(r.folders(), r.Discard...) {
+	c.endPooler(r)
+	c.stepping.Unlock()
+	folders := append(r.folders(), r.Discard...)
+	if r.hasPooler() {
+		folders = append(folders, r.Pooler.Folder)
+	}
+	for _, folder := range folders {
 		path := filepath.Join(m.options.Folder, folder)
 		if err := os.RemoveAll(path); err != nil {
 			return err
@@ -59,7 +66,7 @@ func (m *Manager) destroy(ctx context.Context, c *cluster) error {
 	m.mu.Lock()
 	delete(m.clusters, c.id)
 	m.mu.Unlock()
-	m.giveBackPorts(r.Port, r.ReplicaPort)
+	m.giveBackPorts(r.Port, r.ReplicaPort, r.PoolerPort)
 	c.note(func() { c.gone = true })
 	if !r.Scratch {
 		m.happened(c.id, "service.destroyed", "service "+string(c.id.Name)+" and its data were deleted")

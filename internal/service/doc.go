@@ -25,10 +25,15 @@
 //	primary     started again where the old one was found; that one's data is
 //	            replaced by a new replica in a new folder
 //
+// A pooler, where one is wanted, stands before the primary and outlasts whatever
+// becomes of it: queries wait in it while the primary is changed, and are let
+// through once the primary is settled (stepPooler).
+//
 // What is on disk, in APP/ENVIRONMENT/NAME/ below the services' folder:
 //
 //	service.json   the record: what is wanted, the port, the sealed passwords, the
 //	               servers and their processes
+//	pooler/        its configuration, run, log
 //	1/, 2/, …      a server each: data, run, log; a number is never used again
 //
 // and in APP/ENVIRONMENT/swap.json the decision to swap two services' data, until

@@ -17,6 +17,7 @@ type Role string
 const (
 	RolePrimary Role = "primary"
 	RoleReplica Role = "replica"
+	RolePooler  Role = "pooler"
 )
 
 // Server is one server of a service, as its driver is to make and run it.
@@ -33,7 +34,7 @@ type Server struct {
 	// Address is where the app reaches it.
 	Address netip.AddrPort
 	Role    Role
-	// Primary is whom a replica follows, PrimaryFolder that one's Folder.
+	// Primary is whom a replica follows, or a pooler leads to; PrimaryFolder that one's Folder.
 	Primary       netip.AddrPort
 	PrimaryFolder string
 	// Logins are in the clear.
@@ -131,6 +132,28 @@ type Acknowledger interface {
 	// change that was made once the primary waited for it: from then on it may be
 	// promoted.
 	Acknowledge(ctx context.Context, primary Server) error
+}
+
+// Pooled is a [Driver] that can put a pooler of connections before a primary.
+type Pooled interface {
+	Pooler() Pooler
+}
+
+// Pooler runs what apps connect to in the place of a primary: a process of its own
+// in a folder of its own. Its servers have the role of a pooler.
+type Pooler interface {
+	// Installed gives an error of kind Unavailable, with a hint, if it is not.
+	Installed() error
+	// Prepare writes what the process reads when it starts.
+	Prepare(pooler Server) error
+	Process(pooler Server) Process
+	// Ready gives nil when it answers.
+	Ready(ctx context.Context, pooler Server) error
+	// Settle has the running pooler know the logins and the primary as they are, and
+	// let queries through.
+	Settle(ctx context.Context, pooler Server) error
+	// Pause has queries wait until Settle. It returns when none is under way.
+	Pause(ctx context.Context, pooler Server) error
 }
 
 // Rotator is a [Driver] that changes passwords under load.

@@ -131,8 +131,14 @@ func (m *Manager) Promote(ctx context.Context, id springtide.ServiceID) error {
 		return springtide.Errorf(springtide.Failed, "service %s has no replica that serves", id).
 			WithHint("set services.%s.replica in the manifest, or wait until it follows", id.Name)
 	}
-	if err := c.change(func(r *record) { r.Promoting = one.Folder }); err != nil {
+	paused := c.pausePooler(ctx)
+	err = c.change(func(r *record) { r.Promoting = one.Folder })
+	paused()
+	if err != nil {
 		return err
 	}
-	return c.serving(ctx)
+	if err := c.serving(ctx); err != nil {
+		return err
+	}
+	return c.settlePooler(ctx)
 }

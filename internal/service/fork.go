@@ -78,7 +78,9 @@ func (m *Manager) scrub(ctx context.Context, copied *cluster, to springtide.Serv
 	}
 	url, variables := copied.driver().URL(server, server.Logins.Current), map[string]string{}
 	for _, name := range []string{variable(to.Name), kind} {
-		variables[name+"_URL"], variables[name+"_REPLICA_URL"] = url, url
+		for _, suffix := range []string{urlSuffix, replicaSuffix, directSuffix} {
+			variables[name+suffix] = url
+		}
 	}
 	if err := m.options.Scrub(ctx, to.Environment, command, variables); err != nil {
 		return springtide.Errorf(springtide.Failed, "the scrub command failed, so there is no copy: %w", err)

@@ -182,7 +182,7 @@ func (m *Manager) load() error {
 			c.adoptAll()
 		}
 		m.clusters[r.ID] = c
-		m.holdPorts(r.Port, r.ReplicaPort)
+		m.holdPorts(r.Port, r.ReplicaPort, r.PoolerPort)
 	}
 	return nil
 }

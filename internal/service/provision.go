@@ -71,6 +71,9 @@ func (m *Manager) provision(ctx context.Context, id springtide.ServiceID, spec s
 	if err := c.provisionReplica(ctx, spec.Replica, say); err != nil {
 		return err
 	}
+	if err := c.addPooler(ctx, say); err != nil {
+		return err
+	}
 	say("%s %s serves on port %d (%s)", spec.Kind, c.snapshot().Version, c.snapshot().Port, time.Since(began).Round(time.Millisecond))
 	return nil
 }
@@ -83,6 +86,13 @@ func (m *Manager) check(spec springtide.Service) error {
 	}
 	if driver == nil {
 		return springtide.Errorf(springtide.Invalid, "no service of kind %q can be run here", spec.Kind)
+	}
+	if pooled, ok := driver.(Pooled); spec.Pool.Mode != "" && !ok {
+		return springtide.Errorf(springtide.Invalid, "a %s cannot have a pooler", spec.Kind)
+	} else if spec.Pool.Mode != "" {
+		if err := pooled.Pooler().Installed(); err != nil {
+			return err
+		}
 	}
 	if _, ok := driver.(Follower); spec.Replica && !ok {
 		return springtide.Errorf(springtide.Invalid, "a %s cannot have a replica", spec.Kind)
@@ -278,6 +288,11 @@ func (m *Manager) Keep(ctx context.Context, id springtide.EnvironmentID, service
 	defer release()
 	for _, c := range m.of(func(other springtide.ServiceID) bool { return other.Environment == id }) {
 		r := c.snapshot()
+		if spec, named := services[c.id.Name]; named && spec.Pool.Mode == "" && r.hasPooler() {
+			if err := c.removePooler(); err != nil {
+				return err
+			}
+		}
 		if _, named := services[c.id.Name]; named || r.Orphan || r.Apart || r.Scratch || c.broken() != nil {
 			continue
 		}

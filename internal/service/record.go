@@ -25,6 +25,12 @@ type record struct {
 	// ReplicaPort where it reaches the replica.
 	Port        uint16 `json:"port,omitempty"`
 	ReplicaPort uint16 `json:"replica_port,omitempty"`
+	// PoolerPort is where the app reaches the pooler, which is there if it is not 0.
+	// Pool is what was asked of it: it stays when it is asked for no more, until
+	// nobody uses it.
+	PoolerPort uint16          `json:"pooler_port,omitempty"`
+	Pooler     member          `json:"pooler,omitzero"`
+	Pool       springtide.Pool `json:"pool,omitzero"`
 	// Sealed holds the keys.
 	Sealed  []byte   `json:"sealed,omitempty"`
 	Servers []member `json:"servers,omitempty"`
@@ -138,7 +144,11 @@ func parseRecord(data []byte) (record, error) {
 	if r.ID.Name == "" || r.ID.Environment.App == "" || r.ID.Environment.Name == "" {
 		return r, springtide.Errorf(springtide.Internal, "the record names no service")
 	}
-	for _, folder := range append(r.folders(), r.Discard...) {
+	folders := append(r.folders(), r.Discard...)
+	if r.hasPooler() {
+		folders = append(folders, r.Pooler.Folder)
+	}
+	for _, folder := range folders {
 		if !filepath.IsLocal(folder) || folder == "." {
 			return r, springtide.Errorf(springtide.Internal, "folder %q of service %s is not among the services'", folder, r.ID)
 		}
@@ -170,8 +180,19 @@ func (r *record) member(role Role) *member {
 	return nil
 }
 
-// in finds the server in a folder; nil if there is none.
+// all gives the servers and the pooler.
+func (r *record) all() []member {
+	if !r.hasPooler() {
+		return r.Servers
+	}
+	return append(slices.Clone(r.Servers), r.Pooler)
+}
+
+// in finds the server, or the pooler, in a folder; nil if there is none.
 func (r *record) in(folder string) *member {
+	if r.hasPooler() && r.Pooler.Folder == folder {
+		return &r.Pooler
+	}
 	for i := range r.Servers {
 		if r.Servers[i].Folder == folder {
 			return &r.Servers[i]

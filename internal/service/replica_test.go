@@ -142,7 +142,7 @@ func TestAPrimaryThatHangsIsReplaced(t *testing.T) {
 	if syscall.Kill(pid, 0) == nil {
 		t.Error("the old primary is still there")
 	}
-	w.write("colour", "green")
+	w.eventually("it takes writes", func() bool { return write(t.Context(), w.url("db"), "colour", "green") == nil })
 }
 
 func TestAReplicaThatIsNotSynchronousIsPromotedByCommandOnly(t *testing.T) {

@@ -21,7 +21,7 @@ func (m *Manager) Rotate(ctx context.Context, id springtide.ServiceID) error {
 	defer release()
 	r := c.snapshot()
 	if r.keys.Previous.Name != "" {
-		return nil
+		return c.settlePooler(ctx)
 	}
 	if r.keys.Next.Name == "" {
 		next := Login{Name: loginAfter(r.keys.Current.Name), Password: rand.Text()}
@@ -30,14 +30,18 @@ func (m *Manager) Rotate(ctx context.Context, id springtide.ServiceID) error {
 		}
 	}
 	defer c.greetReplica(ctx)
-	return c.drive(ctx, func(ctx context.Context, server Server) error {
-		if err := rotator.Rotate(ctx, server, c.snapshot().keys.Next); err != nil {
-			return err
-		}
-		// Whoever settles the server next is to know that both work.
-		return c.change(func(r *record) {
-			r.keys.Previous, r.keys.Current, r.keys.Next = r.keys.Current, r.keys.Next, Login{}
-		})
+	err = c.drive(ctx, func(ctx context.Context, server Server) error {
+		return rotator.Rotate(ctx, server, c.snapshot().keys.Next)
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.settlePooler(ctx); err != nil { // It lets the new one in before anybody has it.
+		return err
+	}
+	// Whoever settles the server meanwhile knows that both work.
+	return c.change(func(r *record) {
+		r.keys.Previous, r.keys.Current, r.keys.Next = r.keys.Current, r.keys.Next, Login{}
 	})
 }
 
@@ -50,7 +54,7 @@ func (m *Manager) Retire(ctx context.Context, id springtide.ServiceID) error {
 	}
 	defer release()
 	defer c.greetReplica(ctx)
-	return c.drive(ctx, func(ctx context.Context, server Server) error {
+	err = c.drive(ctx, func(ctx context.Context, server Server) error {
 		old := c.snapshot().keys.Previous
 		if old.Name == "" {
 			return nil
@@ -61,6 +65,10 @@ func (m *Manager) Retire(ctx context.Context, id springtide.ServiceID) error {
 		}
 		return c.change(func(r *record) { r.keys.Previous = Login{} })
 	})
+	if err != nil {
+		return err
+	}
+	return c.settlePooler(ctx)
 }
 
 // rotating begins an operation on the logins of a service that serves.

@@ -30,7 +30,7 @@ type Status struct {
 	State   State                `json:"state"`
 	// Reason says why it is not ready.
 	Reason string `json:"reason,omitempty"`
-	// Address is where apps reach the primary; of an external service it is not set.
+	// Address is where apps reach the primary, or its pooler; of an external service it is not set.
 	Address netip.AddrPort `json:"address,omitzero"`
 	Servers []ServerStatus `json:"servers,omitempty"`
 	// Folder holds its record, and its data unless it was swapped.
@@ -101,15 +101,17 @@ func (c *cluster) status() Status {
 		}
 		return s
 	}
-	s.Address = netip.AddrPortFrom(c.manager.options.Host, r.Port)
-	for _, one := range r.Servers {
+	if s.Address = netip.AddrPortFrom(c.manager.options.Host, r.Port); r.hasPooler() {
+		s.Address = netip.AddrPortFrom(c.manager.options.Host, r.PoolerPort)
+	}
+	for _, one := range r.all() {
 		server := c.serverStatus(r, one)
 		s.Servers = append(s.Servers, server)
 		switch {
 		case one.Role == RolePrimary:
 			s.State, s.Reason = server.State, server.Reason
 		case server.State != StateReady && s.State == StateReady:
-			s.State, s.Reason = StateDegraded, "the replica is "+string(server.State)
+			s.State, s.Reason = StateDegraded, "the "+string(one.Role)+" is "+string(server.State)
 			if server.Reason != "" {
 				s.Reason += ": " + server.Reason
 			}
@@ -181,5 +183,8 @@ func (m *Manager) Restart(ctx context.Context, id springtide.ServiceID) error {
 		}
 	})
 	letGo()
-	return c.serving(ctx)
+	if err := c.serving(ctx); err != nil {
+		return err
+	}
+	return c.settlePooler(ctx)
 }

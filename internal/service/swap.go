@@ -89,7 +89,10 @@ func (m *Manager) swap(ctx context.Context, a, b *cluster) error {
 	b.note(func() { b.record = rb })
 	releaseB()
 	releaseA()
-	return a.serving(ctx)
+	if err := a.serving(ctx); err != nil {
+		return err
+	}
+	return a.settlePooler(ctx)
 }
 
 // swappable says whether a service's data can be another's now.

@@ -9,19 +9,19 @@ import (
 )
 
 // Variables gives what tells an environment's instances where its services are:
-// NAME_URL of each, with a replica also NAME_REPLICA_URL. The only SQL server, or
+// NAME_URL of each, with a replica also NAME_REPLICA_URL, with a pooler, which
+// NAME_URL leads to, NAME_DIRECT_URL. The only SQL server, or
 // that which is named "db", is DATABASE_URL too; the only Redis, or that which is
 // named "redis", is REDIS_URL.
 func (m *Manager) Variables(id springtide.EnvironmentID, services map[springtide.ServiceName]springtide.Service) (map[string]string, error) {
 	all := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
-		primary, replica, err := m.urls(springtide.ServiceID{Environment: id, Name: name}, services[name])
+		urls, err := m.urls(springtide.ServiceID{Environment: id, Name: name}, services[name])
 		if err != nil {
 			return nil, err
 		}
-		all[variable(name)+"_URL"] = primary
-		if replica != "" {
-			all[variable(name)+"_REPLICA_URL"] = replica
+		for suffix, url := range urls {
+			all[variable(name)+suffix] = url
 		}
 	}
 	aliases(all, services)
@@ -73,6 +73,13 @@ func chosen(services map[springtide.ServiceName]springtide.Service, fits func(sp
 	return ""
 }
 
+// What the names of variables end with.
+const (
+	urlSuffix     = "_URL"
+	replicaSuffix = "_REPLICA_URL"
+	directSuffix  = "_DIRECT_URL"
+)
+
 // alias gives a service's variables another name, unless a service has that name.
 func alias(all map[string]string, services map[springtide.ServiceName]springtide.Service, name string, of springtide.ServiceName) {
 	for other := range services {
@@ -80,32 +87,35 @@ func alias(all map[string]string, services map[springtide.ServiceName]springtide
 			return
 		}
 	}
-	for _, suffix := range []string{"_URL", "_REPLICA_URL"} {
+	for _, suffix := range []string{urlSuffix, replicaSuffix, directSuffix} {
 		if value, ok := all[variable(of)+suffix]; ok {
 			all[name+suffix] = value
 		}
 	}
 }
 
-// urls gives those of the primary and the replica; the latter is empty if there
-// is none.
-func (m *Manager) urls(id springtide.ServiceID, spec springtide.Service) (primary, replica string, err error) {
+// urls gives those of a service, by the end of the variable.
+func (m *Manager) urls(id springtide.ServiceID, spec springtide.Service) (map[string]string, error) {
 	if spec.External != "" {
-		primary, err = m.externalURL(id.Environment, spec)
-		return primary, "", err
+		url, err := m.externalURL(id.Environment, spec)
+		return map[string]string{urlSuffix: url}, err
 	}
 	c, err := m.cluster(id)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	r := c.snapshot()
 	one := r.member(RolePrimary)
 	if one == nil || !one.Made || r.Scratch {
-		return "", "", springtide.Errorf(springtide.Unavailable, "service %s is not made yet", id)
+		return nil, springtide.Errorf(springtide.Unavailable, "service %s is not made yet", id)
 	}
-	primary = c.driver().URL(c.server(r, *one), r.keys.Current)
+	url := func(server Server) string { return c.driver().URL(server, r.keys.Current) }
+	urls := map[string]string{urlSuffix: url(c.server(r, *one))}
 	if other := r.member(RoleReplica); other != nil {
-		replica = c.driver().URL(c.server(r, *other), r.keys.Current)
+		urls[replicaSuffix] = url(c.server(r, *other))
 	}
-	return primary, replica, nil
+	if spec.Pool.Mode != "" && r.hasPooler() {
+		urls[urlSuffix], urls[directSuffix] = url(c.poolerServer(r)), urls[urlSuffix]
+	}
+	return urls, nil
 }

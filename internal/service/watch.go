@@ -92,7 +92,7 @@ func (c *cluster) isGone() bool {
 func (c *cluster) adoptAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, one := range c.record.Servers {
+	for _, one := range c.record.all() {
 		if u := c.unit(one.Folder); u.child == nil {
 			u.child = adopt(one, c.prod)
 		}
@@ -109,6 +109,7 @@ func (c *cluster) step(ctx context.Context) time.Duration {
 		c.stepServer(ctx, role)
 	}
 	c.settlePrimary(ctx)
+	c.stepPooler(ctx)
 	c.tendStandby(ctx)
 	c.considerFailover()
 	c.startFollowing(ctx)
@@ -118,7 +119,7 @@ func (c *cluster) step(ctx context.Context) time.Duration {
 // collect takes note of servers that have ended by themselves.
 func (c *cluster) collect() {
 	r := c.snapshot()
-	for _, one := range r.Servers {
+	for _, one := range r.all() {
 		c.mu.Lock()
 		u := c.unit(one.Folder)
 		ended := u.child != nil && u.child.over()
@@ -185,9 +186,9 @@ func (c *cluster) stepServer(ctx context.Context, role Role) {
 // stop ends a server in good order, or without ceremony where it does not serve.
 func (c *cluster) stop(server Server, u *unit) {
 	if u.ready {
-		u.child.stop(c.driver().Process(server))
+		u.child.stop(c.runner(server.Role).Process(server))
 	} else {
-		u.child.stop(Process{Stop: c.driver().Process(server).Quick})
+		u.child.stop(Process{Stop: c.runner(server.Role).Process(server).Quick})
 	}
 	c.ended(u)
 }
@@ -208,7 +209,7 @@ func (c *cluster) start(server Server, folder string, u *unit) error {
 	if err := server.MakeFolders(); err != nil {
 		return err
 	}
-	started, begin, err := launch(server, c.driver().Process(server), c.prod)
+	started, begin, err := launch(server, c.runner(server.Role).Process(server), c.prod)
 	if err != nil {
 		return err
 	}
@@ -244,10 +245,13 @@ func (c *cluster) move(server Server, u *unit) error {
 		return errors.Join(stranger, err)
 	}
 	err = c.change(func(r *record) {
-		if server.Role == RolePrimary {
+		switch server.Role {
+		case RolePrimary:
 			r.Port = port
-		} else {
+		case RoleReplica:
 			r.ReplicaPort = port
+		case RolePooler:
+			r.PoolerPort = port
 		}
 	})
 	if err != nil {
@@ -272,7 +276,7 @@ func (c *cluster) look(ctx context.Context, server Server, u *unit) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	if err := c.driver().Ready(ctx, server); err != nil {
+	if err := c.runner(server.Role).Ready(ctx, server); err != nil {
 		c.unwell(server, u, err)
 		return
 	}
@@ -335,7 +339,12 @@ func (c *cluster) settlePrimary(ctx context.Context) {
 		c.manager.log.Warn("a service is not as it should be yet", "service", c.id.String(), "error", err)
 		return
 	}
-	c.note(func() { u.settled, u.reason = true, "" })
+	c.note(func() {
+		u.settled, u.reason = true, ""
+		if c.record.hasPooler() { // It may lead to another server by now.
+			c.unit(c.record.Pooler.Folder).settled = false
+		}
+	})
 }
 
 // replicaReady says whether there is a replica that serves; the lock is held.
@@ -366,7 +375,7 @@ func (c *cluster) next() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wait := c.manager.options.Interval
-	for _, one := range c.record.Servers {
+	for _, one := range c.record.all() {
 		u := c.unit(one.Folder)
 		idle := !one.Made && (one.Role == RolePrimary || c.following != nil)
 		if idle || c.record.Stopped || c.held || u.settled || one.Role == RoleReplica && u.ready && c.record.Standby {
@@ -399,5 +408,6 @@ func (c *cluster) stopAll(ctx context.Context) error {
 			c.stop(c.server(r, *one), u)
 		}
 	}
+	c.endPooler(r)
 	return nil
 }

@@ -19,6 +19,8 @@ type Options struct {
 	// Programs is the folder that has one folder for each version, with the
 	// programs in its bin. Default: where Debian's packages put them.
 	Programs string
+	// Pooler is the program of PgBouncer. Default: where Debian's package puts it.
+	Pooler string
 	// Extensions may be asked for besides those of [Driver.Settle]'s own list.
 	Extensions []string
 	// ChangesLimit bounds the finished segments of the log that wait to be shipped,
@@ -35,6 +37,7 @@ type Driver struct{ options Options }
 // New gives a driver.
 func New(options Options) *Driver {
 	options.Programs = cmp.Or(options.Programs, "/usr/lib/postgresql")
+	options.Pooler = cmp.Or(options.Pooler, "/usr/sbin/pgbouncer")
 	options.ChangesLimit = cmp.Or(options.ChangesLimit, 4<<30)
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)

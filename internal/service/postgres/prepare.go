@@ -76,9 +76,15 @@ func config(s service.Server) string {
 }
 
 // hba says who may connect: the platform by the socket, which lies in a folder
-// that is closed to others; the app's logins by TCP, each to its own database.
+// that is closed to others; the app's logins by TCP, each to its own database. Who
+// comes by the socket with one of those is the pooler, which has asked for the
+// password.
 func hba(s service.Server) string {
-	return fmt.Sprintf("local all %q peer map=platform\nlocal replication %q,%q peer map=platform\nhost %q +%s all scram-sha-256\n",
+	pooler := ""
+	if s.Spec.Pool.Mode != "" {
+		pooler = fmt.Sprintf("local %q +%s trust\n", s.Logins.Database, ownerRole)
+	}
+	return pooler + fmt.Sprintf("local all %q peer map=platform\nlocal replication %q,%q peer map=platform\nhost %q +%s all scram-sha-256\n",
 		superuser, superuser, s.Logins.Replication.Name, s.Logins.Database, ownerRole)
 }
 

@@ -37,6 +37,9 @@ func Run(t *testing.T, kit Kit) {
 			t.Run("ASynchronousReplicaHasAllThatWasAcknowledged", func(t *testing.T) { kit.testPromotion(t, true) })
 		}
 	}
+	if _, ok := kit.Driver.(service.Pooled); ok {
+		t.Run("APoolerHoldsWhatComesWhileTheServerIsAway", kit.testPooler)
+	}
 	if _, ok := kit.Driver.(service.Rotator); ok {
 		t.Run("PasswordsAreRotatedWithoutAFailedQuery", kit.testRotation)
 	}
