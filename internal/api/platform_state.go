@@ -129,14 +129,14 @@ type ServiceServer struct {
 type ServiceDetails struct {
 	ServiceStatus
 	// Size is in bytes.
-	Size           int64             `json:"size"`
-	Connections    int               `json:"connections"`
-	MaxConnections int               `json:"max_connections"`
+	Size           int64 `json:"size"`
+	Connections    int   `json:"connections"`
+	MaxConnections int   `json:"max_connections"`
 	// MostInstances is how many instances of the app there may be; Misfit says that
 	// they may want more connections than there are, and how to mend it.
-	MostInstances int    `json:"most_instances,omitempty"`
-	Misfit        string `json:"misfit,omitempty"`
-	Details        map[string]string `json:"details"`
+	MostInstances int               `json:"most_instances,omitempty"`
+	Misfit        string            `json:"misfit,omitempty"`
+	Details       map[string]string `json:"details"`
 	// Statements are the slowest ones.
 	Statements []Statement `json:"statements"`
 }

@@ -78,9 +78,9 @@ func (a *access) variables(subject process.Subject, listeners instanceListeners)
 	}
 	catcher := url.URL{Scheme: "smtp", User: url.UserPassword(mail.UserName(id), token), Host: listeners.smtp.Addr().String()}
 	return map[string]string{
-		"TIDE_API":            fmt.Sprintf("http://%s/v1/apps/%s/environments/%s", listeners.api.Addr(), id.App, id.Name),
-		tokenVariable:         token,
-		webhookVariable:       call.SecretText(a.webhookSecret(id)),
-		"SMTP_URL":            catcher.String(),
+		"TIDE_API":      fmt.Sprintf("http://%s/v1/apps/%s/environments/%s", listeners.api.Addr(), id.App, id.Name),
+		tokenVariable:   token,
+		webhookVariable: call.SecretText(a.webhookSecret(id)),
+		"SMTP_URL":      catcher.String(),
 	}
 }
