@@ -15,11 +15,20 @@ func (s *Server) filesUsage(ctx context.Context, in *EnvironmentPath) ([]FilesUs
 	return s.platform.Files.FilesUsage(ctx, in.id())
 }
 
-// FilesPath is the part of a request that names a file or a folder.
-type FilesPath struct {
+func (s *Server) allFilesUsage(ctx context.Context, _ *struct{}) ([]FilesUsage, error) {
+	return s.platform.Files.FilesUsage(ctx, springtide.EnvironmentID{})
+}
+
+// FolderPath is the part of a path that names a shared folder.
+type FolderPath struct {
 	EnvironmentPath
 	Name springtide.FilesName `path:"files" maxLength:"40" pattern:"^[a-z0-9-]+$"`
-	Path string               `query:"path" maxLength:"4096" doc:"relative to the shared folder, with slashes"`
+}
+
+// FilesPath is the part of a request that names a file or a folder.
+type FilesPath struct {
+	FolderPath
+	Path string `query:"path" maxLength:"4096" doc:"relative to the shared folder, with slashes"`
 }
 
 func (p FilesPath) place() FilePlace { return FilePlace{p.Name, p.Path} }
@@ -61,4 +70,26 @@ func (s *Server) putFile(ctx context.Context, in *putFileInput) (FileInfo, error
 
 func (s *Server) deleteFile(ctx context.Context, in *FilesPath) error {
 	return s.platform.Files.DeleteFile(ctx, in.id(), in.place())
+}
+
+type moveFilesInput struct {
+	FolderPath
+	Body FilesMove
+}
+
+func (s *Server) moveFiles(ctx context.Context, in *moveFilesInput) (FilesMoved, error) {
+	return s.platform.Files.MoveFiles(ctx, in.id(), in.Name, in.Body)
+}
+
+type destroyFilesInput struct {
+	FolderPath
+	Confirm string `query:"confirm" required:"true" doc:"app/environment/name, typed out"`
+}
+
+func (s *Server) destroyFiles(ctx context.Context, in *destroyFilesInput) error {
+	if name := in.id().String() + "/" + string(in.Name); in.Confirm != name {
+		return springtide.Errorf(springtide.Invalid, "%q is not the name of what would be deleted", in.Confirm).
+			WithHint("all files of the shared folder are deleted for good; to do that, name it as %s", name)
+	}
+	return s.platform.Files.DestroyFiles(context.WithoutCancel(ctx), in.id(), in.Name)
 }

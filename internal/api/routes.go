@@ -79,11 +79,14 @@ func (s *Server) handler() http.Handler {
 	terminal(r, env+"/services/{service}/shell", "service-shell", "Open its own client, over WebSocket", s.serviceShell)
 
 	// Shared files.
+	get(r, "/v1/files", "list-all-shared-folders", "Tell how full the shared folders of all environments are", s.allFilesUsage)
 	get(r, env+"/files", "list-shared-folders", "Tell how full the shared folders are", s.filesUsage)
 	get(r, env+"/files/{files}", "list-files", "List a folder", s.listFiles)
 	plain(r, env+"/files/{files}/content", "get-file", "application/octet-stream", "Read a file; ranges are served", s.readFile)
 	put(r, env+"/files/{files}/content", "put-file", "Write a whole file", s.putFile)
 	do(r, "DELETE", env+"/files/{files}/content", "delete-file", "Delete a file", s.deleteFile)
+	change(r, "POST", env+"/files/{files}/move", "move-files", "Copy to a bucket what it lacks, for about 20 s", s.moveFiles)
+	do(r, "DELETE", env+"/files/{files}", "destroy-shared-folder", "Delete a shared folder that no release uses", s.destroyFiles)
 
 	// Backups.
 	get(r, env+"/backups", "list-backups", "List backups, the newest first", s.listBackups)

@@ -19,29 +19,61 @@ import (
 )
 
 func (s *session) files() *cobra.Command {
-	usage := s.at(func(ctx context.Context, c *client.Client, id springtide.EnvironmentID, _ []string) error {
-		all, err := c.FilesUsage(ctx, id)
-		if err != nil {
-			return err
-		}
-		return printList(s, all, fmt.Sprintf("%s shares no files", id), "FILES|PATH|SIZE|COUNT|QUOTA|PUBLIC", func(v api.FilesUsage) []string {
-			quota := "-"
-			if v.Quota > 0 {
-				quota = fmt.Sprintf("%s (%d%%)", size(v.Quota), v.Bytes*100/v.Quota)
-			}
-			return []string{string(v.Name), v.Path, size(v.Bytes), fmt.Sprint(v.Files), quota, v.Public}
-		})
-	})
-	command := &cobra.Command{
-		Use: "files", Short: "Show and move the files that all instances share", Args: cobra.NoArgs, RunE: usage,
-		Long: `Show and move the files that all instances of the app share. A file there is written
-as FILES:PATH, where FILES is its name in the manifest: uploads:2026/cat.png.`,
-	}
+	command := s.filesUsage("files", "Show and move the files that all instances share")
+	command.Long = `Show and move the files that all instances of the app share. A file there is written
+as FILES:PATH, where FILES is its name in the manifest: uploads:2026/cat.png.`
 	command.AddCommand(
-		&cobra.Command{Use: "du", Short: "Tell how full the shared folders are", Args: cobra.NoArgs, RunE: usage},
-		s.listFiles(), s.copyFile(), s.syncFiles(), s.removeFiles(),
+		s.filesUsage("du", "Tell how full the shared folders are"),
+		s.listFiles(), s.copyFile(), s.syncFiles(), s.removeFiles(), s.moveFiles(), s.destroyFiles(),
 	)
 	return command
+}
+
+func (s *session) filesUsage(use, short string) *cobra.Command {
+	var all bool
+	command := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: runs(func(ctx context.Context, _ []string) error {
+			var id springtide.EnvironmentID
+			c, err := s.platform()
+			if !all && err == nil {
+				id, err = s.environmentID(".")
+			}
+			if err != nil {
+				return err
+			}
+			usage, err := c.FilesUsage(ctx, id)
+			if err != nil {
+				return err
+			}
+			nothing := "no files are shared"
+			if !all {
+				nothing = fmt.Sprintf("%s shares no files", id)
+			}
+			return printList(s, usage, nothing, "FILES|PATH|SIZE|COUNT|QUOTA|PUBLIC|", func(v api.FilesUsage) []string { return usageRow(v, all) })
+		}),
+	}
+	command.Flags().BoolVar(&all, "all", false, "of all apps, those that no release names included")
+	return command
+}
+
+func usageRow(v api.FilesUsage, all bool) []string {
+	name, quota, note := string(v.Name), "-", ""
+	if all {
+		name = v.Environment.String() + "/" + name
+	}
+	if v.Quota > 0 {
+		quota = fmt.Sprintf("%s (%d%%)", size(v.Quota), v.Bytes*100/v.Quota)
+	}
+	switch {
+	case v.Moved:
+		note = "all of it is in " + v.Bucket
+	case v.Bucket != "":
+		note = "it is carried over to " + v.Bucket
+	case v.Orphan:
+		note = "no release names it"
+	}
+	return []string{name, v.Path, size(v.Bytes), fmt.Sprint(v.Files), quota, v.Public, note}
 }
 
 // placeOf reads "uploads:2026/cat.png"; not shared is a path of this machine.

@@ -33,6 +33,7 @@ type state struct {
 	services *service.Manager
 	files    *files.Store
 	gateway  *gateway
+	mover    *mover
 	secrets  *secret.Keyring
 	drivers  map[springtide.ServiceKind]service.Driver
 	logger   *slog.Logger
@@ -66,6 +67,10 @@ func (p *plane) joinState(ctx context.Context) error {
 		return err
 	}
 	s.gateway = newGateway(p.DataFolder, host, func() []byte { return sign(p.access.key, []byte("shared files")) }, p.publisher.Refresh, p.Logger)
+	s.mover = &mover{
+		store: s.files, fleet: p.fleet, events: p.events, bucket: s.bucketOf, logger: p.Logger,
+		wanted: make(chan carry), current: map[files.FolderID]context.CancelFunc{},
+	}
 	s.services, err = service.New(service.Options{
 		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
 		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
@@ -83,6 +88,7 @@ func (s *state) run(ctx context.Context) error {
 	all.Go(func() error { return s.services.Run(ctx) })
 	all.Go(func() error { return s.files.Run(ctx) })
 	all.Go(func() error { return s.gateway.Run(ctx) })
+	all.Go(func() error { return s.mover.Run(ctx) })
 	return all.Wait()
 }
 
@@ -106,10 +112,13 @@ func (s *state) provisionAll(ctx context.Context) error {
 // that had them has let go of the traffic, and forgets secrets that no release
 // has. The data of services is kept.
 func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
+	_, release, err := s.fleet.Environment(rollout.Release.Environment)
+	if err == nil {
+		s.mover.over(rollout.Release.Environment, release.App.Files)
+	}
 	if rollout.Step != springtide.RolloutDone {
 		return
 	}
-	_, release, err := s.fleet.Environment(rollout.Release.Environment)
 	if err == nil {
 		err = s.services.Keep(ctx, rollout.Release.Environment, release.App.Services)
 	}
@@ -182,6 +191,9 @@ func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app spri
 	if len(missing) > 0 {
 		return springtide.Errorf(springtide.Invalid, "%s has no secret %s", id, strings.Join(missing, ", ")).
 			WithHint("set it: tide secrets set %s --app %s --env %s", missing[0], id.App, id.Name)
+	}
+	if err := s.checkFiles(id, app); err != nil {
+		return err
 	}
 	for _, name := range app.ServiceNames() {
 		spec := app.Services[name]

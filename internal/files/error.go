@@ -21,10 +21,10 @@ func explain(name string, err error) error {
 		return overQuota(name, 0)
 	case errors.Is(err, fs.ErrNotExist):
 		return springtide.Errorf(springtide.NotFound, "there is no file %s", name)
+	case errors.Is(err, syscall.ENOTEMPTY): // which is fs.ErrExist too
+		return springtide.Errorf(springtide.Conflict, "the folder %s is not empty", name).WithHint("delete what is in it first")
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist):
 		return springtide.Errorf(springtide.Conflict, "%s would have to be a file and a folder at once", name)
-	case errors.Is(err, syscall.ENOTEMPTY):
-		return springtide.Errorf(springtide.Conflict, "the folder %s is not empty", name)
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return springtide.Errorf(springtide.Invalid, "the name of %s is too long for the file system", name)
 	case errors.Is(err, syscall.ELOOP):

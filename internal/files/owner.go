@@ -9,19 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openTree opens a folder, to walk it and to change it itself; both are to be closed.
+func openTree(name string) (*os.Root, *os.File, error) {
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	top, err := root.Open(".")
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	return root, top, nil
+}
+
 // handOver gives a tree to a user, and the group of the same number. The folder
 // itself is the last: that it is theirs says that all is. A link is handed over
 // itself, never what it leads to.
 func handOver(ctx context.Context, folder string, owner int) error {
-	root, err := os.OpenRoot(folder)
+	root, top, err := openTree(folder)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
 	defer top.Close()
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(top.Fd()), &stat); err != nil {

@@ -18,15 +18,11 @@ func (s *Store) limit(ctx context.Context, id FolderID, quota int64, was bool) b
 	if quota == 0 && !was || os.Geteuid() != 0 {
 		return false
 	}
-	root, err := os.OpenRoot(s.tree(id))
+	root, top, err := openTree(s.tree(id))
 	if err != nil {
 		return false
 	}
 	defer root.Close()
-	top, err := root.Open(".")
-	if err != nil {
-		return false
-	}
 	defer top.Close()
 	project, err := projectOf(top)
 	if err != nil || setProjectQuota(top, project, quota) != nil || quota == 0 {
@@ -89,15 +85,11 @@ func setProjectQuota(folder *os.File, project uint32, quota int64) error {
 // joinProject makes a tree part of a project. The folder itself is the last:
 // that it is says that all is.
 func joinProject(ctx context.Context, name string, project uint32) error {
-	root, err := os.OpenRoot(name)
+	root, top, err := openTree(name)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
 	defer top.Close()
 	if there, err := attributesOf(top); err != nil || there.Project == project && there.Flags&projectInherit != 0 {
 		return err

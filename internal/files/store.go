@@ -81,6 +81,9 @@ type settings struct {
 	// Public are the prefixes of paths under which its files may be read: while
 	// releases change, those of both.
 	Public []string `json:"prefixes,omitempty"`
+	// Moved is the URL of the bucket that has all of it by now: no release uses
+	// the folder any more.
+	Moved string `json:"moved,omitempty"`
 	// Kernel says that the file system enforces the quota itself.
 	Kernel bool `json:"kernel,omitempty"`
 }
@@ -183,6 +186,43 @@ func (s *Store) Publish(id springtide.EnvironmentID, wanted map[springtide.Files
 		}
 	}
 	return nil
+}
+
+// SetMoved notes that a bucket has all that a folder holds. What Provision makes
+// of it again, is in use again.
+func (s *Store) SetMoved(id FolderID, bucket string) error {
+	kept, err := readSettings(s.side(id))
+	if err != nil {
+		return err
+	}
+	kept.Moved = bucket
+	return kept.write(s.side(id))
+}
+
+// Destroy deletes a shared folder and all that is in it. Ended in the middle it
+// can be done again: the settings, by which it is known, are the last to go.
+func (s *Store) Destroy(id FolderID) error {
+	if err := id.check(); err != nil {
+		return err
+	}
+	side := s.side(id)
+	if _, err := readSettings(side); errors.Is(err, fs.ErrNotExist) {
+		return springtide.Errorf(springtide.NotFound, "there is no shared folder %s", id).WithHint("`tide files --all` lists them")
+	}
+	gone := filepath.Join(side, "temporary")
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	// From one moment to the next there is none of it.
+	if err := os.Rename(s.tree(id), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, part := range []string{"temporary", "uploads", "ledger", "settings.json", ""} {
+		if err := os.RemoveAll(filepath.Join(side, part)); err != nil {
+			return err
+		}
+	}
+	return durable.SyncFolder(filepath.Dir(side))
 }
 
 // Mount is a folder of the host that an instance finds somewhere else.

@@ -342,3 +342,56 @@ func TestWhereTheKernelDoesNotEnforceAQuotaItIsNotClaimed(t *testing.T) {
 		t.Error("it is claimed")
 	}
 }
+
+func TestAFolderThatIsDestroyedIsGoneAndMayComeBackEmpty(t *testing.T) {
+	store, folder := newFolder(t, springtide.Files{})
+	put(t, folder, "a/b", "x")
+	if err := store.Destroy(uploads); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(store.tree(uploads))); err != nil || len(entries) != 0 {
+		t.Errorf("left over: %v, %v", entries, err)
+	}
+	_, err := store.Open(uploads)
+	wantKind(t, err, springtide.NotFound)
+	wantKind(t, store.Destroy(uploads), springtide.NotFound)
+	provision(t, store, springtide.Files{}, os.Geteuid())
+	again, err := store.Open(uploads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	put(t, again, "c", "y")
+}
+
+func TestAnEndOfAFolderThatWasCutOffIsDoneAgain(t *testing.T) {
+	store, folder := newFolder(t, springtide.Files{})
+	put(t, folder, "a", "x")
+	// The tree was renamed, and no more.
+	gone := filepath.Join(store.side(uploads), "temporary")
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(store.tree(uploads), gone); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := store.All(); err != nil || len(all) != 1 {
+		t.Fatalf("it is known no more: %v, %v", all, err)
+	}
+	if err := store.Destroy(uploads); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := store.All(); err != nil || len(all) != 0 {
+		t.Errorf("got %v, %v", all, err)
+	}
+}
+
+func TestAFolderThatIsNotEmptyIsNotDeletedAndIsSaidToBe(t *testing.T) {
+	_, folder := newFolder(t, springtide.Files{})
+	put(t, folder, "a/b", "x")
+	err := folder.Delete("a", false)
+	wantKind(t, err, springtide.Conflict)
+	if err == nil || !strings.HasPrefix(err.Error(), "the folder a is not empty") {
+		t.Errorf("got %v", err)
+	}
+}

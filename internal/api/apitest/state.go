@@ -23,6 +23,7 @@ type state struct {
 	p        *Platform
 	secrets  map[springtide.EnvironmentID]map[springtide.SecretName]api.Secret
 	files    map[springtide.EnvironmentID]map[string][]byte
+	moved    map[string]bool // to a bucket
 	restored map[string]bool // "APP/ENVIRONMENT/OF NAME", and whether it is in use
 	did      []string        // what was done to services, in words
 }
@@ -30,7 +31,7 @@ type state struct {
 func newState(p *Platform) *state {
 	return &state{
 		p: p, secrets: map[springtide.EnvironmentID]map[springtide.SecretName]api.Secret{},
-		files: map[springtide.EnvironmentID]map[string][]byte{}, restored: map[string]bool{},
+		files: map[springtide.EnvironmentID]map[string][]byte{}, moved: map[string]bool{}, restored: map[string]bool{},
 	}
 }
 
@@ -193,7 +194,10 @@ func (s *state) ServiceLog(ctx context.Context, id springtide.ServiceID) (io.Rea
 func (s *state) FilesUsage(_ context.Context, id springtide.EnvironmentID) ([]api.FilesUsage, error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	usage := api.FilesUsage{Name: "uploads", Path: "/data/uploads", Quota: 1 << 20, Counted: Epoch()}
+	usage := api.FilesUsage{Environment: id, Name: "uploads", Path: "/data/uploads", Quota: 1 << 20, Counted: Epoch()}
+	if id == (springtide.EnvironmentID{}) {
+		usage.Environment, usage.Orphan = springtide.EnvironmentID{App: "old", Name: springtide.Production}, true
+	}
 	for _, content := range s.files[id] {
 		usage.Files, usage.Bytes = usage.Files+1, usage.Bytes+int64(len(content))
 	}
@@ -251,6 +255,35 @@ func (s *state) DeleteFile(ctx context.Context, id springtide.EnvironmentID, pla
 	}
 	s.p.update(func() { delete(s.files[id], place.Path) })
 	return file.Close()
+}
+
+// MoveFiles implements [api.SharedFiles]: one file at a time.
+func (s *state) MoveFiles(_ context.Context, id springtide.EnvironmentID, _ springtide.FilesName, move api.FilesMove) (done api.FilesMoved, err error) {
+	if _, err := springtide.ParseBucket(move.To); err != nil {
+		return done, err
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	for _, path := range slices.Sorted(maps.Keys(s.files[id])) {
+		switch {
+		case path <= move.After:
+		case s.moved[path]:
+			done.Same++
+		case done.Copied > 0:
+			return done, nil
+		default:
+			s.moved[path] = true
+			done = api.FilesMoved{Copied: 1, Bytes: int64(len(s.files[id][path])), Same: done.Same, Next: path}
+		}
+	}
+	done.Next = ""
+	return done, nil
+}
+
+// DestroyFiles implements [api.SharedFiles].
+func (s *state) DestroyFiles(_ context.Context, id springtide.EnvironmentID, name springtide.FilesName) error {
+	s.p.update(func() { s.did = append(s.did, fmt.Sprintf("destroyed %s/%s", id, name)) })
+	return nil
 }
 
 // safety is that of quiz in production.
