@@ -174,6 +174,7 @@ func (a *attempt) carryOut(ctx context.Context) {
 		return // Its init has ended it, for the lease was over.
 	}
 	a.runner.options.Log.Debug("a run has ended", "run", a.leased.Run, "attempt", a.leased.Attempt, "status", string(status.Encode()), "took", time.Since(begun))
+	a.sayProgress(ctx)
 	a.runner.tell(ctx, a, a.outcome(status, known))
 }
 

@@ -7,6 +7,10 @@ import (
 	"github.com/springtide/springtide/internal/jobs"
 )
 
+// lastProgressLimit is how long the end of a run may wait for its progress to be
+// known.
+const lastProgressLimit = 2 * time.Second
+
 // heart renews the leases of all runs, until life ends.
 func (r *runner) heart(life context.Context) {
 	var p patience
@@ -78,6 +82,19 @@ func (r *runner) beat(life context.Context, limit time.Duration) error {
 		r.drain()
 	}
 	return nil
+}
+
+// sayProgress tells how far a run that has ended had come: the heart may not have
+// looked since. Nothing is lost by an answer that does not come.
+func (a *attempt) sayProgress(ctx context.Context) {
+	says, ok := a.progress()
+	if !ok {
+		return
+	}
+	beat := jobs.Beat{Hold: a.hold(), Progress: &says}
+	if _, err := a.runner.platform.heartbeat(ctx, lastProgressLimit, jobs.BeatRequest{Runner: a.runner.options.Name, Runs: []jobs.Beat{beat}}); err != nil {
+		a.runner.options.Log.Debug("the last progress of a run is not known", "run", a.leased.Run, "error", err)
+	}
 }
 
 // begun gives the runs whose leases are to be kept.

@@ -289,6 +289,18 @@ func TestProgressReachesThePlatform(t *testing.T) {
 	f.end(run)
 }
 
+func TestTheLastProgressReachesThePlatformBeforeTheEnd(t *testing.T) {
+	f := newFake(t) // with a lease so long that no heartbeat is due meanwhile
+	run := f.enqueue(`echo '{"percent":100,"message":"all"}' > "$RUN_PROGRESS"`)
+	startHere(t, f, nil)
+	f.end(run)
+	f.change(func() {
+		if run.progress != (springtide.Progress{Percent: 100, Message: "all"}) {
+			t.Errorf("it had come to %+v", run.progress)
+		}
+	})
+}
+
 func TestACancelledRunIsAskedToEndAndThenKilled(t *testing.T) {
 	f := newFake(t)
 	f.lease = 600 * time.Millisecond
