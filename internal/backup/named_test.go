@@ -98,3 +98,22 @@ func TestABackupThatCannotBeRestoredByItsNameSaysWhy(t *testing.T) {
 		t.Errorf("files where there are none: %v", err)
 	}
 }
+
+func TestNumbersOfChangesThatAreGoneAreNotGivenAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	w.finish()
+	w.Ship(t.Context())
+	w.back("r1") // which needs nothing of what came before
+	lineage, err := lineageOf(w.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if segments, err := w.vault.segments(t.Context(), w.of, lineage); err != nil || len(segments) > 0 {
+		t.Fatal(segments, err)
+	}
+	w.Keeper = New(w.options) // it was killed
+	w.write(2)
+	w.finish()
+	w.Ship(t.Context())
+	w.expectRows(RestoreRequest{}, 5)
+}

@@ -206,13 +206,24 @@ func (k *Keeper) shipped(ctx context.Context, of Subject, server service.Server,
 	return lineage, mine.last, nil
 }
 
-// recall finds out what of a lineage is on the target.
+// recall finds out what of a lineage was put on the target: segments that no
+// backup needs are gone, and their numbers are not given to others, since what
+// comes after a backup is known by its number.
 func (k *Keeper) recall(ctx context.Context, mine *shipping, of Subject, lineage string) error {
 	all, err := k.vault.segments(ctx, of, lineage)
 	if err != nil {
 		return err
 	}
+	backups, err := k.List(ctx, of)
+	if err != nil {
+		return err
+	}
 	mine.lineage, mine.last = lineage, 0
+	for _, m := range backups {
+		if m.Lineage == lineage {
+			mine.last = max(mine.last, m.After)
+		}
+	}
 	for _, s := range all {
 		mine.last = max(mine.last, s.number)
 		k.restorable(of, lineage, s.finished)

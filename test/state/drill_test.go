@@ -95,14 +95,15 @@ func TestABackupOfACacheIsTakenByItsName(t *testing.T) {
 	s.ask("PUT", "/session?of=grace", "")
 	s.tide("backups", "run", "cache")
 	var listed []api.BackupRecord
-	if err := json.Unmarshal([]byte(s.tide("backups", "ls", "cache", "--json")), &listed); err != nil || len(listed) != 2 {
+	if err := json.Unmarshal([]byte(s.tide("backups", "ls", "cache", "--json")), &listed); err != nil || len(listed) != 4 {
 		t.Fatal(listed, err)
 	}
-	restored := strings.Fields(lastLine(s.tide("backups", "restore", "cache", "--backup", listed[1].ID)))[0]
+	first := listed[3] // the others are its dump, and those of the second
+	restored := strings.Fields(lastLine(s.tide("backups", "restore", "cache", "--backup", first.ID)))[0]
 	s.tide("backups", "promote", "cache", restored)
 	if session := s.ask("GET", "/session", ""); session != "ada" {
 		t.Errorf("the session is that of %q", session)
 	}
-	s.refused(3, "there is no backup", "backups", "restore", "db", "--backup", listed[1].ID)
+	s.refused(3, "there is no backup", "backups", "restore", "db", "--backup", first.ID)
 	s.refused(2, "is not the ID of a backup", "db", "restore", "--backup", "newest")
 }
