@@ -14,6 +14,22 @@ type Table struct {
 	// TicketKeys encrypt TLS session tickets: the first is used to issue, all to
 	// accept. They are shared by all edges and rotated.
 	TicketKeys [][32]byte `json:"ticket_keys,omitempty"`
+	// Challenges are answered for every host, also one that has no route.
+	Challenges []Challenge `json:"challenges,omitempty"`
+}
+
+// Challenge is an answer by which a certificate authority sees that whoever asks
+// for a certificate has the host. It is either of HTTP-01 (RFC 8555 section 8.3)
+// or of TLS-ALPN-01 (RFC 8737).
+type Challenge struct {
+	// Host is a lower-case name.
+	Host string `json:"host"`
+	// Answer is the text at /.well-known/acme-challenge/ and Token.
+	Token  string `json:"token,omitempty"`
+	Answer string `json:"answer,omitempty"`
+	// Chain and Key are, in PEM, for clients that offer "acme-tls/1" and nothing else.
+	Chain string `json:"chain,omitempty"`
+	Key   string `json:"key,omitempty"`
 }
 
 // Certificate is a chain with its key, both in PEM, for some host names. A name

@@ -53,8 +53,11 @@ func (e *edge) apps(w http.ResponseWriter, r *http.Request) {
 func (e *edge) plain(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	defer e.finish(x)
+	answer, known := e.router.challenge(x.host, r.URL.Path)
 	switch {
-	case strings.HasPrefix(r.URL.Path, "/.well-known/acme-challenge/"):
+	case known:
+		e.answerChallenge(x, answer)
+	case strings.HasPrefix(r.URL.Path, challengePath):
 		e.refuse(x, http.StatusNotFound, 0, "there is no such challenge")
 	case e.router.find(x.host) == nil:
 		e.refuseUnknown(x)

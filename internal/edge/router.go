@@ -37,6 +37,7 @@ type table struct {
 	version      int64
 	hosts        map[string]*gate
 	certificates *certificates
+	challenges   *challenges
 }
 
 func newRouter(bell *bell, logger *slog.Logger) *router {
@@ -44,7 +45,7 @@ func newRouter(bell *bell, logger *slog.Logger) *router {
 		bell: bell, logger: logger,
 		gates: map[gateKey]*gate{}, setTicketKeys: func([][32]byte) {}, reported: time.Now(),
 	}
-	r.table.Store(&table{certificates: &certificates{}})
+	r.table.Store(&table{certificates: &certificates{}, challenges: &challenges{}})
 	return r
 }
 
@@ -75,6 +76,7 @@ func (r *router) apply(next springtide.Table) bool {
 	compiled := &table{
 		version: next.Version, hosts: map[string]*gate{},
 		certificates: newCertificates(next.Certificates, r.logger),
+		challenges:   newChallenges(next.Challenges, r.logger),
 	}
 	kept := map[*gate]bool{}
 	var routes []springtide.Route

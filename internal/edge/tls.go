@@ -57,8 +57,9 @@ func (c *certificates) find(name string) (*tls.Certificate, error) {
 // the table in force.
 func newTLSConfig(router *router) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{"h2", "http/1.1"},
+		GetConfigForClient: router.challengeConfig,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return router.table.Load().certificates.find(hello.ServerName)
 		},
