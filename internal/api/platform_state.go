@@ -151,7 +151,8 @@ type Statement struct {
 // SharedFiles are the folders that the instances of an environment share.
 // Implemented by the control plane over files.Store.
 type SharedFiles interface {
-	// FilesUsage is in order of name.
+	// FilesUsage is in order of name; of all environments where it is the zero
+	// value, with those that no release names any more.
 	FilesUsage(ctx context.Context, id springtide.EnvironmentID) ([]FilesUsage, error)
 	// ListFiles gives a page in order of name: what comes after a name, at most
 	// limit. Deep lists what is in folders too.
@@ -160,6 +161,32 @@ type SharedFiles interface {
 	// PutFile writes a whole file, or nothing. A zero time is now.
 	PutFile(ctx context.Context, id springtide.EnvironmentID, place FilePlace, content io.Reader, modified time.Time) (FileInfo, error)
 	DeleteFile(ctx context.Context, id springtide.EnvironmentID, place FilePlace) error
+	// MoveFiles copies to a bucket what it lacks of a folder, for about 20 s.
+	MoveFiles(ctx context.Context, id springtide.EnvironmentID, name springtide.FilesName, move FilesMove) (FilesMoved, error)
+	// DestroyFiles deletes a shared folder that no release uses, with all in it.
+	DestroyFiles(ctx context.Context, id springtide.EnvironmentID, name springtide.FilesName) error
+}
+
+// FilesMove says where the files of a shared folder are copied to.
+type FilesMove struct {
+	// To is s3://bucket/prefix?endpoint=https://host&region=name.
+	To string `json:"to" maxLength:"2000"`
+	// After is the Next of the copy before.
+	After string `json:"after,omitempty"`
+	// Check compares every object's metadata, not only what changed lately.
+	Check bool `json:"check,omitempty"`
+}
+
+// FilesMoved tells what a copy to a bucket did.
+type FilesMoved struct {
+	// Copied files had Bytes; Same were there already. Newer are objects that
+	// somebody else put there since: they stay.
+	Copied int   `json:"copied"`
+	Bytes  int64 `json:"bytes"`
+	Same   int   `json:"same"`
+	Newer  int   `json:"newer"`
+	// Next is what to go on after; empty: all was gone through.
+	Next string `json:"next,omitempty"`
 }
 
 // FilePlace is a file, or a folder, of a shared folder.
@@ -171,7 +198,8 @@ type FilePlace struct {
 
 // FilesUsage tells how full a shared folder is.
 type FilesUsage struct {
-	Name springtide.FilesName `json:"name"`
+	Environment springtide.EnvironmentID `json:"environment"`
+	Name        springtide.FilesName     `json:"name"`
 	// Path is where instances find it.
 	Path string `json:"path"`
 	// Bytes and Files are as of Counted.
@@ -181,6 +209,12 @@ type FilesUsage struct {
 	// Quota is in bytes; 0: no limit.
 	Quota  int64  `json:"quota,omitempty"`
 	Public string `json:"public,omitempty"`
+	// Bucket is where the files are instead, by the active release; Moved says
+	// that all that the folder holds is there.
+	Bucket string `json:"bucket,omitempty"`
+	Moved  bool   `json:"moved,omitempty"`
+	// Orphan says that no release names it: its files are kept.
+	Orphan bool `json:"orphan,omitempty"`
 }
 
 // FileInfo tells of a file.
