@@ -94,6 +94,7 @@ type plane struct {
 	targets, work, queued chan struct{}
 
 	kept      *state
+	samples   *samples
 	instances instanceListeners
 	access    *access
 	mails     mails
@@ -196,7 +197,7 @@ func (p *plane) start(ctx context.Context) error {
 			p.all.Go(func() error { return part(ctx) })
 		}
 	}
-	run(p.events.Run, p.kept.run, p.keeper.Run, p.engine.Run)
+	run(p.events.Run, p.kept.run, p.samples.Run, p.keeper.Run, p.engine.Run)
 	if err := p.fleet.Load(ctx, p.builds.Root); err != nil {
 		return err
 	}

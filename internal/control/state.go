@@ -75,10 +75,12 @@ func (p *plane) joinState(ctx context.Context) error {
 		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
 		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
 	})
-	if err == nil {
-		p.kept = s
+	if err != nil {
+		return err
 	}
-	return err
+	p.kept, p.samples = s, newSamples(s.services, p.Logger)
+	p.metrics.Services(p.samples.all)
+	return nil
 }
 
 // run keeps services and shared files as they should be until ctx ends; the

@@ -28,6 +28,7 @@ type Metrics struct {
 	fleet    *fleet
 	jobs     *jobMetrics
 	backups  *backupMetrics
+	services *serviceMetrics
 
 	decisions *prometheus.CounterVec
 	rollouts  *prometheus.CounterVec
@@ -45,6 +46,7 @@ func NewMetrics(events *Events) *Metrics {
 		fleet:    newFleet(),
 		jobs:     newJobMetrics(),
 		backups:  newBackupMetrics(),
+		services: newServiceMetrics(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tide_scale_decisions_total",
 			Help: "Decisions on the number of instances, by direction: out, in or none.",
@@ -72,7 +74,7 @@ func NewMetrics(events *Events) *Metrics {
 		Name: "tide_events_dropped_total",
 		Help: "Events that came too fast to be kept.",
 	}, func() float64 { return float64(events.Dropped()) })
-	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
+	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.services, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -37,6 +37,9 @@ type cluster struct {
 	following *following
 	changed   chan struct{} // closed when anything changes
 	gone      bool
+	// restarts counts servers that ended by themselves, failovers promotions without
+	// a command.
+	restarts, failovers int
 }
 
 // hopeless is how many failures in a row end the waiting for a server, though

@@ -231,10 +231,28 @@ type Info struct {
 	Size           int64 `json:"size"`
 	Connections    int   `json:"connections"`
 	MaxConnections int   `json:"max_connections"`
+	// Activity is for metrics.
+	Activity Activity `json:"activity,omitzero"`
 	// Details are further facts by name, in the server's own words.
 	Details map[string]string `json:"details,omitempty"`
 	// Statements are the slowest, the slowest first.
 	Statements []Statement `json:"statements,omitempty"`
+}
+
+// Activity is what a server counts, since it was started. What its kind does not
+// count is 0.
+type Activity struct {
+	// Transactions are statements of MariaDB, and commands of Redis.
+	Transactions int64 `json:"transactions"`
+	// CacheHits are pages, of Redis keys, that were found in memory; CacheMisses were not.
+	CacheHits   int64 `json:"cache_hits"`
+	CacheMisses int64 `json:"cache_misses"`
+	// Memory is what the data takes of it, in bytes, Evicted the keys that found no
+	// place in it: of Redis only.
+	Memory  int64 `json:"memory,omitempty"`
+	Evicted int64 `json:"evicted,omitempty"`
+	// Latency is that below which 99 of 100 commands were.
+	Latency time.Duration `json:"latency,omitempty"`
 }
 
 // Statement is what a server counts of one kind of statement.

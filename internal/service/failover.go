@@ -42,6 +42,7 @@ func (c *cluster) considerFailover() {
 		c.manager.log.Error("a replica cannot be promoted", "service", c.id.String(), "error", err)
 		return
 	}
+	c.note(func() { c.failovers++ })
 	c.manager.happened(c.id, "service.failover", fmt.Sprintf("the primary of service %s has not come back for %s (%s): its synchronous replica is promoted", c.id.Name, away, gone.reason))
 }
 

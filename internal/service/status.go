@@ -44,6 +44,10 @@ type Status struct {
 	// by itself.
 	Protected bool      `json:"protected,omitempty"`
 	Created   time.Time `json:"created"`
+	// Restarts counts servers that ended by themselves, Failovers replicas that took
+	// over by themselves, since the manager was made.
+	Restarts  int `json:"restarts"`
+	Failovers int `json:"failovers"`
 }
 
 // ServerStatus is how one server of a service does.
@@ -89,6 +93,7 @@ func (c *cluster) status() Status {
 	s := Status{
 		ID: r.ID, Spec: r.Spec, Version: r.Version, Folder: c.manager.place(r.ID), Orphan: r.Orphan, Apart: r.Apart || r.Scratch,
 		Rotating: r.keys.Previous.Name != "", Protected: r.Standby && r.Spec.Synchronous, Created: r.Created, State: StateStopped,
+		Restarts: c.restarts, Failovers: c.failovers,
 	}
 	switch {
 	case c.problem != nil:

@@ -132,6 +132,7 @@ func (c *cluster) collect() {
 			reason += ": " + line
 		}
 		c.failed(u, reason)
+		c.note(func() { c.restarts++ })
 		c.manager.happened(c.id, "service.died", fmt.Sprintf("the %s of service %s has died: %s", one.Role, c.id.Name, reason), "role", string(one.Role))
 	}
 }

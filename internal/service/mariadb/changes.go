@@ -24,8 +24,8 @@ const (
 	// name of the newest that was put there.
 	changesFolder = "changes"
 	changesLast   = "changes.last"
-	// defaultFinishAfter is how old a binary log becomes.
-	defaultFinishAfter = time.Minute
+	// defaultFinish is how old a binary log becomes.
+	defaultFinish = time.Minute
 )
 
 func segmentName(number int) string { return fmt.Sprintf("binlog.%06d", number) }
@@ -70,18 +70,13 @@ func (d Driver) Changes(ctx context.Context, server service.Server) (string, err
 	return filepath.Join(server.Folder, changesFolder), err
 }
 
-// Finish finishes the binary log that is being written, so that it can be shipped.
-func (Driver) Finish(ctx context.Context, server service.Server) error {
-	return with(ctx, server, func(conn *sql.Conn) error { return do(ctx, conn, "FLUSH BINARY LOGS") })
-}
-
 // due says whether the binary log that is written to is old enough to be finished,
 // and has a transaction.
 func (d Driver) due(ctx context.Context, conn *sql.Conn, server service.Server, name string) (bool, error) {
 	begun, err := begunAt(filepath.Join(server.Folder, "data", name))
-	limit := d.FinishAfter
+	limit := d.Finish
 	if limit == 0 {
-		limit = defaultFinishAfter
+		limit = defaultFinish
 	}
 	if err != nil || time.Since(begun) < limit {
 		return false, err

@@ -42,6 +42,12 @@ func facts(ctx context.Context, conn *sql.Conn, info *service.Info) error {
 	// The platform's own connection is not the app's.
 	connected, _ := strconv.Atoi(info.Details["Threads_connected"])
 	info.Connections = connected - 1
+	count := func(name string) int64 {
+		number, _ := strconv.ParseInt(info.Details[name], 10, 64)
+		return number
+	}
+	info.Activity.Transactions, info.Activity.CacheMisses = count("Questions"), count("Innodb_buffer_pool_reads")
+	info.Activity.CacheHits = max(count("Innodb_buffer_pool_read_requests")-info.Activity.CacheMisses, 0)
 	settings, err := askOne(ctx, conn, "SELECT VERSION() AS version, @@innodb_buffer_pool_size AS innodb_buffer_pool_size, @@gtid_current_pos AS gtid_current_pos, @@read_only AS read_only")
 	if err != nil {
 		return err

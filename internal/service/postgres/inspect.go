@@ -39,8 +39,10 @@ func (d *Driver) Inspect(ctx context.Context, s service.Server) (service.Info, e
 			}
 		}
 		err = conn.QueryRow(ctx, `
-			select pg_database_size($1), (select count(*) from pg_stat_activity where datname = $1 and usename <> $2)`,
-			s.Logins.Database, superuser).Scan(&info.Size, &info.Connections)
+			select pg_database_size($1), (select count(*) from pg_stat_activity where datname = $1 and usename <> $2),
+				xact_commit + xact_rollback, blks_hit, blks_read
+			from pg_stat_database where datname = $1`,
+			s.Logins.Database, superuser).Scan(&info.Size, &info.Connections, &info.Activity.Transactions, &info.Activity.CacheHits, &info.Activity.CacheMisses)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,10 @@ func (Driver) Inspect(ctx context.Context, server service.Server) (service.Info,
 			return err
 		}
 		info = infoOf(facts)
+		// The platform's own connections are not the app's.
+		info.Connections, info.MaxConnections = max(info.Connections-1, 0), service.Connections(server.Spec)
 		counts := parseHistograms(reply)
+		info.Activity.Latency, _ = counts.percentile(0.99)
 		for name, share := range map[string]float64{"latency_p50": 0.5, "latency_p99": 0.99, "latency_p99.9": 0.999} {
 			if limit, ok := counts.percentile(share); ok {
 				info.Details[name] = limit.String()
@@ -45,7 +48,12 @@ func infoOf(facts map[string]string) service.Info {
 	info := service.Info{Details: map[string]string{}, Statements: statements(facts)}
 	info.Size, _ = strconv.ParseInt(facts["used_memory"], 10, 64)
 	info.Connections, _ = strconv.Atoi(facts["connected_clients"])
-	info.MaxConnections, _ = strconv.Atoi(facts["maxclients"])
+	for name, count := range map[string]*int64{
+		"total_commands_processed": &info.Activity.Transactions, "keyspace_hits": &info.Activity.CacheHits,
+		"keyspace_misses": &info.Activity.CacheMisses, "used_memory": &info.Activity.Memory, "evicted_keys": &info.Activity.Evicted,
+	} {
+		*count, _ = strconv.ParseInt(facts[name], 10, 64)
+	}
 	for _, name := range []string{
 		"redis_version", "valkey_version", "uptime_in_seconds", "role", "used_memory", "used_memory_peak", "maxmemory",
 		"maxmemory_policy", "mem_fragmentation_ratio", "instantaneous_ops_per_sec", "keyspace_hits", "keyspace_misses",

@@ -1,0 +1,123 @@
+package state
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide/test/story"
+)
+
+// metrics are what Prometheus would read.
+func (s *shelf) metrics() string {
+	s.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.Data, "run", "api.sock"))
+	}}}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://tide/metrics", http.NoBody)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// metric gives a value of a service; -1: there is none.
+func (s *shelf) metric(name, service string) float64 {
+	s.t.Helper()
+	found := regexp.MustCompile(`(?m)^` + name + `\{app="shelf",environment="production",service="` + service + `"\} (\S+)$`).FindStringSubmatch(s.metrics())
+	if found == nil {
+		return -1
+	}
+	value, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return value
+}
+
+func TestWhatIsDoneToAPooledDatabaseIsNotNoticedByItsApp(t *testing.T) {
+	p := story.Platform(t)
+	source := build(t, 3)
+	write(t, source, 3, ", replica: true, connections: 20, pool: { mode: session, each: 4, size: 12 }")
+	s := open(t, p, source)
+	story.Eventually(t, "the pooler", time.Minute, func() bool {
+		return strings.Contains(s.tide("services"), "pooler ready") && s.service("db").State == "ready"
+	})
+	if info := s.tide("db", "info"); !strings.Contains(info, "DATABASE_DIRECT_URL") || !strings.Contains(info, "through a pooler with 12 connections") {
+		t.Errorf("the database is told as\n%s", info)
+	}
+	stop := s.load()
+	s.tide("db", "rotate")
+	acknowledged, failures := stop()
+	if len(failures) > 0 {
+		t.Errorf("%d requests failed: %s", len(failures), failures[0])
+	}
+	if rows := s.rows(); rows != acknowledged || rows == 0 {
+		t.Errorf("there are %d rows, and %d were acknowledged", rows, acknowledged)
+	}
+}
+
+func TestServicesAreMeasuredAndWhatDoesNotFitIsSaid(t *testing.T) {
+	p := story.Platform(t)
+	source := build(t, 1)
+	write(t, source, 1, ", replica: true, connections: 10, pool: 5")
+	s := open(t, p, source)
+	const misfit = "8 instances x pool 5 = 40 > 10 connections of service db"
+	for _, command := range [][]string{{"plan"}, {"db", "info"}, {"deploy"}} {
+		output, err := s.command(command...).CombinedOutput()
+		if err != nil || !strings.Contains(string(output), misfit) || !strings.Contains(string(output), "at most 1") {
+			t.Errorf("tide %s: %v: does not say that %q and how to mend it:\n%s", strings.Join(command, " "), err, misfit, output)
+		}
+	}
+	s.ask("POST", "/rows?name=x", "")
+	s.ask("PUT", "/session?of=ada", "")
+	story.Eventually(t, "what the servers say of themselves", time.Minute, func() bool {
+		return s.metric("tide_service_transactions_total", "db") > 0 && s.metric("tide_service_memory_bytes", "cache") > 0
+	})
+	for _, want := range []struct {
+		name, service string
+		least, most   float64
+	}{
+		{"tide_service_up", "db", 1, 1}, {"tide_service_up", "cache", 1, 1},
+		{"tide_service_connections", "db", 1, 10}, {"tide_service_connections_limit", "db", 10, 10},
+		{"tide_service_connections_limit", "cache", 1000, 1000}, {"tide_service_size_bytes", "db", 1 << 20, 1 << 40},
+		{"tide_service_replication_lag_bytes", "db", 0, 1 << 30}, {"tide_service_cache_hits_total", "db", 1, 1e15},
+		{"tide_service_latency_p99_seconds", "cache", 1e-9, 1}, {"tide_service_restarts_total", "db", 0, 0},
+	} {
+		if got := s.metric(want.name, want.service); got < want.least || got > want.most {
+			t.Errorf("%s of %s is %v, not from %v to %v", want.name, want.service, got, want.least, want.most)
+		}
+	}
+	if slow := s.tide("db", "slow"); !strings.Contains(slow, "rows") {
+		t.Errorf("what is slow is told as\n%s", slow)
+	}
+	if info := s.tide("redis", "info"); !regexp.MustCompile(`(?m)^connections +\d+ of 1000$`).MatchString(info) || !strings.Contains(info, "latency_p99 ") {
+		t.Errorf("Redis is told as\n%s", info)
+	}
+}
+
+func TestAnInstanceCannotSayItsOwnToken(t *testing.T) {
+	p := story.Platform(t)
+	s := open(t, p, build(t, 1))
+	said := s.tide("run", `echo "token=$TIDE_TOKEN webhook=$TIDE_WEBHOOK_SECRET mail=$SMTP_URL"`)
+	if !strings.Contains(said, "token=[secret] webhook=[secret] mail=smtp://") || strings.Contains(said, "tide_instance_") {
+		t.Errorf("it says %s", said)
+	}
+}
