@@ -198,7 +198,7 @@ func (a *Answer) cut(spans []span) {
 		}
 		return
 	}
-	a.Body.pieces, a.boundary = multipart(spans, whole, a.entry.fields.Get("Content-Type"))
+	a.Body.pieces, a.boundary = layOut(spans, whole, a.entry.fields.Get("Content-Type"))
 	a.length = 0
 	for i, p := range a.Body.pieces {
 		if p.literal == nil && a.coding != nil {

@@ -52,6 +52,7 @@ func (r *record) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, r.epoch)
 	b = binary.LittleEndian.AppendUint64(b, r.purged)
 	b = binary.LittleEndian.AppendUint64(b, r.object)
+	b = binary.LittleEndian.AppendUint16(b, uint16(r.status))
 	b = append(b, flag(r.identity))
 	b = binary.AppendUvarint(b, uint64(len(r.fields)))
 	for _, field := range r.fields {
@@ -112,6 +113,9 @@ func decode(block []byte) (record, error) {
 		*number = d.number()
 	}
 	r.epoch, r.purged, r.object = d.fixed(), d.fixed(), d.fixed()
+	if status := d.take(2); status != nil {
+		r.status = int(binary.LittleEndian.Uint16(status))
+	}
 	r.identity = string(d.take(1)) == "\x01"
 	r.fields = make(message.Fields, 0, d.count())
 	for range cap(r.fields) {
@@ -123,10 +127,19 @@ func decode(block []byte) (record, error) {
 		coded.bytes = d.take(d.length())
 		r.bodies = append(r.bodies, coded)
 	}
-	if d.failed || len(d.rest) > 0 || r.length < 0 || r.object != 0 && r.length == 0 || r.object == 0 && len(r.variants) == 0 && len(r.bodies) == 0 {
+	if d.failed || len(d.rest) > 0 || !r.makesSense() {
 		return record{}, errBlock
 	}
 	return r, nil
+}
+
+// makesSense says whether a record is a signpost or a response with a body.
+func (r *record) makesSense() bool {
+	if len(r.variants) > 0 {
+		return true
+	}
+	hasBody := r.object != 0 && r.length > 0 || r.object == 0 && len(r.bodies) > 0 && r.bodies[0].coding == ""
+	return r.status >= 200 && r.status <= 599 && hasBody
 }
 
 // decoder reads what encode wrote; after a failure it gives nothing but zeros.

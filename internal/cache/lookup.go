@@ -196,19 +196,18 @@ func (l *looking) send(e *entry, note string) Verdict {
 	if l.a.control.onlyIfCached {
 		return l.refuse()
 	}
-	answer.Body.alone = l.waited
 	part, err := answer.Body.Next()
 	switch {
 	case err != nil:
 		return l.miss(false)
-	case part.Wait != nil:
+	case part.Wait != nil: // it is on its way
 		l.c.count.collapsed.Add(1)
-		return Verdict{Do: Wait, Wait: part.Wait}
+		answer.Body.alone = false
 	case part.Fetch != nil:
 		part.Fetch.lead(l, answer)
 		return Verdict{Do: Forward, Fetch: part.Fetch}
 	}
-	first.from -= int64(len(part.Bytes)) // it has come meanwhile
+	first.from -= int64(len(part.Bytes)) // if it has come meanwhile
 	return Verdict{Do: Send, Answer: answer}
 }
 

@@ -199,22 +199,27 @@ func (p *purges) open(folder string) error {
 	}
 	mine := p.latest
 	p.latest, p.prefixes = map[Purge]uint64{}, nil
-	number := uint64(0)
-	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
-		var l line
-		if json.Unmarshal(lines.Bytes(), &l) == nil { // a last line that was cut off was never acknowledged
-			p.take(l)
-			number = max(number, l.Number)
-		}
-	}
 	// Numbers may have been used that could not be written down.
-	number = max(number, p.number.Load()) + unwritten
+	number := max(p.read(content), p.number.Load()) + unwritten
 	for purge := range mine {
 		number++
 		p.take(line{Number: number, Purge: purge})
 	}
 	p.number.Store(number)
 	return p.rewrite()
+}
+
+// read takes the lines of a journal, and gives the highest number. A last line that
+// was cut off was never acknowledged.
+func (p *purges) read(journal []byte) (number uint64) {
+	for lines := bufio.NewScanner(bytes.NewReader(journal)); lines.Scan(); {
+		var l line
+		if json.Unmarshal(lines.Bytes(), &l) == nil {
+			p.take(l)
+			number = max(number, l.Number)
+		}
+	}
+	return number
 }
 
 // rewrite replaces the journal by the purges in force.

@@ -107,8 +107,8 @@ func parseContentRange(value string) (s span, length int64, ok bool) {
 	return span{from, to + 1}, length, ok
 }
 
-// multipart lays several ranges out as multipart/byteranges (RFC 9110, section 14.6).
-func multipart(spans []span, length int64, contentType string) (pieces []piece, boundary string) {
+// layOut lays several ranges out as multipart/byteranges (RFC 9110, section 14.6).
+func layOut(spans []span, length int64, contentType string) (pieces []piece, boundary string) {
 	boundary = rand.Text()
 	for i, s := range spans {
 		var head []byte

@@ -128,7 +128,10 @@ func (f *Fetch) takePartial(now int64, response *message.Response, room message.
 	got, length, ok := parseContentRange(response.Fields.Get("Content-Range"))
 	specs, _ := parseRange(f.asked.ranges)
 	wanted := resolve(specs, length)
-	if !ok || len(wanted) != 1 || got.from > wanted[0].from || got.to < wanted[0].to {
+	if ok && len(wanted) == 0 { // it was not known how short the body is
+		wanted = []span{{got.from, got.from}}
+	}
+	if !ok || got.from > wanted[0].from || got.to < wanted[0].to {
 		return f.again()
 	}
 	outcome := Outcome{
@@ -139,7 +142,13 @@ func (f *Fetch) takePartial(now int64, response *message.Response, room message.
 		f.End()
 	}
 	outcome.Fields = f.head(now, response.Fields, room, outcome.Length, outcome.Store != nil, func(name string) bool { return equalFold(name, "Content-Range") })
-	outcome.Fields = append(outcome.Fields, message.Field{Name: "Content-Range", Value: string(appendContentRange(nil, wanted[0], length))})
+	extent := "bytes */" + strconv.FormatInt(length, 10)
+	if outcome.Length > 0 {
+		extent = string(appendContentRange(nil, wanted[0], length))
+	} else {
+		outcome.Status = http.StatusRequestedRangeNotSatisfiable
+	}
+	outcome.Fields = append(outcome.Fields, message.Field{Name: "Content-Range", Value: extent})
 	return outcome
 }
 

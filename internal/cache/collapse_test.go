@@ -1,0 +1,160 @@
+package cache
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
+)
+
+// crowd has many ask for the same at the same time, in a bubble, of an origin that
+// takes a while.
+func crowd(t *testing.T, p *proxy, count int, target string) (answers []got, forwarded int32) {
+	answers = make([]got, count)
+	origin := p.origin
+	var seen atomic.Int32
+	p.origin = func(r *message.Request) reply {
+		seen.Add(1)
+		time.Sleep(time.Second)
+		return origin(r)
+	}
+	var asking sync.WaitGroup
+	for i := range count {
+		asking.Go(func() { answers[i] = p.get(target) })
+	}
+	asking.Wait()
+	p.origin = origin
+	return answers, seen.Load()
+}
+
+func TestOneFetchIsEnoughForAllWhoAskForTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t)
+		defer p.cache.entries.StopAllGoroutines()
+		p.serve(p.ok("x", "Cache-Control: max-age=60"))
+		answers, forwarded := crowd(t, p, 50, "/")
+		for _, g := range answers {
+			p.expect(g, 200, "x")
+		}
+		if forwarded != 1 {
+			t.Errorf("%d requests were forwarded", forwarded)
+		}
+	})
+}
+
+func TestNobodyWaitsForWhatIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t)
+		p.serve(p.ok("x", "Cache-Control: no-store"))
+		began := time.Now()
+		answers, forwarded := crowd(t, p, 50, "/")
+		for _, g := range answers {
+			p.expect(g, 200, "x")
+		}
+		if took := time.Since(began); forwarded != 50 || took > 2*time.Second {
+			t.Errorf("%d requests were forwarded in %v", forwarded, took)
+		}
+		// It is known now, so that the next do not wait at all.
+		began = time.Now()
+		if crowd(t, p, 50, "/"); time.Since(began) > time.Second {
+			t.Errorf("they waited: %v", time.Since(began))
+		}
+		// What has become cacheable is stored again.
+		p.serve(p.ok("y", "Cache-Control: max-age=60"))
+		p.get("/")
+		p.forwarded()
+		p.expect(p.get("/"), 200, "y")
+		p.expectForwarded(0)
+	})
+}
+
+func TestOneValidationIsEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t)
+		p.serve(p.ok("x", "Cache-Control: max-age=60", `ETag: "a"`))
+		p.get("/")
+		p.wait(61 * time.Second)
+		p.serve(reply{status: 304, fields: pairs(`ETag: "a"`, "Cache-Control: max-age=60")})
+		answers, forwarded := crowd(t, p, 20, "/")
+		for _, g := range answers {
+			p.expect(g, 200, "x")
+		}
+		if forwarded != 1 {
+			t.Errorf("%d requests were forwarded", forwarded)
+		}
+	})
+}
+
+func TestALeaderThatFailsLeavesTheOthersToThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t)
+		var first atomic.Bool
+		p.origin = func(*message.Request) reply {
+			if first.CompareAndSwap(false, true) {
+				return reply{dead: true}
+			}
+			return p.ok("x", "Cache-Control: max-age=60")
+		}
+		failed := 0
+		answers, _ := crowd(t, p, 20, "/")
+		for _, g := range answers {
+			if g.status != 200 {
+				failed++
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d requests failed", failed)
+		}
+	})
+}
+
+func TestACrowdDownloadsALargeBodyOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t)
+		body := text(big)
+		p.origin = p.file(body, "Cache-Control: max-age=60", `ETag: "a"`)
+		answers, forwarded := crowd(t, p, 10, "/")
+		for _, g := range answers {
+			p.expect(g, 200, body)
+		}
+		if forwarded > 3 {
+			t.Errorf("%d requests were forwarded", forwarded)
+		}
+	})
+}
+
+func TestManyAtOnceGetWhatIsTheirs(t *testing.T) {
+	p := newProxy(t, springtide.CacheRule{Match: "/cookie/*", Cookies: []string{"lang"}})
+	p.origin = func(r *message.Request) reply {
+		if r.Method == "POST" {
+			return reply{status: 204}
+		}
+		return p.ok(r.Target+r.Fields.Get("Foo")+r.Fields.Get("Cookie"), "Cache-Control: max-age=1", "Vary: Foo", `ETag: "a"`, "Cache-Tag: all")
+	}
+	var asking sync.WaitGroup
+	for worker := range 8 {
+		asking.Go(func() {
+			for i := range 300 {
+				switch {
+				case i%50 == 0:
+					p.do("POST", "/1")
+				case i%70 == 0:
+					if err := p.cache.Purge(Purge{Tag: "all"}); err != nil {
+						t.Error(err)
+					}
+				case i%30 == 0:
+					p.wait(time.Second)
+				}
+				target, foo, cookie := fmt.Sprintf("/%d", i%7), fmt.Sprint(i%3), fmt.Sprintf("lang=%d", worker%2)
+				p.expect(p.get(target, "Foo: "+foo), 200, target+foo)
+				p.expect(p.get("/cookie"+target, "Foo: "+foo, "Cookie: "+cookie), 200, "/cookie"+target+foo+cookie)
+			}
+		})
+	}
+	asking.Wait()
+}

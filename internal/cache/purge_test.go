@@ -1,0 +1,185 @@
+package cache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
+)
+
+func TestAPurgeIsOfWhatItSays(t *testing.T) {
+	all := []string{"/", "/a", "/a?x=1", "/a/b", "/c"}
+	for _, c := range []struct {
+		purge Purge
+		gone  []string
+	}{
+		{Purge{}, all},
+		{Purge{Scope: "shop/production"}, all},
+		{Purge{Scope: "shop/staging"}, nil},
+		{Purge{Path: "/a"}, []string{"/a", "/a?x=1"}},
+		{Purge{Path: "/a", Scope: "shop/staging"}, nil},
+		{Purge{Prefix: "/a/"}, []string{"/a/b"}},
+		{Purge{Prefix: "/"}, all},
+		{Purge{Tag: "letters"}, []string{"/a", "/a?x=1", "/a/b", "/c"}},
+		{Purge{Tag: "root"}, []string{"/"}},
+		{Purge{Tag: "release-7"}, all},
+		{Purge{Tag: "other"}, nil},
+	} {
+		t.Run(fmt.Sprint(c.purge), func(t *testing.T) {
+			p := newProxy(t)
+			p.rules.Tags = []string{"release-7"}
+			p.origin = func(r *message.Request) reply {
+				if r.Target == "/" {
+					return p.ok("x", "Cache-Control: max-age=60", "Cache-Tag: root, page")
+				}
+				return p.ok("x", "Cache-Control: max-age=60", "Surrogate-Key: letters other-things", "Vary: Foo")
+			}
+			for _, target := range all {
+				p.get(target)
+			}
+			p.forwarded()
+			if err := p.cache.Purge(c.purge); err != nil {
+				t.Fatal(err)
+			}
+			var gone []string
+			for _, target := range all {
+				if p.get(target); len(p.forwarded()) > 0 {
+					gone = append(gone, target)
+				}
+			}
+			if !slices.Equal(gone, c.gone) {
+				t.Errorf("gone are %v, want %v", gone, c.gone)
+			}
+			for _, target := range all { // what came after the purge stays
+				p.get(target)
+			}
+			p.expectForwarded(0)
+		})
+	}
+}
+
+func TestAPurgeThatMakesNoSenseIsRefused(t *testing.T) {
+	p := newProxy(t)
+	for _, purge := range []Purge{{Tag: "a", Path: "/b"}, {Path: "b"}, {Prefix: "https://x/"}} {
+		if err := p.cache.Purge(purge); springtide.KindOf(err) != springtide.Invalid {
+			t.Errorf("%v: %v", purge, err)
+		}
+	}
+}
+
+func TestWhatWasAskedForBeforeAPurgeIsPurgedToo(t *testing.T) {
+	p := newProxy(t)
+	p.origin = func(*message.Request) reply {
+		if err := p.cache.Purge(Purge{Path: "/"}); err != nil {
+			t.Error(err)
+		}
+		return p.ok("old", "Cache-Control: max-age=60")
+	}
+	p.get("/")
+	p.serve(p.ok("new", "Cache-Control: max-age=60"))
+	p.expect(p.get("/"), 200, "new")
+}
+
+func TestManyPurgesBecomeFewer(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("old", "Cache-Control: max-age=60"))
+	p.get("/a")
+	for i := range 2 * mostPurges {
+		if err := p.cache.Purge(Purge{Path: fmt.Sprintf("/%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.get("/b")
+	if count := len(p.cache.purges.latest); count > mostPurges {
+		t.Errorf("%d purges are remembered", count)
+	}
+	p.serve(p.ok("new", "Cache-Control: max-age=60"))
+	p.expect(p.get("/a"), 200, "new") // more than was asked for, never less
+	p.expect(p.get("/b"), 200, "old")
+}
+
+func TestRulesOfTheManifestAreFollowed(t *testing.T) {
+	p := newProxy(t,
+		springtide.CacheRule{Match: "/api/*", Bypass: true},
+		springtide.CacheRule{Match: "/assets/*", TTL: 365 * 24 * 3600e9},
+		springtide.CacheRule{Match: "*/lang.html", Cookies: []string{"lang"}},
+		springtide.CacheRule{Match: "/utm", IgnoreQuery: []string{"utm_*", "ref"}},
+		springtide.CacheRule{Match: "/drop", DropSetCookie: true},
+		springtide.CacheRule{Match: "/token", Authorized: true},
+		springtide.CacheRule{Match: "/calm", IgnoreReload: true},
+		springtide.CacheRule{Match: "/stale", Stale: 3600e9},
+	)
+	const fresh = "Cache-Control: max-age=60"
+	for _, c := range []struct {
+		name, first, second string
+		asked               []string
+		fields              []string
+		hit                 bool
+	}{
+		{"bypass", "/api/x", "/api/x", nil, []string{fresh}, false},
+		{"bypass however it is written", "/%61pi/x", "/%61pi/x", nil, []string{fresh}, false},
+		{"a lifetime of one's own", "/assets/x", "/assets/x", nil, nil, true},
+		{"but private stays private", "/assets/y", "/assets/y", nil, []string{"Cache-Control: private"}, false},
+		{"ignored parameters", "/utm?utm_source=a&x=1&ref=b", "/utm?x=1&utm_medium=c", nil, []string{fresh}, true},
+		{"other parameters", "/utm?x=1", "/utm?x=2", nil, []string{fresh}, false},
+		{"cookies are dropped", "/drop", "/drop", nil, []string{fresh, "Set-Cookie: a=b"}, true},
+		{"with Authorization", "/token", "/token", []string{"Authorization: x"}, []string{fresh}, true},
+		{"a reload", "/calm", "/calm", []string{"Cache-Control: no-cache"}, []string{fresh}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p.serve(p.ok("x", c.fields...))
+			p.get(c.first, c.asked...)
+			p.forwarded()
+			g := p.get(c.second, c.asked...)
+			if hit := len(p.forwarded()) == 0; hit != c.hit {
+				t.Errorf("hit: %v", hit)
+			}
+			if c.hit && g.fields.Has("Set-Cookie") {
+				t.Error("a stored cookie is given to everybody")
+			}
+		})
+	}
+	p.origin = func(r *message.Request) reply { return p.ok(r.Fields.Get("Cookie"), fresh) }
+	p.get("/x/lang.html", "Cookie: session=1; lang=pl")
+	p.expect(p.get("/x/lang.html", "Cookie: lang=pl; session=2"), 200, "session=1; lang=pl")
+	p.expect(p.get("/x/lang.html", "Cookie: lang=en"), 200, "lang=en")
+	p.serve(p.ok("old", fresh))
+	p.get("/stale")
+	p.wait(61e9)
+	p.serve(reply{status: 500})
+	p.expect(p.get("/stale"), 200, "old")
+}
+
+func TestScopesAreKeptApart(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("production", "Cache-Control: max-age=60"))
+	p.get("/")
+	p.rules = &Rules{Scope: "shop/staging"}
+	p.serve(p.ok("staging", "Cache-Control: max-age=60"))
+	p.expect(p.get("/"), 200, "staging")
+}
+
+func TestAPatternMatchesWhatItDescribes(t *testing.T) {
+	for _, c := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"/a", "/a", true},
+		{"/a", "/ab", false},
+		{"/a*", "/ab", true},
+		{"*", "", true},
+		{"/*.js", "/x/y.js", true},
+		{"/*.js", "/x/y.jsx", false},
+		{"/a*b*c", "/abc", true},
+		{"/a*b*c", "/acb", false},
+		{"/aa*aa", "/aaa", false},
+		{"*a*a*a*a*b", strings.Repeat("a", 1000), false},
+	} {
+		if got := matches(c.pattern, c.text); got != c.want {
+			t.Errorf("%q matches %.20q: %v", c.pattern, c.text, got)
+		}
+	}
+}
