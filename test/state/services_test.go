@@ -121,3 +121,38 @@ func TestAnInstanceCannotSayItsOwnToken(t *testing.T) {
 		t.Errorf("it says %s", said)
 	}
 }
+
+func TestAMomentAfterAPromotionComesBackFromABackupBeforeIt(t *testing.T) {
+	p := story.Platform(t)
+	source := build(t, 1)
+	write(t, source, 1, ", replica: true, synchronous: true")
+	s := open(t, p, source)
+	story.Eventually(t, "the replica", time.Minute, func() bool { return s.service("db").State == "ready" })
+	add := func(name string) {
+		t.Helper()
+		story.Eventually(t, "a row of "+name, time.Minute, func() bool {
+			_, err := s.try(t.Context(), "POST", "/rows?name="+name, "")
+			return err == nil
+		})
+	}
+	add("backup")
+	s.tide("backups", "run", "db")
+	add("before")
+	killed := s.primary("db")
+	s.tide("db", "promote")
+	story.Eventually(t, "another primary", time.Minute, func() bool { return s.service("db").State == "ready" && s.primary("db") != killed })
+	add("after")
+	time.Sleep(1100 * time.Millisecond) // the moment is said in whole seconds
+	moment := time.Now().UTC().Format(time.RFC3339)
+	time.Sleep(1100 * time.Millisecond)
+	s.tide("db", "psql", "--", "-c", "DELETE FROM rows")
+	restored := s.tide("db", "restore", "--to", moment)
+	name := strings.Fields(lastLine(restored))[0]
+	s.tide("backups", "promote", "db", name)
+	if names := s.tide("db", "psql", "--", "-tAc", "SELECT string_agg(DISTINCT name, ',' ORDER BY name) FROM rows"); strings.TrimSpace(names) != "after,backup,before" {
+		t.Errorf("back are the rows of %s", names)
+	}
+	if backups := s.tide("backups", "ls", "db", "--json"); strings.Count(backups, `"kind": "whole"`) != 1 {
+		t.Errorf("it did not come from the one backup before the promotion: %s", backups)
+	}
+}

@@ -20,6 +20,9 @@ const (
 	changesFolder = "changes"
 	// gapFile says that segments were dropped since the last backup.
 	gapFile = "changes.gap"
+	// lineageFile says which log of changes the segments belong to, in the words of
+	// whoever ships them.
+	lineageFile = "lineage"
 )
 
 // archiveCommand keeps a finished segment for whoever ships it: whole or not at
@@ -57,24 +60,49 @@ func keepChanges(s service.Server) error {
 
 // inherit has a new primary keep what the old one kept, and gives it what that one
 // has not shipped: its own log of the old one's time is not archived by itself.
+// The log goes on with it, so the segments of both are of one lineage: what was
+// backed up of the old one can be taken beyond the promotion.
 func inherit(s service.Server, timeline string) error {
 	if _, err := os.Stat(filepath.Join(s.PrimaryFolder, changesFolder)); err != nil {
 		return nil //nolint:nilerr // none are kept
 	}
-	for _, folder := range []string{filepath.Join(data(s), "pg_wal"), filepath.Join(s.PrimaryFolder, changesFolder)} {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
+	left := filepath.Join(s.PrimaryFolder, "data", "pg_wal")
+	for _, from := range []struct{ names, folder, suffix string }{
+		{filepath.Join(data(s), "pg_wal"), filepath.Join(data(s), "pg_wal"), ""},
+		{filepath.Join(s.PrimaryFolder, changesFolder), filepath.Join(s.PrimaryFolder, changesFolder), ""},
+		// What the old one had finished, and not kept yet when it died.
+		{filepath.Join(left, "archive_status"), left, ".ready"},
+	} {
+		entries, err := os.ReadDir(from.names)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		for _, entry := range entries {
-			if name := entry.Name(); isChange(name) && name[:8] < timeline {
-				if err := keep(s, filepath.Join(folder, name), name); err != nil {
-					return err
-				}
+			name, waits := strings.CutSuffix(entry.Name(), from.suffix)
+			if !waits || !isChange(name) || name[:8] >= timeline {
+				continue
+			}
+			if err := keep(s, filepath.Join(from.folder, name), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
 			}
 		}
 	}
-	return durable.SyncFolder(filepath.Join(s.Folder, changesFolder))
+	if err := durable.SyncFolder(filepath.Join(s.Folder, changesFolder)); err != nil {
+		return err
+	}
+	for _, name := range []string{gapFile, lineageFile} {
+		content, err := os.ReadFile(filepath.Join(s.PrimaryFolder, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = durable.WriteFile(filepath.Join(s.Folder, name), content, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep copies a finished segment, whole or not at all.
@@ -99,6 +127,12 @@ func keep(s service.Server, from, name string) (err error) {
 	}()
 	_, err = io.Copy(to, source)
 	if err = errors.Join(err, to.Sync(), to.Close(), give(s, to.Name())); err != nil {
+		return err
+	}
+	// How far the changes go is told by when their segments were finished.
+	if info, err := source.Stat(); err != nil {
+		return err
+	} else if err := os.Chtimes(to.Name(), info.ModTime(), info.ModTime()); err != nil {
 		return err
 	}
 	return os.Rename(to.Name(), filepath.Join(folder, name))

@@ -158,6 +158,9 @@ func TestANewPrimaryKeepsTheLogWhereTheOldOneEnded(t *testing.T) {
 	administer(t, primary, "select pg_switch_wal()")
 	execute(t, primary.URL(), "insert into questions select n from generate_series(101, 200) n")
 	eventually(t, "the replica has it", func() bool { return lag(t, replica) == 0 })
+	if err := os.WriteFile(filepath.Join(primary.Folder, "lineage"), []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	primary.Kill()
 	if err := replica.Driver.Promote(t.Context(), replica.Server.Server); err != nil {
 		t.Fatal(err)
@@ -167,6 +170,9 @@ func TestANewPrimaryKeepsTheLogWhereTheOldOneEnded(t *testing.T) {
 	execute(t, replica.URL(), "insert into questions select n from generate_series(201, 300) n")
 	folder := changes(t, replica)
 	finish(t, replica, folder)
+	if lineage, err := os.ReadFile(filepath.Join(replica.Folder, "lineage")); err != nil || string(lineage) != "one" {
+		t.Errorf("the changes are of lineage %q: %v", lineage, err)
+	}
 
 	restored := servicetest.New(t, primary.Driver, spec())
 	restore(t, restored, backup, service.RestoreTo{Changes: from(folder)})
