@@ -65,10 +65,10 @@ func (a *Answer) AppendFields(dst message.Fields) message.Fields {
 // changing: a writer of HTTP/2 keeps a header block that way. It is only for answers
 // with the whole body as it is stored, which ok says.
 func (a *Answer) Prepared(encode func(message.Fields) []byte, changing message.Fields) (block []byte, rest message.Fields, ok bool) {
-	if a.coding == nil || a.coding.coding != "" || a.Status != a.entry.status {
+	if a.coding == nil || a.Status != a.entry.status {
 		return nil, changing, false
 	}
-	kept := a.entry.block.Load()
+	kept := a.coding.block.Load()
 	if kept == nil {
 		var fields message.Fields
 		a.eachStored(func(name, value string) { fields = append(fields, message.Field{Name: name, Value: value}) })
@@ -77,7 +77,7 @@ func (a *Answer) Prepared(encode func(message.Fields) []byte, changing message.F
 		}
 		made := encode(fields)
 		kept = &made
-		a.entry.block.Store(kept)
+		a.coding.block.Store(kept)
 	}
 	changing = append(changing, message.Field{Name: "Age", Value: strconv.FormatInt(a.age, 10)})
 	return *kept, append(changing, message.Field{Name: "Cache-Status", Value: string(a.appendStatus(nil))}), true

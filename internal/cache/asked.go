@@ -33,6 +33,8 @@ func ask(request *message.Request, a *asked) {
 			}
 		case 6:
 			pragma = pragma || equalFold(name, "Pragma") && strings.Contains(value, "no-cache")
+		case 7:
+			a.pass = a.pass || equalFold(name, "Upgrade")
 		case 8:
 			if equalFold(name, "If-Range") {
 				a.ifRange = value

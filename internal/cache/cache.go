@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/zeebo/xxh3"
@@ -74,8 +73,11 @@ type Cache struct {
 	purges  purges
 	// changes order what is published with what is invalidated: by number of resource.
 	changes [1024]change
-	coding  chan *entry
-	count   counters
+	// unstored has, by its number, a resource whose last response was not stored, so
+	// that nobody waits for the next.
+	unstored [1 << 15]atomic.Uint64
+	coding   chan *entry
+	count    counters
 }
 
 // change counts the invalidations of some resources. A response that was asked for
@@ -83,6 +85,12 @@ type Cache struct {
 type change struct {
 	mu           sync.Mutex
 	invalidation atomic.Uint64
+	// version changes with whatever is kept or removed, by its own number.
+	version atomic.Uint64
+}
+
+func (c *Cache) lastUnstored(primary uint64) *atomic.Uint64 {
+	return &c.unstored[primary%uint64(len(c.unstored))]
 }
 
 func (c *Cache) change(primary uint64) *change { return &c.changes[primary%uint64(len(c.changes))] }
@@ -167,6 +175,7 @@ func (c *Cache) find(id uint64) *entry {
 	if c.disk == nil {
 		return nil
 	}
+	version := c.change(id).version.Load()
 	block, ok := c.disk.read(fileKey{id: id})
 	if !ok {
 		return nil
@@ -186,13 +195,18 @@ func (c *Cache) find(id uint64) *entry {
 	if present, set := c.entries.SetIfAbsent(id, e); !set && present != nil {
 		return present
 	}
+	if c.change(id).version.Load() != version { // what was read may be what was replaced
+		c.entries.Invalidate(id)
+		return nil
+	}
 	return e
 }
 
 // keep puts an entry into both tiers.
 func (c *Cache) keep(e *entry) {
+	c.change(e.id).version.Add(1)
 	c.entries.Set(e.id, e)
-	if c.disk != nil && e.uncacheable == 0 {
+	if c.disk != nil {
 		c.disk.write(fileKey{id: e.id}, e.encode())
 	}
 }
@@ -202,6 +216,7 @@ func (c *Cache) keep(e *entry) {
 func (c *Cache) forget(e *entry) { c.remove(e.id) }
 
 func (c *Cache) remove(id uint64) {
+	c.change(id).version.Add(1)
 	c.entries.Invalidate(id)
 	if c.disk != nil {
 		c.disk.remove(fileKey{id: id})
@@ -237,6 +252,14 @@ func (c *Cache) keepSlice(object uint64, number int64, block []byte) {
 	c.parts.Set(at, block[blockHead:])
 	if c.disk != nil {
 		c.disk.writeNow(at.file(), seal(block))
+	}
+}
+
+func (c *Cache) removeSlice(object uint64, number int64) {
+	at := sliceKey{object, number}
+	c.parts.Invalidate(at)
+	if c.disk != nil {
+		c.disk.remove(at.file())
 	}
 }
 
@@ -289,5 +312,3 @@ func (c *Cache) Stats() Stats {
 	}
 	return s
 }
-
-func nanoseconds(now time.Time) int64 { return now.UnixNano() }

@@ -13,9 +13,8 @@ type flights struct {
 
 // flight is one fetch. Done is closed at its end.
 type flight struct {
-	key     uint64
-	done    chan struct{}
-	waiters int
+	key  uint64
+	done chan struct{}
 }
 
 // join gives the flight for a key, and whether the caller is the one to make it, who
@@ -25,7 +24,6 @@ func (f *flights) join(key uint64) (*flight, bool) {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if under, ok := shard.flights[key]; ok {
-		under.waiters++
 		return under, false
 	}
 	if shard.flights == nil {
@@ -36,8 +34,8 @@ func (f *flights) join(key uint64) (*flight, bool) {
 	return made, true
 }
 
-// land ends a flight, wakes who waits for it, and says how many did.
-func (f *flights) land(landed *flight) int {
+// land ends a flight and wakes who waits for it.
+func (f *flights) land(landed *flight) {
 	shard := &f.shards[landed.key%uint64(len(f.shards))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -45,5 +43,4 @@ func (f *flights) land(landed *flight) int {
 		delete(shard.flights, landed.key)
 		close(landed.done)
 	}
-	return landed.waiters
 }

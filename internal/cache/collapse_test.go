@@ -50,7 +50,7 @@ func TestOneFetchIsEnoughForAllWhoAskForTheSame(t *testing.T) {
 func TestNobodyWaitsForWhatIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t)
-		p.serve(p.ok("x", "Cache-Control: no-store"))
+		p.serve(p.ok("x", "Cache-Control: no-store", `ETag: "a"`))
 		began := time.Now()
 		answers, forwarded := crowd(t, p, 50, "/")
 		for _, g := range answers {
@@ -63,6 +63,12 @@ func TestNobodyWaitsForWhatIsNotStored(t *testing.T) {
 		began = time.Now()
 		if crowd(t, p, 50, "/"); time.Since(began) > time.Second {
 			t.Errorf("they waited: %v", time.Since(began))
+		}
+		// The client's own conditions are the origin's business then.
+		p.forwarded()
+		p.get("/", `If-None-Match: "a"`)
+		if seen := p.expectForwarded(1); !seen[0].Fields.Has("If-None-Match") {
+			t.Error("the condition was not forwarded")
 		}
 		// What has become cacheable is stored again.
 		p.serve(p.ok("y", "Cache-Control: max-age=60"))

@@ -59,6 +59,7 @@ func TestOnlyWhatMayBeStoredIsStored(t *testing.T) {
 		{"RFC 9213 it forbids too", reply{status: 200, fields: pairs("Cache-Control: max-age=60", "CDN-Cache-Control: no-store")}, "", false},
 		{"RFC 9213 it is no dictionary", reply{status: 200, fields: pairs("Cache-Control: max-age=60", "CDN-Cache-Control: no-store,,")}, "", true},
 		{"RFC 9213 it is empty", reply{status: 200, fields: pairs("Cache-Control: max-age=60", "CDN-Cache-Control: ")}, "", true},
+		{"Surrogate-Control", reply{status: 200, fields: pairs("Cache-Control: no-store", `Surrogate-Control: max-age=60, content="ESI/1.0"`)}, "", true},
 		{"RFC 9213 a string is no number", reply{status: 200, fields: pairs("Cache-Control: max-age=60", `CDN-Cache-Control: max-age="60"`)}, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,10 +24,6 @@ type record struct {
 	// has them found by no other.
 	variants []string
 	epoch    uint64
-	// uncacheable says until when requests need not wait to learn that the response
-	// is not stored; nanoseconds since 1970. Such a record is no response either.
-	uncacheable int64
-
 	status int
 	fields message.Fields
 	// requested and received are nanoseconds since 1970.
@@ -53,6 +49,8 @@ type body struct {
 	bytes  []byte
 	// head has the field lines for HTTP/1.1 that are the same in each answer.
 	head []byte
+	// block is the head as another protocol's writer keeps it.
+	block *atomic.Pointer[[]byte]
 }
 
 // entry is a record made ready for use. It never changes but for what is atomic.
@@ -71,8 +69,6 @@ type entry struct {
 	checked atomic.Uint64
 	// wanted has a bit for each coding that was asked for.
 	wanted atomic.Uint32
-	// block is the head as another protocol's writer keeps it.
-	block atomic.Pointer[[]byte]
 }
 
 func newEntry(id uint64, r record) *entry {
@@ -89,12 +85,13 @@ func newEntry(id uint64, r record) *entry {
 	e.bodies = slices.Clone(e.bodies)
 	for i := range e.bodies {
 		e.bodies[i].head = e.appendStored(nil, e.bodies[i].coding)
+		e.bodies[i].block = new(atomic.Pointer[[]byte])
 	}
 	return e
 }
 
 // isSignpost says that there is no response in the entry.
-func (e *entry) isSignpost() bool { return len(e.variants) > 0 || e.uncacheable > 0 }
+func (e *entry) isSignpost() bool { return len(e.variants) > 0 }
 
 // size is the length of the body as it came.
 func (e *entry) size() int64 {

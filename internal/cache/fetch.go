@@ -41,7 +41,7 @@ type Fetch struct {
 // fetch makes the fetch for a lookup.
 func (l *looking) fetch(reason string, stored *entry, flight *flight) *Fetch {
 	f := &Fetch{
-		cache: l.c, request: l.request, rules: l.rules, rule: l.rule, asked: *l.a, key: l.key, primary: l.primary, id: l.id,
+		cache: l.c, request: l.request, rules: l.rules, rule: l.rule, asked: l.a, key: l.key, primary: l.primary, id: l.id,
 		began: l.now, purged: l.c.purges.number.Load(), invalidation: l.c.change(l.primary).invalidation.Load(),
 		reason: reason, stored: stored,
 	}
@@ -82,7 +82,7 @@ func (b *Body) fetch(p *piece, first *flight, leads bool) *Fetch {
 	rule := b.rules.match(b.request.Target)
 	f := &Fetch{
 		cache: c, request: b.request, rules: b.rules, rule: rule, key: e.key, primary: e.key.hash(c.seed), id: e.id,
-		began: nanoseconds(time.Now()), purged: e.purged, reason: "partial", stored: e, slices: true, ranged: true,
+		began: time.Now().UnixNano(), purged: e.purged, reason: "partial", stored: e, slices: true, ranged: true,
 	}
 	f.invalidation = c.change(f.primary).invalidation.Load()
 	if leads {
@@ -106,7 +106,7 @@ func (b *Body) fetch(p *piece, first *flight, leads bool) *Fetch {
 // lead makes a fetch of slices the one that a request's answer begins with.
 func (f *Fetch) lead(l *looking, answer Answer) {
 	answer.note = "; fwd=partial"
-	f.leading, f.asked, f.rule, f.request = &answer, *l.a, l.rule, l.request
+	f.leading, f.asked, f.rule, f.request = &answer, l.a, l.rule, l.request
 }
 
 // inBackground frees a fetch from the request that it was made for.
@@ -182,7 +182,7 @@ func (f *Fetch) Request() message.Request {
 // allowed (section 4.2.4).
 func (f *Fetch) Fail(now time.Time) (Answer, bool) {
 	defer f.End()
-	return f.instead(nanoseconds(now), func(e *entry) time.Duration { return e.disconnected }, "; fwd=stale; detail=no-answer")
+	return f.instead(now.UnixNano(), func(e *entry) time.Duration { return e.disconnected }, "; fwd=stale; detail=no-answer")
 }
 
 // instead gives what is stale for an answer that is none, if it may be that stale.
@@ -203,14 +203,9 @@ func (f *Fetch) instead(now int64, limit func(*entry) time.Duration, note string
 }
 
 // End ends the fetch: who waits for it goes on. It may be called several times.
-func (f *Fetch) End() { f.land() }
-
-// land gives how many waited.
-func (f *Fetch) land() int {
-	waiters := 0
+func (f *Fetch) End() {
 	for _, flight := range f.flights {
-		waiters += f.cache.flights.land(flight)
+		f.cache.flights.land(flight)
 	}
 	f.flights = nil
-	return waiters
 }

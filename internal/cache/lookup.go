@@ -34,24 +34,22 @@ type Verdict struct {
 // wait: it is not again. The request must stay as it is until its Fetch has ended;
 // an Answer needs it no more.
 func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, waited bool) Verdict {
-	var a asked
-	ask(request, &a)
 	rule := rules.match(request.Target)
+	look := looking{c: c, now: now.UnixNano(), request: request, rules: rules, rule: rule, key: keyOf(request, rules, rule), waited: waited}
+	a := &look.a
+	ask(request, a)
 	if rule.IgnoreReload {
 		a.control = noDirectives()
 	}
 	if rule.Bypass && !a.pass {
 		a.pass, a.why = true, "bypass"
 	}
-	k := keyOf(request, rules, rule)
-	primary := k.hash(c.seed)
-	at := nanoseconds(now)
-	look := looking{c: c, now: at, a: &a, request: request, rules: rules, rule: rule, key: k, primary: primary, waited: waited}
+	look.primary = look.key.hash(c.seed)
 	if a.pass {
 		c.count.passed.Add(1)
 		return look.pass(a.why)
 	}
-	e, id, known := c.choose(request.Fields, &k, primary)
+	e, id, known := c.choose(request.Fields, &look.key, look.primary)
 	look.id = id
 	if e == nil {
 		return look.miss(known)
@@ -94,7 +92,7 @@ func (c *Cache) choose(fields message.Fields, k *key, primary uint64) (e *entry,
 type looking struct {
 	c           *Cache
 	now         int64
-	a           *asked
+	a           asked
 	request     *message.Request
 	rules       *Rules
 	rule        *springtide.CacheRule
@@ -105,14 +103,6 @@ type looking struct {
 
 // found decides what a stored response is good for (RFC 9111, section 4).
 func (l *looking) found(e *entry) Verdict {
-	if e.uncacheable > 0 {
-		if l.now >= e.uncacheable {
-			return l.miss(false)
-		}
-		f := l.fetch("uri-miss", nil, nil)
-		f.asItIs = true
-		return Verdict{Do: Forward, Fetch: f}
-	}
 	switch l.usable(e) {
 	case fresh:
 		return l.send(e, "; hit")
@@ -179,7 +169,7 @@ func (l *looking) usable(e *entry) use {
 
 // send answers by what is stored. Of a body in slices the first must be there.
 func (l *looking) send(e *entry, note string) Verdict {
-	answer := l.c.answer(l.now, e, l.a, l.request, l.rules, note)
+	answer := l.c.answer(l.now, e, &l.a, l.request, l.rules, note)
 	if e.object == 0 || l.a.head || len(answer.Body.pieces) == 0 || answer.Body.pieces[0].literal != nil {
 		l.c.count.hits.Add(1)
 		return Verdict{Do: Send, Answer: answer}
@@ -220,6 +210,11 @@ func (l *looking) miss(varies bool) Verdict {
 	reason := "uri-miss"
 	if varies {
 		reason = "vary-miss"
+	}
+	if l.c.lastUnstored(l.primary).Load() == l.primary {
+		verdict := l.alone(reason, nil)
+		verdict.Fetch.asItIs = true
+		return verdict
 	}
 	// What is not going to be shared is nothing to wait for.
 	if l.a.head || l.a.authorized || l.a.control.noStore || l.a.ranges != "" {

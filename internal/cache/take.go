@@ -8,10 +8,6 @@ import (
 	"github.com/springtide/springtide/internal/message"
 )
 
-// uncacheableFor is for how long requests do not wait for each other after a response
-// turned out to be no use to those who had waited.
-const uncacheableFor = 10 * time.Second
-
 // Next is what to do with a response.
 type Next int
 
@@ -48,7 +44,7 @@ type Outcome struct {
 // Take takes the head of the final response to a fetch; interim ones (1xx) are not for
 // the cache. The outcome's fields are put into room, whose content is lost.
 func (f *Fetch) Take(now time.Time, response *message.Response, room message.Fields) Outcome {
-	at := nanoseconds(now)
+	at := now.UnixNano()
 	room = room[:0]
 	switch {
 	case f.asItIs:
@@ -194,7 +190,7 @@ func (f *Fetch) observe(now int64, response *message.Response) {
 // is not of the same representation (section 4.3.5).
 func (f *Fetch) observeHead(now int64, response *message.Response) {
 	e, _, _ := f.cache.choose(f.request.Fields, &f.key, f.primary)
-	if e == nil || e.uncacheable > 0 || e.status != http.StatusOK {
+	if e == nil || e.status != http.StatusOK {
 		return
 	}
 	length := response.Fields.Get("Content-Length")
@@ -219,7 +215,7 @@ func (f *Fetch) relay(now int64, response *message.Response, room message.Fields
 		outcome.Store = f.begin(now, response, span{0, length}, length)
 	}
 	if outcome.Store == nil {
-		f.unstored(now, response.Status)
+		f.unstored(response.Status)
 	}
 	if f.asItIs || f.asked.pass || response.Status != http.StatusOK {
 		outcome.Fields = f.head(now, response.Fields, room, length, outcome.Store != nil, nil)
@@ -260,15 +256,16 @@ func (f *Fetch) partOf(fields message.Fields, length int64) (span, bool) {
 	return parts[0], true
 }
 
-// unstored lets those who waited know that there is nothing to wait for, and has what
-// was validated forgotten if it was replaced.
-func (f *Fetch) unstored(now int64, status int) {
+// unstored lets those who wait, and those who come, know that there is nothing to wait
+// for, and has what was validated forgotten if it was replaced.
+func (f *Fetch) unstored(status int) {
 	if f.stored != nil && !f.slices && status < 500 && !f.asked.head && f.asked.safe {
 		f.cache.forget(f.stored)
 	}
-	if f.land() > 0 && f.id == f.primary && f.cache.find(f.primary) == nil {
-		f.cache.keep(newEntry(f.primary, record{key: f.key.clone(), uncacheable: now + int64(uncacheableFor), purged: f.purged}))
+	if !f.asked.pass && !f.asked.head && !f.asked.authorized && !f.asked.control.noStore {
+		f.cache.lastUnstored(f.primary).Store(f.primary)
 	}
+	f.End()
 }
 
 // noLength has a Content-Length left out.

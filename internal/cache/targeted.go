@@ -14,6 +14,9 @@ import (
 // most specific first (RFC 9213, section 2.2).
 var targets = [...]string{"Springtide-Cache-Control", "CDN-Cache-Control"}
 
+// surrogate is spoken to reverse proxies alone, in the form of Cache-Control.
+const surrogate = "Surrogate-Control"
+
 // governing gives the directives that a response is to be stored by, and whether
 // they are of a targeted field, which has Cache-Control and Expires ignored
 // (RFC 9213, section 2.1).
@@ -22,6 +25,9 @@ func governing(fields message.Fields) (directives, bool) {
 		if d, ok := targeted(slices.Collect(fields.All(name))); ok {
 			return d, true
 		}
+	}
+	if fields.Has(surrogate) { // as it was before there was a standard
+		return parseDirectives(fields, surrogate), true
 	}
 	return parseDirectives(fields, "Cache-Control"), false
 }

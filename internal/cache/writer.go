@@ -19,8 +19,10 @@ type Writer struct {
 	begin, next, end int64
 	// length is of the whole body: -1 if it is not known.
 	length int64
-	// published says that the record is there, and slices are found as they come.
+	// published says that the record is there, with the number in entry, and slices
+	// are found as they come.
 	published, failed bool
+	entry             uint64
 	// current is the flight of the slice that is being written.
 	current *flight
 }
@@ -60,6 +62,7 @@ func (f *Fetch) begin(now int64, response *message.Response, got span, length in
 	case !whole: // a part of a body that is not kept in parts
 		return nil
 	}
+	f.cache.lastUnstored(f.primary).CompareAndSwap(f.primary, 0)
 	return w
 }
 
@@ -75,11 +78,16 @@ func (w *Writer) slice(probe *entry) {
 		known.length == w.length && known.etag == probe.etag && known.modified == probe.modified {
 		w.record.object = known.object
 	}
-	w.published = f.cache.publish(newEntry(f.id, w.record), f.primary, f.invalidation)
-	w.failed = !w.published
+	e := newEntry(f.id, w.record)
+	w.published = f.cache.publish(e, f.primary, f.invalidation)
+	w.entry = e.id
+	if w.failed = !w.published; w.failed {
+		w.record.object = 0
+		return
+	}
 	f.cache.count.stored.Add(1)
 	w.announce()
-	f.land() // who waits for the whole need not
+	f.End() // who waits for the whole need not
 }
 
 // newBuffer has room for the head of a block, and for so much of a body if that is known.
@@ -91,7 +99,7 @@ func newBuffer(expected int64) []byte {
 func (f *Fetch) resume(got span) *Writer {
 	return &Writer{
 		fetch: f, record: f.stored.record, begin: got.from, next: got.from, end: got.to, length: f.stored.length,
-		buffer: newBuffer(sliceSize), published: true,
+		buffer: newBuffer(sliceSize), published: true, entry: f.stored.id,
 	}
 }
 
@@ -190,11 +198,16 @@ func (w *Writer) Abort() {
 func (w *Writer) fail() {
 	w.failed, w.buffer = true, nil
 	if w.published { // it is longer than it was said to be
-		w.fetch.cache.remove(w.fetch.id)
+		w.fetch.cache.remove(w.entry)
 	}
 }
 
 func (w *Writer) close() {
+	if w.failed && !w.published && w.record.object != 0 { // nothing will find them
+		for number := range w.next / sliceSize {
+			w.fetch.cache.removeSlice(w.record.object, number)
+		}
+	}
 	w.buffer = nil
 	if w.current != nil {
 		w.fetch.cache.flights.land(w.current)
