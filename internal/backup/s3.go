@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path"
@@ -82,12 +83,24 @@ func (b *bucket) Put(ctx context.Context, name string, from io.Reader) error {
 	}
 	var all io.Reader = begin
 	if size == bucketPart/4 {
-		all, size = io.MultiReader(begin, stopped{ctx, from}), -1
+		all, size = unbroken{io.MultiReader(begin, stopped{ctx, from})}, -1
 	}
 	if _, err := b.client.PutObject(ctx, b.place.bucket, b.key(name), all, size, minio.PutObjectOptions{PartSize: bucketPart}); err != nil {
 		return b.failed(name, err)
 	}
 	return nil
+}
+
+// unbroken has a client see that what it reads broke off: it takes
+// io.ErrUnexpectedEOF itself for the end of what is whole.
+type unbroken struct{ from io.Reader }
+
+func (u unbroken) Read(p []byte) (int, error) {
+	n, err := u.from.Read(p)
+	if err == io.ErrUnexpectedEOF { //nolint:errorlint // as the client compares it
+		err = fmt.Errorf("it broke off: %w", err)
+	}
+	return n, err
 }
 
 // Get implements [Target].

@@ -21,6 +21,10 @@ var targets = map[string]func(t *testing.T) Target{
 	"folder": func(t *testing.T) Target { return openTarget(t, "file://"+t.TempDir(), TargetOptions{}) },
 	"SFTP":   func(t *testing.T) Target { return startSSH(t).target(t) },
 	"S3":     func(t *testing.T) Target { return startS3(t).target(t) },
+	"our own S3": func(t *testing.T) Target {
+		url, access := startGateway(t)
+		return openTarget(t, url, access)
+	},
 }
 
 func openTarget(t *testing.T, url string, options TargetOptions) Target {

@@ -27,7 +27,7 @@ import (
 // it is started again.
 const (
 	gatewayReadyLimit = 10 * time.Second
-	gatewayStopLimit  = 15 * time.Second
+	gatewayStopLimit  = 5 * time.Second
 	gatewayPause      = 10 * time.Second
 )
 
