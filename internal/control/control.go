@@ -202,7 +202,7 @@ func (p *plane) start(ctx context.Context) error {
 		return err
 	}
 	p.fleet.Disown(ctx, p.engine.Groups())
-	run(p.kept.provisionAll, p.watch)
+	run(p.kept.provisionAll, p.services().followMoves, p.watch)
 	feed, err := socket.Listen(filepath.Join(p.DataFolder, "run", "feed.sock"))
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Fleet: p.fleet, deployer: p.deployer, edges: p.publisher, metrics: p.metrics, url: p.url,
 		logs: filepath.Join(p.DataFolder, "logs"), logger: p.Logger, duties: p.duties, mails: p.mails, kept: p.kept,
 	}
-	services := services{manager: p.kept.services, fleet: p.fleet, deployer: p.deployer}
+	services := p.services()
 	return api.Platform{
 		Deploys:      deploys{deployer: p.deployer, uploads: uploads, url: p.url},
 		Environments: environments,

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -22,6 +23,11 @@ type services struct {
 	manager  *service.Manager
 	fleet    *deploy.Fleet
 	deployer *deploy.Deployer
+	logger   *slog.Logger
+}
+
+func (p *plane) services() services {
+	return services{manager: p.kept.services, fleet: p.fleet, deployer: p.deployer, logger: p.Logger}
 }
 
 // Services implements api.Services.
@@ -149,6 +155,32 @@ func (s services) restart(ctx context.Context, id springtide.EnvironmentID) erro
 		}
 	}
 	return err
+}
+
+// moveRetry is when instances that do not know where a service is are started
+// again, where that failed or the service does not serve yet.
+const moveRetry = 5 * time.Second
+
+// followMoves starts instances again whose services have another address, until
+// ctx ends. It goes by what the services' records say, so that it is done although
+// a control plane is killed on the way.
+func (s services) followMoves(ctx context.Context) error {
+	for ctx.Err() == nil {
+		for _, status := range s.manager.All() {
+			if !status.Moved || !isUp(status) {
+				continue
+			}
+			err := s.restart(ctx, status.ID.Environment)
+			if err == nil {
+				err = s.manager.Learned(status.ID)
+			}
+			if err != nil && ctx.Err() == nil {
+				s.logger.Warn("instances do not know yet where a service is", "service", status.ID.String(), "error", err)
+			}
+		}
+		_ = pauseFor(ctx, moveRetry)
+	}
+	return nil
 }
 
 func pauseFor(ctx context.Context, d time.Duration) error {

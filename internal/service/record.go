@@ -31,6 +31,8 @@ type record struct {
 	PoolerPort uint16          `json:"pooler_port,omitempty"`
 	Pooler     member          `json:"pooler,omitzero"`
 	Pool       springtide.Pool `json:"pool,omitzero"`
+	// Moved says that a port has changed, and instances may not know.
+	Moved bool `json:"moved,omitempty"`
 	// Sealed holds the keys.
 	Sealed  []byte   `json:"sealed,omitempty"`
 	Servers []member `json:"servers,omitempty"`

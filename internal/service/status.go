@@ -38,6 +38,9 @@ type Status struct {
 	// Orphan says that no manifest names it any more, Apart that none ever did.
 	Orphan bool `json:"orphan,omitempty"`
 	Apart  bool `json:"apart,omitempty"`
+	// Moved says that its address has changed, and instances may not know: see
+	// [Manager.Learned].
+	Moved bool `json:"moved,omitempty"`
 	// Rotating says that an earlier login still works.
 	Rotating bool `json:"rotating,omitempty"`
 	// Protected says that its replica has all that was acknowledged, and is promoted
@@ -92,7 +95,7 @@ func (c *cluster) status() Status {
 	r := c.record
 	s := Status{
 		ID: r.ID, Spec: r.Spec, Version: r.Version, Folder: c.manager.place(r.ID), Orphan: r.Orphan, Apart: r.Apart || r.Scratch,
-		Rotating: r.keys.Previous.Name != "", Protected: r.Standby && r.Spec.Synchronous, Created: r.Created, State: StateStopped,
+		Moved: r.Moved, Rotating: r.keys.Previous.Name != "", Protected: r.Standby && r.Spec.Synchronous, Created: r.Created, State: StateStopped,
 		Restarts: c.restarts, Failovers: c.failovers,
 	}
 	switch {

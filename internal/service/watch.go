@@ -246,6 +246,7 @@ func (c *cluster) move(server Server, u *unit) error {
 		return errors.Join(stranger, err)
 	}
 	err = c.change(func(r *record) {
+		r.Moved = true
 		switch server.Role {
 		case RolePrimary:
 			r.Port = port
@@ -260,9 +261,18 @@ func (c *cluster) move(server Server, u *unit) error {
 		return err
 	}
 	u.taken = time.Time{}
-	c.manager.happened(c.id, "service.moved", fmt.Sprintf("%s; its %s listens on port %d from now on, and instances must be started again to learn it", stranger.Message, server.Role, port),
+	c.manager.happened(c.id, "service.moved", fmt.Sprintf("%s; its %s listens on port %d from now on, and instances are started again to learn it", stranger.Message, server.Role, port),
 		"role", string(server.Role), "port", itoa(int(port)))
 	return stranger
+}
+
+// Learned says that all instances know where a service is by now.
+func (m *Manager) Learned(id springtide.ServiceID) error {
+	c, err := m.cluster(id)
+	if err != nil || !c.snapshot().Moved {
+		return err
+	}
+	return c.change(func(r *record) { r.Moved = false })
 }
 
 // look asks a server how it is.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,5 +156,37 @@ func TestAMomentAfterAPromotionComesBackFromABackupBeforeIt(t *testing.T) {
 	}
 	if backups := s.tide("backups", "ls", "db", "--json"); strings.Count(backups, `"kind": "whole"`) != 1 {
 		t.Errorf("it did not come from the one backup before the promotion: %s", backups)
+	}
+}
+
+func TestInstancesLearnWhereAServiceIsWhosePortIsTaken(t *testing.T) {
+	p := story.Platform(t)
+	s := open(t, p, build(t, 1))
+	s.ask("PUT", "/session?of=ada", "")
+	address := s.service("cache").Address
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// The address is gone with the platform, and comes back with it.
+	free := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		failed := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_FREEBIND, 1) })
+		return errors.Join(err, failed)
+	}}
+	stranger, err := free.Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if err := p.Serve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	story.Eventually(t, "a session by way of another address", 2*time.Minute, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		session, err := s.try(ctx, "GET", "/session", "")
+		return err == nil && session == "ada"
+	})
+	if now := s.service("cache"); now.Address == address || now.State != "ready" {
+		t.Errorf("Redis is %s at %s, and was at %s", now.State, now.Address, address)
 	}
 }
