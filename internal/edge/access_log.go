@@ -35,30 +35,9 @@ type accessLog struct {
 	some    chan struct{} // there is something to write
 	plenty  chan struct{} // there is much to write
 
-	file    *os.File // of run only
+	lines   sync.Pool // of *[]byte
+	file    *os.File  // of run only
 	failing bool
-}
-
-// accessLine is one line of the log.
-type accessLine struct {
-	Time        time.Time `json:"time"`
-	RequestID   string    `json:"request_id"`
-	Host        string    `json:"host"`
-	Method      string    `json:"method"`
-	Path        string    `json:"path"`
-	Protocol    string    `json:"protocol"`
-	Status      int       `json:"status"`
-	Bytes       int64     `json:"bytes"`
-	Duration    float64   `json:"duration_ms"`
-	Held        float64   `json:"held_ms,omitempty"`
-	Instance    string    `json:"instance,omitempty"`
-	App         string    `json:"app,omitempty"`
-	Environment string    `json:"environment,omitempty"`
-	Release     int       `json:"release,omitempty"`
-	Client      string    `json:"client"`
-	UserAgent   string    `json:"user_agent,omitempty"`
-	// Incomplete says that the answer broke off, or that the client did.
-	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // droppedLine stands for lines that could not be written.
@@ -71,6 +50,7 @@ func newAccessLog(dataFolder string, logger *slog.Logger) *accessLog {
 	return &accessLog{
 		path: filepath.Join(dataFolder, "edge", "access.log"), size: accessLogSize, logger: logger,
 		some: make(chan struct{}, 1), plenty: make(chan struct{}, 1),
+		lines: sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }},
 	}
 }
 
@@ -79,22 +59,12 @@ func (a *accessLog) write(x *exchange, now time.Time) {
 	if a == nil {
 		return
 	}
-	group := x.backend.Group
-	line, err := json.Marshal(accessLine{
-		Time: x.started.UTC(), RequestID: x.id, Host: x.host, Method: x.request.Method, Path: x.request.URL.Path,
-		Protocol: x.request.Proto, Status: x.status, Bytes: x.bytes,
-		Duration: milliseconds(now.Sub(x.started)), Held: milliseconds(x.held),
-		Instance: string(x.backend.Instance), App: string(group.Environment.App),
-		Environment: string(group.Environment.Name), Release: group.Release,
-		Client: clientAddress(x.request), UserAgent: x.request.UserAgent(), Incomplete: x.aborted,
-	})
-	if err != nil {
-		return // a struct of strings and numbers
-	}
+	buffer := borrow(&a.lines)
+	line := appendLine((*buffer)[:0], x, now)
 	a.add(line)
+	*buffer = line
+	a.lines.Put(buffer)
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (a *accessLog) add(line []byte) {
 	a.mu.Lock()

@@ -15,6 +15,28 @@ import (
 	"time"
 )
 
+// accessLine is one line of the log.
+type accessLine struct {
+	Time        time.Time `json:"time"`
+	RequestID   string    `json:"request_id"`
+	Host        string    `json:"host"`
+	Method      string    `json:"method"`
+	Path        string    `json:"path"`
+	Protocol    string    `json:"protocol"`
+	Status      int       `json:"status"`
+	Bytes       int64     `json:"bytes"`
+	Duration    float64   `json:"duration_ms"`
+	Held        float64   `json:"held_ms,omitempty"`
+	Instance    string    `json:"instance,omitempty"`
+	App         string    `json:"app,omitempty"`
+	Environment string    `json:"environment,omitempty"`
+	Release     int       `json:"release,omitempty"`
+	Client      string    `json:"client"`
+	UserAgent   string    `json:"user_agent,omitempty"`
+	// Incomplete says that the answer broke off, or that the client did.
+	Incomplete bool `json:"incomplete,omitempty"`
+}
+
 func TestEveryRequestHasItsLineInTheAccessLog(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo(serveInstance(t, "web-1-a", func(w http.ResponseWriter, _ *http.Request) {

@@ -6,41 +6,38 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // refuse gives an answer of the edge's own. The client may come again after so
 // many seconds; 0: it makes no difference.
 func (e *edge) refuse(x *exchange, status, retryAfter int, format string, args ...any) {
 	text := fmt.Sprintf("%d %s: %s\nrequest %s\n", status, http.StatusText(status), fmt.Sprintf(format, args...), x.id)
-	header := x.writer.Header()
-	clear(header)
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(text)))
+	fields := message.Fields{
+		{Name: "Content-Type", Value: "text/plain; charset=utf-8"},
+		{Name: "X-Content-Type-Options", Value: "nosniff"},
+		{Name: "Cache-Control", Value: "no-store"},
+	}
 	if retryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(retryAfter))
+		fields = append(fields, message.Field{Name: "Retry-After", Value: strconv.Itoa(retryAfter)})
 	}
-	e.head(x, status)
-	if x.request.Method != http.MethodHead {
-		n, err := x.writer.Write([]byte(text))
-		x.bytes += int64(n)
-		x.aborted = x.aborted || err != nil
-	}
+	e.reply(x, status, fields, text)
 }
 
-// head sends the head of the final answer.
-func (e *edge) head(x *exchange, status int) {
-	header := x.writer.Header()
-	header.Set("X-Request-Id", x.id)
-	if e.draining.Load() {
-		header.Set("Connection", "close") // over HTTP/2 net/http makes it a GOAWAY
+// reply sends a whole answer.
+func (e *edge) reply(x *exchange, status int, fields message.Fields, text string) {
+	err := x.begin(&answer{
+		Response: message.Response{Status: status, Fields: fields},
+		length:   int64(len(text)), declared: int64(len(text)), leaving: e.draining.Load(),
+	})
+	if err == nil && x.request.Method != http.MethodHead {
+		err = x.say([]byte(text))
 	}
-	if x.request.ProtoMajor == 1 && x.body != nil && !x.body.complete() {
-		header.Set("Connection", "close") // the rest of the body must not be taken for a request
+	if err == nil {
+		err = x.client.end(nil)
 	}
-	x.status, x.begun = status, true
-	x.writer.WriteHeader(status)
+	x.aborted = x.aborted || err != nil
 }
 
 func (e *edge) refuseUnknown(x *exchange) {
@@ -86,11 +83,9 @@ func (e *edge) redirect(x *exchange) {
 	if e.httpsPort != "" && e.httpsPort != "443" {
 		authority += ":" + e.httpsPort
 	}
-	path := x.request.URL.RequestURI()
+	path := x.request.Target
 	if path == "*" {
 		path = "/"
 	}
-	x.writer.Header().Set("Location", "https://"+authority+path)
-	x.writer.Header().Set("Content-Length", "0")
-	e.head(x, http.StatusPermanentRedirect)
+	e.reply(x, http.StatusPermanentRedirect, message.Fields{{Name: "Location", Value: "https://" + authority + path}}, "")
 }

@@ -3,81 +3,175 @@ package edge
 import (
 	"errors"
 	"io"
-	"sync"
+	"os"
+	"strconv"
+	"sync/atomic"
 	"time"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
-var errBodyLeft = errors.New("the request's body is no longer read")
+// The measures of requests' bodies.
+const (
+	// continueAfter is how long a client that waits for 100 is left waiting for
+	// the instance to say so.
+	continueAfter = time.Second
+	// lastPiece is how long an instance that has answered may take to read the
+	// rest of a request.
+	lastPiece = 100 * time.Millisecond
+	// chunkLead and chunkTail are what goes around a piece as a chunk, in bytes.
+	chunkLead, chunkTail = 6, 2
+)
 
-// attemptBody is the request's body as one attempt sees it. net/http may read
-// on after the attempt is over; then it gets an error instead of bytes that the
-// next attempt needs.
-type attemptBody struct {
-	body   io.Reader
-	length int64
-
-	mu      sync.Mutex
-	read    int64
-	touched bool
-	reading bool
-	ended   bool
-	left    bool
+// upload sends the body of a request to the instance while the answer is awaited
+// and read, in a goroutine of its own: an instance may answer at any time.
+type upload struct {
+	x *exchange
+	u *upstream
+	// wait is closed, and agreed set, when the body may be asked for; nil: at once.
+	wait    chan struct{}
+	agreed  bool
+	stopped atomic.Bool
+	done    chan struct{}
+	whole   bool // all of it was sent; of use when done
 }
 
-func newAttemptBody(x *exchange) *attemptBody {
-	b := &attemptBody{body: x.request.Body, length: x.request.ContentLength}
-	b.ended = !hasBody(x.request)
-	if !b.ended && x.request.ProtoMajor == 1 {
-		// Both directions may flow at a time. Not all of net/http's writers can,
-		// and then they take turns.
-		_ = x.control.EnableFullDuplex()
+// upload begins to send the body, unless it went out with the head. What becomes
+// of it is heard of by stopUpload.
+func (f *forwarder) upload(x *exchange, answerWithin time.Duration, u *upstream) *upload {
+	if x.length == 0 || x.whole != nil {
+		return nil
 	}
-	return b
-}
-
-// Read reads from the client.
-func (b *attemptBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	if b.left {
-		b.mu.Unlock()
-		return 0, errBodyLeft
+	up := &upload{x: x, u: u, done: make(chan struct{})}
+	if x.expects {
+		up.wait = make(chan struct{})
 	}
-	b.touched, b.reading = true, true
-	b.mu.Unlock()
-	n, err := b.body.Read(p)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reading = false
-	b.read += int64(n)
-	b.ended = b.ended || err == io.EOF
-	return n, err
+	x.touched.Store(true)
+	go func() {
+		defer close(up.done)
+		if !up.await() {
+			return
+		}
+		buffer := borrow(&f.buffers.sends)
+		defer f.buffers.sends.Put(buffer)
+		up.run(*buffer, f.clock)
+		if up.whole && answerWithin > 0 && !x.begun.Load() {
+			x.late.set(f.clock.after(answerWithin))
+		}
+	}()
+	return up
 }
 
-// Close does not close the client's body, which is net/http's to close.
-func (b *attemptBody) Close() error { return nil }
-
-// giveUp ends the attempt; it reports whether the body is still whole.
-func (b *attemptBody) giveUp() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left = true
-	return !b.touched
-}
-
-// complete says that all of the body came.
-func (b *attemptBody) complete() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ended || b.length >= 0 && b.read >= b.length
-}
-
-// leave ends the attempt, and has net/http not wait for ever for the rest of a
-// body that is of no more use.
-func (b *attemptBody) leave(x *exchange) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left = true
-	if b.reading && x.request.ProtoMajor == 1 {
-		_ = x.control.SetReadDeadline(time.Now().Add(lateBody))
+// await waits until the instance wants the body, or has said nothing for a while.
+func (up *upload) await() bool {
+	if up.wait == nil {
+		return true
 	}
+	select {
+	case <-up.wait:
+	case <-time.After(continueAfter):
+		up.x.goOn()
+	}
+	return !up.stopped.Load()
+}
+
+// goOn tells the client to send the body, unless it has its answer.
+func (x *exchange) goOn() {
+	x.speaking.Lock()
+	defer x.speaking.Unlock()
+	if x.expects && !x.begun.Load() {
+		x.expects = false
+		_ = x.client.inform(100, nil, nil) // a client that is gone is noticed when it is read from
+	}
+}
+
+// agree says that the instance wants the body.
+func (up *upload) agree() {
+	if up != nil && up.wait != nil && !up.agreed {
+		up.x.goOn()
+		up.agreed = true
+		close(up.wait)
+	}
+}
+
+// run sends the body until its end or until either side fails.
+func (up *upload) run(buffer []byte, clock *clock) {
+	x, sent := up.x, int64(0)
+	for {
+		n, err := x.client.Read(buffer[chunkLead : len(buffer)-chunkTail])
+		sent += int64(n)
+		complete := errors.Is(err, io.EOF) || x.length >= 0 && sent == x.length
+		if complete {
+			x.received.Store(true) // before the instance can know, and answer
+		}
+		if !complete && err != nil {
+			if !up.stopped.Load() {
+				x.end(clientFault(err))
+			}
+			return
+		}
+		piece := buffer[chunkLead : chunkLead+n]
+		if x.length == message.Chunked {
+			piece = framed(buffer, n)
+			if complete {
+				piece = message.AppendLastChunk(piece, passable(x.client.trailer()))
+			}
+		}
+		x.late.set(clock.after(instanceStalls))
+		_, err = up.u.tcp.Write(piece)
+		x.late.set(0)
+		if err != nil {
+			return // whoever reads the answer sees what came of it
+		}
+		if complete {
+			up.whole = true
+			return
+		}
+	}
+}
+
+// framed makes a chunk of the piece that begins after chunkLead bytes.
+func framed(buffer []byte, n int) []byte {
+	if n == 0 {
+		return buffer[:0]
+	}
+	var digits [chunkLead]byte
+	head := append(strconv.AppendInt(digits[:0], int64(n), 16), "\r\n"...)
+	start := chunkLead - len(head)
+	copy(buffer[start:], head)
+	return append(buffer[start:chunkLead+n], "\r\n"...)
+}
+
+// clientFault says what it means that a body could not be read.
+func clientFault(err error) error {
+	if refused, ok := errors.AsType[*message.Error](err); ok {
+		return refused
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowBody
+	}
+	return errClientGone
+}
+
+// stopUpload ends the sending of a body whose exchange is over. It reports
+// whether all of it was sent.
+func (x *exchange) stopUpload(up *upload) bool {
+	if up == nil {
+		return true
+	}
+	up.stopped.Store(true)
+	if up.wait != nil && !up.agreed {
+		close(up.wait)
+	}
+	if x.received.Load() {
+		select {
+		case <-up.done:
+			return up.whole
+		case <-time.After(lastPiece):
+		}
+	}
+	_ = up.u.tcp.SetDeadline(longAgo)
+	x.client.stopReading()
+	<-up.done
+	return up.whole
 }

@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
 )
 
 const (
@@ -74,11 +74,5 @@ func (r *router) challengeConfig(hello *tls.ClientHelloInfo) (*tls.Config, error
 
 // answerChallenge answers HTTP-01.
 func (e *edge) answerChallenge(x *exchange, text string) {
-	x.writer.Header().Set("Content-Type", "application/octet-stream")
-	x.writer.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	e.head(x, http.StatusOK)
-	if x.request.Method != http.MethodHead {
-		n, err := x.writer.Write([]byte(text))
-		x.bytes, x.aborted = int64(n), err != nil
-	}
+	e.reply(x, http.StatusOK, message.Fields{{Name: "Content-Type", Value: "application/octet-stream"}}, text)
 }

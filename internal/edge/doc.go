@@ -5,9 +5,34 @@
 //
 // A request's way through the files:
 //
-//	listener → tls → exchange → router → gate (hold) → balancer → forward → access_log
-//	                    │                   │                        ├ body, headers
-//	                    └ answer            └ meter → feed           └ upgrade → frames
+//	listener → reception → connection ─┐                               ┌ body
+//	              │  (tls)    HTTP/1   ├→ exchange → router → gate → forward → upstream
+//	              └─────→ stream ──────┘     │      (files)    │       ├ headers
+//	                      HTTP/2             └ answer          │       ├ relay
+//	                                                balancer ──┤       └ upgrade → frames
+//	   access_log ← (what became of it)          meter → feed ─┘
+//
+// and the answer's way back: upstream → relay → reply (HTTP/1) or stream (HTTP/2).
+//
+// A client's connection that speaks HTTP/1 is one goroutine:
+//
+//	        ┌────────────── complete, persistent ──────────────┐
+//	        ↓                                                  │
+//	idle ──→ head ──→ serving (held, sent, awaited) ──→ answering ──→ finishing ──→ closed
+//	 2 min    10 s        │  ↑ body, in a second goroutine     │         2 s
+//	                      └──┴── the client is gone, or the answer broke off ──→ aborted
+//
+// While it is idle it has no buffer: the first bytes of the next request are read
+// into one that is borrowed once they are there. All limits are kept by one clock
+// that looks around every 250 ms, so that a request arms no timer and no deadline.
+// A client that sends nothing more (it ended its direction, or is gone: one cannot
+// tell) is served for 2 s more, and then taken for gone, also while its request
+// is held and has a body. Pipelined requests are answered one after the other.
+//
+// A connection to an instance is kept for 1.5 s. Before anything is sent on it, it
+// is looked at: one that was ended, or on which something was said that nobody
+// asked for, is not used. What is sent and then not answered with a single byte is
+// sent again, once, if the method is idempotent and the body was not touched.
 //
 // An instance as the edge sees it:
 //
@@ -21,7 +46,4 @@
 // stream by itself, the edge is as polite to the client. When one that is ready
 // does, it crashed: an event stream breaks off, and a WebSocket is closed with
 // code 1014 (bad gateway) if the instance got to the end of a frame.
-//
-// A request with a body is not noticed to be given up by its client while it is
-// held: net/http looks for the end of a connection only after the body.
 package edge

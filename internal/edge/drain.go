@@ -65,11 +65,14 @@ func (e *edge) drain(ctx context.Context) bool {
 // and sends GOAWAY on HTTP/2. It is the one use of net/http's Shutdown, which
 // closes idle connections under their clients: too rude to begin a drain with.
 func (e *edge) closeIdle() {
+	for _, w := range e.clock.snapshot(nil) {
+		if c, ok := w.(*connection); ok {
+			c.closeIdle()
+		}
+	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, server := range e.servers {
-		_ = server.Shutdown(ended)
-	}
+	_ = e.http2.Shutdown(ended)
 }
 
 // finishOpen ends the streams politely, gives the rest a moment, and cuts it off.
@@ -95,9 +98,7 @@ func (e *edge) closeAll() {
 	e.handback.close()
 	e.closeDoors()
 	e.router.end(errEdgeClosing, false)
-	for _, server := range e.servers {
-		_ = server.Close()
-	}
+	_ = e.http2.Close()
 	e.room.closeAll()
 	e.accepting.Wait()
 }

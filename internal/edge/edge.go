@@ -15,13 +15,11 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
 )
 
 // The edge's own limits.
 const (
-	headerLimit       = 64 << 10
-	headerTimeout     = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
 	firstTableTimeout = 250 * time.Millisecond
 	finishLimit       = 4 * time.Second // of the 5 s that there are after SIGQUIT
 )
@@ -91,8 +89,13 @@ type edge struct {
 	feed      *feed
 	room      *room
 	doors     []*door
-	servers   []*http.Server
+	clock     *clock
+	buffers   *buffers
+	tls       *tls.Config
+	http2     *http.Server
+	streams   *handoff // to http2
 	accepting sync.WaitGroup
+	serving   sync.WaitGroup // the connections but those that speak HTTP/2
 	handback  *handback
 	httpsPort string
 	draining  atomic.Bool
@@ -114,6 +117,7 @@ func Run(ctx context.Context, options Options) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer stop()
+	work.Go(func() { e.clock.run(background) })
 	if e.log != nil {
 		work.Go(func() { e.log.run(background) })
 	}
@@ -135,7 +139,8 @@ func Run(ctx context.Context, options Options) error {
 	}
 	options.Logger.Info("the edge serves", "edge", e.name, "table", e.router.version())
 	e.serveUntilDrained(ctx)
-	e.forwarder.transport.CloseIdleConnections()
+	e.serving.Wait()
+	e.forwarder.pool.close()
 	return nil
 }
 
@@ -144,7 +149,9 @@ func Run(ctx context.Context, options Options) error {
 func newEdge(options Options) (_ *edge, err error) {
 	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
 	e.router = newRouter(e.bell, options.Logger)
-	e.forwarder = newForwarder(e.head)
+	e.clock, e.buffers = newClock(), newBuffers()
+	e.forwarder = newForwarder(e.clock, e.buffers, e.draining.Load)
+	e.clock.watch(e.forwarder.pool)
 	if options.DataFolder != "" {
 		for _, folder := range []string{"run", "edge"} {
 			if err := os.MkdirAll(filepath.Join(options.DataFolder, folder), 0o700); err != nil {
@@ -227,35 +234,18 @@ func (e *edge) awaitTable(ctx context.Context) {
 
 // accept begins to serve on all listeners.
 func (e *edge) accept() {
-	config := newTLSConfig(e.router)
-	e.router.shareTicketKeys(config.SetSessionTicketKeys)
-	apps, plain := e.newServer(e.apps), e.newServer(e.plain)
-	e.servers = []*http.Server{apps, plain}
-	for i, door := range e.doors {
-		server, listener := apps, net.Listener(door)
-		switch e.options.Listeners[i].Name {
-		case HTTPS:
-			listener = tls.NewListener(door, config)
-		case HTTP:
-			server = plain
-		}
-		e.accepting.Go(func() {
-			if err := server.Serve(listener); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
-				e.options.Logger.Error("a listener failed", "listener", e.options.Listeners[i].Name, "error", err)
-			}
-		})
-	}
-}
-
-func (e *edge) newServer(handler http.HandlerFunc) *http.Server {
-	return &http.Server{
-		Handler:                      handler,
-		MaxHeaderBytes:               headerLimit,
-		ReadHeaderTimeout:            headerTimeout,
-		IdleTimeout:                  idleTimeout,
+	e.tls = newTLSConfig(e.router)
+	e.router.shareTicketKeys(e.tls.SetSessionTicketKeys)
+	e.streams = newHandoff(e.doors[0].Addr())
+	e.http2 = &http.Server{
+		Handler: http.HandlerFunc(e.serveStream), MaxHeaderBytes: message.HeadLimit, IdleTimeout: idleTimeout,
 		DisableGeneralOptionsHandler: true,
 		// What clients do wrong is theirs to know.
 		ErrorLog: slog.NewLogLogger(e.options.Logger.Handler(), slog.LevelDebug),
+	}
+	e.serving.Go(func() { _ = e.http2.Serve(e.streams) }) // until it is closed
+	for i, door := range e.doors {
+		e.accepting.Go(func() { e.attend(door, e.options.Listeners[i].Name) })
 	}
 }
 

@@ -3,61 +3,165 @@ package edge
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
 )
 
 // statusClientGone stands in the access log where no answer was given because
 // the client was gone.
 const statusClientGone = 499
 
+// Why an exchange is ended by its client.
+var (
+	errClientGone = errors.New("the client is gone")
+	errSlowBody   = &message.Error{Status: http.StatusRequestTimeout, Reason: "the request's body takes too long"}
+)
+
+// client is the client's side of an exchange. Implemented by connection
+// (HTTP/1) and stream (HTTP/2).
+type client interface {
+	// Reader reads the request's body.
+	io.Reader
+	// trailer gives the fields that came behind the body, once that ended.
+	trailer() message.Fields
+	// inform sends an informational answer at once.
+	inform(status int, fields message.Fields, options []string) error
+	// begin takes the head of the answer. It and what is written may wait for
+	// flush or end, which completes the answer.
+	begin(a *answer) error
+	io.Writer
+	flush() error
+	end(trailer message.Fields) error
+	// stopReading has a Read that waits return, if the connection is at its end
+	// anyway.
+	stopReading()
+	// tunnel hands out the connection, and what came behind the request.
+	tunnel() (net.Conn, []byte, error)
+}
+
+// answer is the head of an answer as a client gets it.
+type answer struct {
+	message.Response
+	reason  string
+	options []string // see message.RequestHead
+	// length is the body's, declared what Content-Length says; see message.Framing.
+	length, declared int64
+	// leaving says that the edge wants its connections to end, unread that the
+	// rest of the request's body will not be read.
+	leaving, unread bool
+	id              string
+}
+
 // exchange is one request and what became of it.
 type exchange struct {
-	writer  http.ResponseWriter
-	control *http.ResponseController
-	request *http.Request
-	id      string
-	host    string
-	started time.Time
-	body    *attemptBody // as the last attempt saw it
+	client client
+	// ctx ends when the client is gone.
+	ctx     context.Context //nolint:containedctx // it is that of the request
+	request message.Request
+	// length is the request's body's; see message.Framing.
+	length   int64
+	declared int64
+	options  []string
+	upgrade  string // the protocol that the client would go on with
+	expects  bool   // the client waits for 100 before it sends the body
+	whole    []byte // the body, where all of it came with the head
+	protocol string
+	address  string // the client's IP address
+	port     string // the local one
+	id       string
+	host     string
+	started  time.Time
+	ticket   ticket
+	answer   answer
+	// interrupt is end, made once.
+	interrupt context.CancelCauseFunc
+
+	// touched says that the body is being sent, so that it cannot be sent again;
+	// received that all of it came.
+	touched  atomic.Bool
+	received atomic.Bool
+	// speaking is held while a head goes to the client; begun: the final one did.
+	speaking sync.Mutex
+	begun    atomic.Bool
+	// late rings when the instance takes too long.
+	late alarm
+
+	mu       sync.Mutex
+	cause    error         // why it was ended from outside
+	upstream *upstream     // what that interrupts
+	ended    chan struct{} // closed instead, if there is one
 
 	// What became of it:
 	status  int
 	bytes   int64 // of the answer's body
 	held    time.Duration
 	backend springtide.Backend // the one that answered, or was last tried
-	begun   bool               // the answer's head was sent
 	aborted bool               // the answer is incomplete: the client must notice
 }
 
-func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	return &exchange{
-		writer: w, control: http.NewResponseController(w), request: r,
-		id: requestID(r.Header), host: hostOf(r.Host), started: time.Now(),
+// end ends the exchange with an instance from outside. Implements what a lease
+// needs.
+func (x *exchange) end(cause error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return
+	}
+	x.cause = cause
+	switch {
+	case x.ended != nil:
+		close(x.ended)
+	case x.upstream != nil:
+		_ = x.upstream.tcp.SetDeadline(longAgo)
 	}
 }
 
-// apps serves the requests for apps.
-func (e *edge) apps(w http.ResponseWriter, r *http.Request) {
-	x := newExchange(w, r)
+// longAgo is a deadline that interrupts what waits.
+var longAgo = time.Unix(1, 0)
+
+// hold makes a connection the one that end interrupts; nil takes it back. It
+// gives the cause if the exchange is ended.
+func (x *exchange) hold(u *upstream) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.upstream = u
+	return x.cause
+}
+
+// tooLate ends an exchange whose instance takes too long.
+func (x *exchange) tooLate() { x.end(context.DeadlineExceeded) }
+
+// over gives why the exchange was ended, nil if it was not.
+func (x *exchange) over() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause
+}
+
+// apps serves a request for an app.
+func (e *edge) apps(x *exchange) {
 	defer e.finish(x)
 	e.serve(x)
 }
 
 // plain serves what comes without TLS: it redirects to where the apps are.
-func (e *edge) plain(w http.ResponseWriter, r *http.Request) {
-	x := newExchange(w, r)
+func (e *edge) plain(x *exchange) {
 	defer e.finish(x)
-	answer, known := e.router.challenge(x.host, r.URL.Path)
+	path := pathOf(x.request.Target)
+	answer, known := e.router.challenge(x.host, path)
 	switch {
 	case known:
 		e.answerChallenge(x, answer)
-	case strings.HasPrefix(r.URL.Path, challengePath):
+	case strings.HasPrefix(path, challengePath):
 		e.refuse(x, http.StatusNotFound, 0, "there is no such challenge")
 	case e.router.find(x.host) == nil:
 		e.refuseUnknown(x)
@@ -71,27 +175,23 @@ func (e *edge) plain(w http.ResponseWriter, r *http.Request) {
 func (e *edge) finish(x *exchange) {
 	if fault := recover(); fault != nil {
 		e.options.Logger.Error("a request panicked", "request", x.id, "host", x.host, "fault", fault, "stack", string(debug.Stack()))
-		if x.begun {
+		if x.begun.Load() {
 			x.aborted = true
 		} else {
 			e.refuse(x, http.StatusBadGateway, 0, "the edge failed to handle this request")
 		}
 	}
 	e.log.write(x, time.Now())
-	if x.aborted {
-		panic(http.ErrAbortHandler) // net/http closes the connection or resets the stream
-	}
 }
 
 // serve takes a request through the gate to an instance, and to another one if
 // the first fails before it answered.
 func (e *edge) serve(x *exchange) {
 	if x.request.Method == http.MethodConnect {
-		e.refuse(x, http.StatusMethodNotAllowed, 0, "CONNECT is not served here")
+		e.refuse(x, http.StatusNotImplemented, 0, "CONNECT is not served here")
 		return
 	}
 	var g *gate
-	var t *ticket
 	repeated := false
 	for {
 		if g == nil {
@@ -99,9 +199,12 @@ func (e *edge) serve(x *exchange) {
 				e.refuseUnknown(x)
 				return
 			}
-			t = g.arrive(x.started)
+			if e.serveFile(x, g) {
+				return
+			}
+			g.arrive(&x.ticket, x.started)
 		}
-		err := e.attempt(x, g, t)
+		err := e.attempt(x, g)
 		failure, failed := errors.AsType[*failure](err)
 		switch {
 		case err == nil:
@@ -109,8 +212,7 @@ func (e *edge) serve(x *exchange) {
 		case errors.Is(err, errMoved):
 			g = nil // the newest table knows where it went
 			continue
-		case x.request.Context().Err() != nil:
-			x.status, x.aborted = statusClientGone, true
+		case e.givenUp(x, err):
 			return
 		case !failed:
 			e.refuseHeld(x, g, err)
@@ -125,24 +227,54 @@ func (e *edge) serve(x *exchange) {
 	}
 }
 
+// givenUp ends an exchange that failed by its client.
+func (e *edge) givenUp(x *exchange, err error) bool {
+	if fault, ok := errors.AsType[*message.Error](x.over()); ok {
+		e.refuse(x, fault.Status, 0, "%s", fault.Reason)
+		return true
+	}
+	if x.ctx.Err() != nil || errors.Is(err, errClientGone) {
+		x.status, x.aborted = statusClientGone, true
+		return true
+	}
+	return false
+}
+
 // attempt waits for an instance and has it answer. It gives an error, of type
 // *failure if there was an instance, when nothing was answered.
-func (e *edge) attempt(x *exchange, g *gate, t *ticket) error {
-	ctx, end := context.WithCancelCause(x.request.Context())
-	defer end(nil)
-	t.end = end
-	l, err := g.enter(ctx, t)
-	x.held = t.waited
+func (e *edge) attempt(x *exchange, g *gate) error {
+	x.renew()
+	if x.interrupt == nil {
+		x.interrupt = x.end
+	}
+	x.ticket.end = x.interrupt
+	l, err := g.enter(x.ctx, &x.ticket)
+	x.held = x.ticket.waited
 	if err != nil {
 		return err
 	}
 	x.backend = l.backend
 	defer l.done()
-	err = e.forwarder.forward(ctx, x, l)
-	if failure, failed := errors.AsType[*failure](err); failed {
-		g.failed(t, l, failure.unsent)
+	err = e.forwarder.forward(x, destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l})
+	if failure, failed := errors.AsType[*failure](err); failed && !failure.byClient {
+		g.failed(&x.ticket, l, failure.unsent)
 	}
 	return err
+}
+
+// renew makes the exchange ready for an attempt: what has ended the one before
+// does not end this one, unless it was the client.
+func (x *exchange) renew() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !byClient(x.cause) {
+		x.cause = nil
+	}
+}
+
+func byClient(cause error) bool {
+	_, refused := errors.AsType[*message.Error](cause)
+	return refused || errors.Is(cause, errClientGone)
 }
 
 // failure is an exchange with an instance that gave no answer.
@@ -153,6 +285,8 @@ type failure struct {
 	// repeatable: no byte of an answer came, and sending the request once more
 	// does no harm.
 	repeatable bool
+	// byClient: the instance is not to blame.
+	byClient bool
 }
 
 func (f *failure) Error() string { return f.cause.Error() }
@@ -171,9 +305,4 @@ func idempotent(method string) bool {
 		return true
 	}
 	return false
-}
-
-// hasBody says that the request may have a body.
-func hasBody(r *http.Request) bool {
-	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }

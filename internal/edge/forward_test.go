@@ -451,7 +451,7 @@ func TestBadRequestsAreRefusedAndHarmNobody(t *testing.T) {
 		"rubbish\r\n\r\n":                     "400",
 		"GET / HTTP/1.1\r\nHost: a b\r\n\r\n": "400",
 		"GET / HTTP/1.1\r\nHost: demo.localhost\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n": "431",
-		"CONNECT demo.localhost:443 HTTP/1.1\r\nHost: demo.localhost:443\r\n\r\n":                  "405",
+		"CONNECT demo.localhost:443 HTTP/1.1\r\nHost: demo.localhost:443\r\n\r\n":                  "501",
 		"GET / HTTP/1.0\r\n\r\n": "404",
 		"POST / HTTP/1.1\r\nHost: demo.localhost\r\nContent-Length: -1\r\n\r\n":     "400",
 		"POST / HTTP/1.1\r\nHost: demo.localhost\r\nTransfer-Encoding: odd\r\n\r\n": "501",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -37,7 +38,8 @@ var (
 // queue that can use it. So a request that arrives takes a slot only if nobody
 // in the queue could.
 type gate struct {
-	bell *bell
+	bell  *bell
+	files atomic.Pointer[[]springtide.PublicFiles] // the route's
 
 	mu        sync.Mutex
 	route     springtide.Route
@@ -77,6 +79,7 @@ type ticket struct {
 	called  chan struct{} // closed when lease or err is set
 	lease   *lease
 	err     error
+	granted lease // what lease is once it is there; an earlier one is done by then
 }
 
 // lease is the right to use an instance for one exchange.
@@ -103,15 +106,15 @@ func newGate(bell *bell) *gate {
 	}
 }
 
-// arrive counts a request.
-func (g *gate) arrive(now time.Time) *ticket {
+// arrive counts a request, which has the ticket from now on.
+func (g *gate) arrive(t *ticket, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.meter != nil {
 		g.meter.arrived()
 	}
 	g.bell.changed()
-	return &ticket{arrived: now}
+	*t = ticket{arrived: now}
 }
 
 // enter gives the ticket an instance, waiting for one as long as the route
@@ -169,7 +172,8 @@ func (g *gate) choose(t *ticket, now time.Time) *instance {
 func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
 	i.requests++
 	g.meter.begun(now)
-	l := &lease{
+	l := &t.granted
+	*l = lease{
 		gate: g, instance: i, meter: g.meter, backend: i.Backend, end: t.end,
 		finishStreams: g.route.FinishStreams, answerWithin: g.route.AnswerWithin, begun: now,
 	}
@@ -258,6 +262,7 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 	defer g.mu.Unlock()
 	previous := g.meter
 	g.route, g.removed = route, false
+	g.files.Store(&route.Files)
 	if g.meters[route.Group] == nil {
 		g.meters[route.Group] = newMeter(route.Group, now)
 	}

@@ -18,9 +18,15 @@ import (
 
 // enterGate has a request at the gate, and tells what came of it.
 func enterGate(ctx context.Context, g *gate) (*lease, error) {
-	t := g.arrive(time.Now())
+	return g.enter(ctx, newTicket(g))
+
+}
+
+func newTicket(g *gate) *ticket {
+	t := new(ticket)
+	g.arrive(t, time.Now())
 	t.end = func(error) {}
-	return g.enter(ctx, t)
+	return t
 }
 
 func newTestGate(route springtide.Route) *gate {
@@ -160,8 +166,7 @@ func TestARequestKeepsItsPlaceWhenItComesBack(t *testing.T) {
 		route := routeTo(readyBackend("a", "a:1"))
 		route.Concurrency = 1
 		g := newTestGate(route)
-		early := g.arrive(time.Now())
-		early.end = func(error) {}
+		early := newTicket(g)
 		failed, err := g.enter(t.Context(), early)
 		if err != nil {
 			t.Fatal(err)
@@ -180,8 +185,7 @@ func TestARequestKeepsItsPlaceWhenItComesBack(t *testing.T) {
 			l.done()
 		}
 		time.Sleep(time.Millisecond)
-		late := g.arrive(time.Now())
-		late.end = func(error) {}
+		late := newTicket(g)
 		go wait("late", late)
 		synctest.Wait()
 		g.failed(early, failed, true)

@@ -4,138 +4,168 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"net/textproto"
-	"net/url"
+	"strconv"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
 )
 
-// hopByHop are the fields that concern one connection only.
-var hopByHop = map[string]bool{
-	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true,
-	"Proxy-Authorization": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+// isHopByHop says that a field concerns one connection only, or says how long
+// the body is, which the edge does itself.
+func isHopByHop(name string) bool {
+	switch len(name) {
+	case 2:
+		return strings.EqualFold(name, "TE")
+	case 7:
+		return strings.EqualFold(name, "Trailer") || strings.EqualFold(name, "Upgrade")
+	case 10:
+		return strings.EqualFold(name, "Connection") || strings.EqualFold(name, "Keep-Alive")
+	case 14:
+		return strings.EqualFold(name, "Content-Length")
+	case 16:
+		return strings.EqualFold(name, "Proxy-Connection")
+	case 17:
+		return strings.EqualFold(name, "Transfer-Encoding")
+	case 18:
+		return strings.EqualFold(name, "Proxy-Authenticate")
+	case 19:
+		return strings.EqualFold(name, "Proxy-Authorization")
+	}
+	return false
 }
 
-// ours are the fields that the edge itself vouches for: what a client claims in
-// them is dropped. Some servers cannot tell "X_Forwarded_For" from
+// isClaim says that a field is one that the edge itself vouches for: what a
+// client claims in it is dropped. Some servers cannot tell "X_Forwarded_For" from
 // "X-Forwarded-For", so that is dropped too.
-var ours = map[string]bool{
-	"X-Forwarded-For": true, "X-Forwarded-Proto": true, "X-Forwarded-Host": true, "X-Forwarded-Port": true,
-	"X-Forwarded-Server": true, "X-Real-Ip": true, "Forwarded": true, "X-Request-Id": true, "Proxy": true,
+func isClaim(name string) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		name = strings.ReplaceAll(name, "_", "-")
+	}
+	switch len(name) {
+	case 5:
+		return strings.EqualFold(name, "Proxy")
+	case 9:
+		return strings.EqualFold(name, "Forwarded") || strings.EqualFold(name, "X-Real-IP")
+	case 10:
+		return strings.EqualFold(name, springtide.FolderHeader)
+	case 12:
+		return strings.EqualFold(name, "X-Request-ID")
+	case 15:
+		return strings.EqualFold(name, "X-Forwarded-For")
+	case 16:
+		return strings.EqualFold(name, "X-Forwarded-Host") || strings.EqualFold(name, "X-Forwarded-Port")
+	case 17:
+		return strings.EqualFold(name, "X-Forwarded-Proto")
+	case 18:
+		return strings.EqualFold(name, "X-Forwarded-Server")
+	}
+	return false
 }
 
-// copyFields copies the fields that go on, without those that the Connection
-// field names.
-func copyFields(to, from http.Header, skip func(name string) bool) {
-	named := connectionOptions(from)
-	for name, values := range from {
-		if hopByHop[name] || named[name] || skip(name) {
-			continue
-		}
-		to[name] = values
-	}
-}
-
-func connectionOptions(header http.Header) map[string]bool {
-	var named map[string]bool
-	for _, value := range header["Connection"] {
-		for option := range strings.SplitSeq(value, ",") {
-			option = textproto.TrimString(option)
-			if option == "" || strings.EqualFold(option, "keep-alive") || strings.EqualFold(option, "close") {
-				continue
-			}
-			if named == nil {
-				named = map[string]bool{}
-			}
-			named[textproto.CanonicalMIMEHeaderKey(option)] = true
-		}
-	}
-	return named
-}
-
-func claimed(name string) bool {
-	if strings.Contains(name, "_") {
-		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
-	}
-	return ours[name]
-}
-
-// outgoingHeader makes the header that an instance gets.
-func outgoingHeader(x *exchange) http.Header {
-	r := x.request
-	header := make(http.Header, len(r.Header)+8)
-	copyFields(header, r.Header, claimed)
-	if httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers") {
-		header.Set("Te", "trailers")
-	}
-	if protocol := upgradeOf(r.Header); protocol != "" && r.ProtoMajor == 1 {
-		header.Set("Connection", "Upgrade")
-		header.Set("Upgrade", protocol)
-	}
-	if _, ok := header["User-Agent"]; !ok {
-		header["User-Agent"] = nil // or net/http sends its own
-	}
-	header.Set("X-Forwarded-For", clientAddress(r))
-	header.Set("X-Forwarded-Host", r.Host)
-	header.Set("X-Forwarded-Proto", "http")
-	if r.TLS != nil {
-		header.Set("X-Forwarded-Proto", "https")
-	}
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if _, port, err := net.SplitHostPort(local.String()); err == nil {
-			header.Set("X-Forwarded-Port", port)
+// isNamed says that the Connection field names a field.
+func isNamed(name string, options []string) bool {
+	for _, option := range options {
+		if strings.EqualFold(option, name) {
+			return true
 		}
 	}
-	header.Set("X-Request-Id", x.id)
-	return header
+	return false
+}
+
+// appendRequest appends the head that an instance gets, and the body if all of
+// it is there. The target is as the client wrote it.
+func appendRequest(to []byte, x *exchange, folder string) []byte {
+	r := &x.request
+	to = append(append(append(to, r.Method...), ' '), r.Target...)
+	to = append(append(append(to, " HTTP/1.1\r\nHost: "...), r.Host...), "\r\n"...)
+	te := false
+	for i := range r.Fields {
+		name, value := r.Fields[i].Name, r.Fields[i].Value
+		switch {
+		case len(name) == 2 && strings.EqualFold(name, "TE"):
+			te = te || hasTrailers(value)
+		case len(name) == 4 && strings.EqualFold(name, "Host"), len(name) == 6 && strings.EqualFold(name, "Expect") && !x.expects:
+		case len(name) == 7 && strings.EqualFold(name, "Trailer") && x.length == message.Chunked:
+			to = message.AppendField(to, name, value)
+		case isHopByHop(name), isClaim(name), isNamed(name, x.options):
+		default:
+			to = message.AppendField(to, name, value)
+		}
+	}
+	switch {
+	case x.upgrade != "":
+		to = message.AppendField(to, "Connection", "Upgrade")
+		to = message.AppendField(to, "Upgrade", x.upgrade)
+	case te:
+		to = append(to, "Connection: TE\r\nTE: trailers\r\n"...)
+	}
+	to = message.AppendField(to, "X-Forwarded-For", x.address)
+	to = message.AppendField(to, "X-Forwarded-Host", r.Host)
+	to = message.AppendField(to, "X-Forwarded-Proto", r.Scheme)
+	to = message.AppendField(to, "X-Forwarded-Port", x.port)
+	to = message.AppendField(to, "X-Request-Id", x.id)
+	if folder != "" {
+		to = message.AppendField(to, springtide.FolderHeader, folder)
+	}
+	switch {
+	case x.length == message.Chunked:
+		to = append(to, "Transfer-Encoding: chunked\r\n"...)
+	case x.declared >= 0:
+		to = appendLength(to, x.declared)
+	}
+	return append(append(to, "\r\n"...), x.whole...)
+}
+
+func appendLength(to []byte, length int64) []byte {
+	to = strconv.AppendInt(append(to, "Content-Length: "...), length, 10)
+	return append(to, "\r\n"...)
+}
+
+// hasTrailers says that the sender of a TE field takes trailers.
+func hasTrailers(value string) bool {
+	for coding := range strings.SplitSeq(value, ",") {
+		if strings.EqualFold(strings.Trim(coding, " \t"), "trailers") {
+			return true
+		}
+	}
+	return false
+}
+
+// passable gives the fields of a trailer that may be passed on: none that frames
+// or routes a message, or that the edge vouches for (RFC 9110, section 6.5.1).
+func passable(trailer message.Fields) message.Fields {
+	kept := trailer[:0]
+	for _, field := range trailer {
+		if !isHopByHop(field.Name) && !isClaim(field.Name) && !strings.EqualFold(field.Name, "Host") && !strings.EqualFold(field.Name, "Content-Encoding") &&
+			!strings.EqualFold(field.Name, "Authorization") && !strings.EqualFold(field.Name, "Set-Cookie") && !strings.EqualFold(field.Name, "Content-Type") {
+			kept = append(kept, field)
+		}
+	}
+	return kept
 }
 
 // upgradeOf gives the protocol that a message wants to go on with; empty if
 // none. HTTP/2 without TLS is not gone along with: the edge would no longer see
 // the requests.
-func upgradeOf(header http.Header) string {
-	if !httpguts.HeaderValuesContainsToken(header["Connection"], "Upgrade") {
-		return ""
-	}
-	protocol := header.Get("Upgrade")
+func upgradeOf(protocol string) string {
 	if strings.EqualFold(protocol, "h2c") || !visible(protocol) {
 		return ""
 	}
 	return protocol
 }
 
-// clientAddress gives the client's IP address.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
-// outgoingURL gives the target that an instance gets: as the client wrote it,
-// byte for byte where net/url allows it.
-func outgoingURL(r *http.Request, address string) *url.URL {
-	target := &url.URL{Scheme: "http", Host: address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if path == "*" || strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
-		target.Opaque = path
-	}
-	return target
-}
-
 // requestID gives the client's own request ID if it is sane, else a new one.
-func requestID(header http.Header) string {
-	if id := header.Get("X-Request-Id"); id != "" && len(id) <= 128 && visible(id) {
+func requestID(fields message.Fields) string {
+	if id := fields.Get("X-Request-ID"); id != "" && len(id) <= 128 && visible(id) {
 		return id
 	}
 	var id [16]byte
+	var digits [32]byte
 	binary.NativeEndian.PutUint64(id[:], rand.Uint64())
 	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
-	return hex.EncodeToString(id[:])
+	hex.Encode(digits[:], id[:])
+	return string(digits[:])
 }
 
 // visible says that a string is of visible ASCII characters only.

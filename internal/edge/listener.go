@@ -239,14 +239,6 @@ type visitor struct {
 	once sync.Once
 }
 
-// CloseWrite lets net/http end a connection whose client is still sending.
-func (v *visitor) CloseWrite() error {
-	if half, ok := v.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return v.Conn.Close()
-}
-
 // Close closes the connection and gives its place back.
 func (v *visitor) Close() error {
 	err := v.Conn.Close()

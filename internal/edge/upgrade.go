@@ -1,13 +1,13 @@
 package edge
 
 import (
-	"context"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // The measures of ending a WebSocket.
@@ -16,75 +16,110 @@ const (
 	frameLimit = 2 * time.Second
 	// farewell is how long the client has to answer a close frame.
 	farewell = time.Second
+	// tunnelBuffer is what a tunnel over TLS reads at a time, in bytes.
+	tunnelBuffer = 4 << 10
 )
 
 // relay passes bytes both ways after the instance agreed to another protocol.
 // When it is the instance that ends, or has to, the client of a WebSocket is
 // told so by a close frame: 1001 if the instance is let go, 1014 if it crashed.
-func (f *forwarder) relay(ctx context.Context, x *exchange, l *lease, response *http.Response) error {
-	instance := response.Body.(io.ReadWriteCloser) // check looked
-	client, buffered, err := x.control.Hijack()
+func (f *forwarder) relay(x *exchange, to destination, u *upstream) error {
+	defer u.close()
+	client, early, err := x.client.tunnel()
 	if err != nil {
-		instance.Close()
 		return &failure{cause: err}
 	}
-	defer client.Close()
-	x.begun, x.status = true, response.StatusCode
-
-	header := make(http.Header, len(response.Header)+3)
-	copyFields(header, response.Header, func(string) bool { return false })
-	header.Set("Connection", "Upgrade")
-	header.Set("Upgrade", upgradeOf(response.Header))
-	header.Set("X-Request-Id", x.id)
-	head := &http.Response{StatusCode: response.StatusCode, ProtoMajor: 1, ProtoMinor: 1, Header: header}
-	if err := head.Write(client); err != nil {
-		instance.Close()
+	ended := make(chan struct{})
+	if x.tunnelled(ended) != nil {
+		return &failure{cause: x.over()}
+	}
+	x.begun.Store(true)
+	x.status = u.head.Status
+	protocol := upgradeOf(u.head.Upgrade)
+	down := &downstream{client: client, framed: strings.EqualFold(protocol, "websocket")}
+	if _, err := client.Write(appendSwitch(nil, x, u, protocol)); err != nil {
+		x.aborted = true
 		return nil
 	}
 
-	down := &downstream{client: client, framed: strings.EqualFold(upgradeOf(response.Header), "websocket")}
 	clientGone, instanceGone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(clientGone)
-		f.copySmall(instance, buffered.Reader)
-		instance.Close() // the client is gone, or the instance does not read
+		if _, err := u.tcp.Write(early); err == nil {
+			f.carry(u.tcp, client)
+		}
+		u.tcp.Close() // the client is gone, or the instance does not read
 	}()
 	go func() {
 		defer close(instanceGone)
-		f.copySmall(down, instance)
+		if _, err := down.Write(u.unread()); err == nil {
+			u.giveBack()
+			f.carry(down, u.tcp)
+		}
 	}()
 	select {
 	case <-clientGone:
 	case <-instanceGone:
 		code := uint16(closeBadGateway)
-		if l.lettingGo() || context.Cause(ctx) != nil {
+		if to.lettingGo() || x.over() != nil {
 			code = closeGoingAway
 		}
 		down.end(code, false)
-	case <-ctx.Done():
+	case <-ended:
 		down.end(closeGoingAway, true)
 	}
 	if down.saidGoodbye() {
 		_ = client.SetReadDeadline(time.Now().Add(farewell))
 		<-clientGone
 	}
-	instance.Close()
+	u.tcp.Close()
 	client.Close()
 	<-clientGone
 	<-instanceGone
 	x.bytes = down.count()
-	l.sent(x.bytes)
+	to.sent(x.bytes)
 	return nil
 }
 
-// copySmall copies until either side fails.
-func (f *forwarder) copySmall(to io.Writer, from io.Reader) {
-	buffer := f.small.Get().(*[]byte)
-	defer f.small.Put(buffer)
+// tunnelled has end close a channel instead of interrupting the instance's
+// connection. It gives the cause if the exchange is ended already.
+func (x *exchange) tunnelled(ended chan struct{}) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ended = ended
+	return x.cause
+}
+
+// appendSwitch appends the head by which the client is told of the new protocol.
+func appendSwitch(to []byte, x *exchange, u *upstream, protocol string) []byte {
+	to = appendStatus(to, u.head.Status, u.head.Reason)
+	to = appendFields(to, u.head.Fields, u.head.Options, false)
+	to = message.AppendField(to, "X-Request-Id", x.id)
+	to = message.AppendField(to, "Connection", "Upgrade")
+	return append(message.AppendField(to, "Upgrade", protocol), "\r\n"...)
+}
+
+// carry copies until either side fails. While nothing comes it holds no buffer,
+// since WebSockets are many and mostly silent.
+func (f *forwarder) carry(to io.Writer, from net.Conn) {
+	if socket, ok := from.(*net.TCPConn); ok {
+		quiet, err := newQuiet(socket, &f.buffers.heads)
+		for err == nil {
+			var buffer *[]byte
+			var n int
+			if buffer, n, err = quiet.read(); n == 0 {
+				return
+			}
+			_, err = to.Write((*buffer)[:n])
+			f.buffers.giveBack(buffer)
+		}
+		return
+	}
+	buffer := make([]byte, tunnelBuffer)
 	for {
-		n, err := from.Read(*buffer)
+		n, err := from.Read(buffer)
 		if n > 0 {
-			if _, err := to.Write((*buffer)[:n]); err != nil {
+			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
 		}

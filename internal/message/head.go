@@ -45,6 +45,8 @@ func HeadEnd(data []byte, from int) (int, error) {
 type Framing struct {
 	// Length is the body's in bytes, or [Chunked] or [UntilClose].
 	Length int64
+	// Declared is the value of Content-Length; -1: there is none.
+	Declared int64
 	// Persistent says that the sender wants another message to follow.
 	Persistent bool
 }

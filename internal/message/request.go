@@ -126,7 +126,7 @@ func (r *RequestHead) readTarget(target []byte) error {
 // conclude makes of the fields what they mean together.
 func (r *RequestHead) conclude() error {
 	c := &r.control
-	r.Length, r.Options, r.Upgrade = max(c.length, 0), c.options, ""
+	r.Length, r.Declared, r.Options, r.Upgrade = max(c.length, 0), c.length, c.options, ""
 	if c.chunked || c.unexpected {
 		switch {
 		case r.Minor == 0:

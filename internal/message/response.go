@@ -63,7 +63,7 @@ func (r *ResponseHead) readLine(line []byte) error {
 // conclude makes of the fields what they mean together (RFC 9112, section 6.3).
 func (r *ResponseHead) conclude(method string) error {
 	c := &r.control
-	r.Options, r.Upgrade = c.options, ""
+	r.Declared, r.Options, r.Upgrade = c.length, c.options, ""
 	if c.upgrade {
 		r.Upgrade = c.protocol
 	}

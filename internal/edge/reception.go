@@ -1,0 +1,145 @@
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// attend takes the connections of a door until it is closed.
+func (e *edge) attend(door *door, kind string) {
+	for {
+		conn, err := door.Accept()
+		switch {
+		case err == nil:
+			e.serving.Go(func() { e.receive(conn.(*visitor), kind) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // there are too many open files, or the client is gone again
+			e.options.Logger.Error("a connection could not be accepted", "listener", kind, "error", err)
+			select {
+			case <-door.closed:
+				return
+			case <-time.After(acceptPause):
+			}
+		}
+	}
+}
+
+// acceptPause is how long nothing is accepted after it has failed.
+const acceptPause = 50 * time.Millisecond
+
+// receive serves a connection, or hands it on to HTTP/2.
+func (e *edge) receive(v *visitor, kind string) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			e.options.Logger.Error("a connection panicked", "fault", fault, "stack", string(debug.Stack()))
+			v.Close()
+		}
+	}()
+	c, err := e.newConnection(v, kind)
+	if err != nil {
+		v.Close()
+		return
+	}
+	if kind == HTTPS {
+		secured := tls.Server(v, e.tls)
+		e.clock.watch(c)
+		c.reading.set(e.clock.after(headerTimeout))
+		err := secured.Handshake()
+		late := c.reading.stop()
+		e.clock.forget(c)
+		switch {
+		case err != nil || late:
+			refuseHandshake(err)
+			v.Close()
+			return
+		case secured.ConnectionState().NegotiatedProtocol == challengeProtocol:
+			secured.Close() // all has been said
+			return
+		case secured.ConnectionState().NegotiatedProtocol == "h2":
+			e.streams.give(secured)
+			return
+		}
+		c.conn, c.quiet, c.scheme = secured, nil, "https"
+	}
+	e.serveConnection(c)
+}
+
+func (e *edge) newConnection(v *visitor, kind string) (*connection, error) {
+	tcp, ok := v.Conn.(*net.TCPConn)
+	if !ok {
+		return nil, net.UnknownNetworkError(v.Conn.LocalAddr().Network())
+	}
+	quiet, err := newQuiet(tcp, &e.buffers.heads)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{
+		edge: e, visitor: v, tcp: tcp, conn: tcp, raw: quiet.raw, quiet: quiet, handle: e.apps, scheme: "http",
+		address: hostPart(tcp.RemoteAddr().String()),
+	}
+	if kind == HTTP {
+		c.handle = e.plain
+	}
+	if local, ok := tcp.LocalAddr().(*net.TCPAddr); ok {
+		c.port = strconv.Itoa(local.Port)
+	}
+	return c, nil
+}
+
+// refuseHandshake tells a client that speaks HTTP without TLS what is wrong.
+func refuseHandshake(err error) {
+	record, ok := errors.AsType[tls.RecordHeaderError](err)
+	if !ok || record.Conn == nil {
+		return
+	}
+	switch string(record.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		_, _ = io.WriteString(record.Conn, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nThis is a port for HTTPS.\n")
+	}
+}
+
+// handoff is the listener at which net/http gets the connections that speak HTTP/2.
+type handoff struct {
+	address net.Addr
+	conns   chan net.Conn
+	once    sync.Once
+	closed  chan struct{}
+}
+
+func newHandoff(address net.Addr) *handoff {
+	return &handoff{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (h *handoff) give(conn net.Conn) {
+	select {
+	case h.conns <- conn:
+	case <-h.closed:
+		conn.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case conn := <-h.conns:
+		return conn, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handoff) Addr() net.Addr { return h.address }

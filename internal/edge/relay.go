@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"errors"
+	"io"
+	"net"
+
+	"github.com/springtide/springtide/internal/message"
+)
+
+// The measures of passing bodies on.
+const (
+	// headWithBody is up to what length a body is waited for so that it goes out
+	// together with its head.
+	headWithBody = 24 << 10
+	// spliceFrom is how much of a body has to be left for it to be worth moving
+	// in the kernel.
+	spliceFrom = 32 << 10
+	// countEvery is after how many bytes those of a long body are counted.
+	countEvery = 1 << 20
+)
+
+// splicer is a client that the kernel can move bytes to. Implemented by connection.
+type splicer interface {
+	// splice moves so many bytes from an instance's connection; false if the
+	// kernel cannot.
+	splice(from *net.TCPConn, bytes int64) (int64, bool, error)
+}
+
+// pass passes the answer's body on as it comes, and gives its trailer.
+func (f *forwarder) pass(x *exchange, u *upstream, count func()) (message.Fields, error) {
+	switch u.head.Length {
+	case 0:
+		return nil, nil
+	case message.Chunked:
+		return f.passChunks(x, u, count)
+	case message.UntilClose:
+		return nil, f.passUntilClose(x, u, count)
+	}
+	return nil, f.passLength(x, u, count)
+}
+
+// say writes a piece of the body.
+func (x *exchange) say(piece []byte) error {
+	n, err := x.client.Write(piece)
+	x.bytes += int64(n)
+	if err != nil {
+		return errors.Join(errClientGone, err)
+	}
+	return nil
+}
+
+func (f *forwarder) passLength(x *exchange, u *upstream, count func()) error {
+	left, small := u.head.Length, u.head.Length <= headWithBody
+	for {
+		piece := u.unread()
+		piece = piece[:min(int64(len(piece)), left)]
+		if err := x.say(piece); err != nil {
+			return err
+		}
+		u.start += len(piece)
+		left -= int64(len(piece))
+		count()
+		if left == 0 {
+			return nil // end flushes
+		}
+		if !small {
+			if err := x.client.flush(); err != nil {
+				return err
+			}
+		}
+		if left >= spliceFrom {
+			if client, ok := x.client.(splicer); ok {
+				moved, able, err := client.splice(u.tcp, left)
+				x.bytes += moved
+				if left -= moved; left == 0 || err != nil {
+					return err
+				}
+				if able {
+					return io.ErrUnexpectedEOF
+				}
+			}
+			if len(*u.buffer) == headBuffer {
+				u.widen()
+			}
+		}
+		if err := u.more(); err != nil {
+			return unexpected(err)
+		}
+	}
+}
+
+func (f *forwarder) passChunks(x *exchange, u *upstream, count func()) (message.Fields, error) {
+	var chunks message.Chunks
+	for {
+		for u.start < u.end && !chunks.Done {
+			piece, used, err := chunks.Next(u.unread())
+			if err != nil {
+				return nil, err
+			}
+			if err := x.say(piece); err != nil {
+				return nil, err
+			}
+			u.start += used
+		}
+		count()
+		if chunks.Done {
+			return chunks.Trailer, nil
+		}
+		if err := f.nextPiece(x, u); err != nil {
+			return nil, unexpected(err)
+		}
+	}
+}
+
+func (f *forwarder) passUntilClose(x *exchange, u *upstream, count func()) error {
+	for {
+		if err := x.say(u.unread()); err != nil {
+			return err
+		}
+		u.start = u.end
+		count()
+		if err := f.nextPiece(x, u); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// nextPiece sends what there is, since nobody knows when more comes, and reads more.
+func (f *forwarder) nextPiece(x *exchange, u *upstream) error {
+	if err := x.client.flush(); err != nil {
+		return errors.Join(errClientGone, err)
+	}
+	if x.bytes > bodyBuffer && len(*u.buffer) == headBuffer {
+		u.widen()
+	}
+	return u.more()
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

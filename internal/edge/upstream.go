@@ -1,0 +1,278 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/springtide/springtide/internal/message"
+)
+
+// The measures of connections to instances.
+const (
+	connectTimeout = time.Second
+	// idleInstanceConnection is shorter than what servers are known to keep an
+	// idle connection for (gunicorn 2 s, Node and uvicorn 5 s), so that none is
+	// closed by its server just when a request that must not be repeated is sent.
+	idleInstanceConnection = 1500 * time.Millisecond
+	// idleInstanceConnections is how many are kept for one instance.
+	idleInstanceConnections = 1024
+	// instanceStalls is how long an instance may leave a request unread.
+	instanceStalls = time.Minute
+)
+
+// errStale is a kept connection that its instance has ended, or on which it has
+// said something unasked. Nothing was sent on it.
+var errStale = errors.New("the instance ended the connection before the request")
+
+// upstream is one connection to an instance.
+type upstream struct {
+	tcp     *net.TCPConn
+	raw     syscall.RawConn
+	address string
+	buffers *buffers
+	// used says that it has served a request already.
+	used bool
+	// idleUntil is when it is too old to be used again, by the clock.
+	idleUntil int64
+
+	head   message.ResponseHead
+	buffer *[]byte // nil while idle
+	// What was read and not used yet is (*buffer)[start:end].
+	start, end int
+	// heard says that a byte of the answer came.
+	heard bool
+
+	// Of ask:
+	request []byte
+	wait    bool
+	written int
+	sent    bool
+	stale   bool
+	err     error
+	try     func(descriptor uintptr) bool // askOnce, made once
+}
+
+// ask sends a request, or the beginning of one, and may wait for the first bytes
+// of the answer. A connection that cannot be used any more is found out before
+// anything is sent, at no cost: one has to look for an answer once before one can
+// wait for it.
+func (u *upstream) ask(request []byte, wait bool) error {
+	if u.buffer == nil {
+		u.buffer = borrow(&u.buffers.heads)
+	}
+	u.start, u.end, u.heard = 0, 0, false
+	u.request, u.wait, u.written, u.sent, u.stale, u.err = request, wait, 0, false, false, nil
+	err := u.raw.Read(u.try)
+	u.request = nil
+	switch {
+	case u.stale, err != nil && !u.sent:
+		return errors.Join(errStale, err, u.err)
+	case err != nil:
+		return err
+	case u.err != nil:
+		return u.err
+	case u.written < len(request):
+		_, err = u.tcp.Write(request[u.written:])
+		return err
+	}
+	return nil
+}
+
+func (u *upstream) askOnce(descriptor uintptr) bool {
+	n, err := readNow(descriptor, (*u.buffer)[u.end:])
+	again := err == syscall.EAGAIN //nolint:errorlint // it comes from the system call itself
+	if u.sent {
+		if again {
+			return false
+		}
+		u.took(n, err)
+		return true
+	}
+	if !again {
+		u.stale, u.err = true, err
+		return true
+	}
+	u.sent = true
+	for u.written < len(u.request) {
+		n, err := syscall.Write(int(descriptor), u.request[u.written:])
+		switch err { //nolint:errorlint // it comes from the system call itself
+		case nil:
+			u.written += n
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return true // ask writes the rest
+		default:
+			u.err, u.stale = err, u.written == 0
+			return true
+		}
+	}
+	return !u.wait
+}
+
+func (u *upstream) took(n int, err error) {
+	u.end += n
+	u.heard = u.heard || n > 0
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	u.err = err
+}
+
+// unread gives what was read and not used yet.
+func (u *upstream) unread() []byte { return (*u.buffer)[u.start:u.end] }
+
+// more reads more behind what is unread. The strings of a head that was read are
+// valid up to here.
+func (u *upstream) more() error {
+	if u.start == u.end {
+		u.start, u.end = 0, 0
+	}
+	if u.end == len(*u.buffer) {
+		u.widen()
+	}
+	n, err := u.tcp.Read((*u.buffer)[u.end:])
+	u.end += n
+	if n > 0 {
+		u.heard = true
+		return nil
+	}
+	return err
+}
+
+// widen goes on in a larger buffer.
+func (u *upstream) widen() {
+	wider := borrow(&u.buffers.bodies)
+	n := copy(*wider, u.unread())
+	u.giveBack()
+	u.buffer, u.start, u.end = wider, 0, n
+}
+
+func (u *upstream) giveBack() {
+	if u.buffer != nil {
+		u.buffers.giveBack(u.buffer)
+	}
+	u.buffer, u.start, u.end = nil, 0, 0
+}
+
+// readHead reads the head of an answer to a request of that method.
+func (u *upstream) readHead(method string) error {
+	looked := 0
+	for {
+		end, err := message.HeadEnd(u.unread(), looked)
+		if err != nil {
+			return err
+		}
+		if end > 0 {
+			err = u.head.Parse(u.unread()[:end], method)
+			u.start += end
+			return err
+		}
+		looked = u.end - u.start
+		if err := u.more(); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *upstream) close() {
+	u.tcp.Close()
+	u.giveBack()
+}
+
+// pool keeps connections to instances that wait for their next request.
+type pool struct {
+	clock   *clock
+	buffers *buffers
+	dialer  net.Dialer
+
+	mu   sync.Mutex
+	idle map[string][]*upstream // by address, the one that was used last at the end
+}
+
+func newPool(clock *clock, buffers *buffers) *pool {
+	return &pool{clock: clock, buffers: buffers, dialer: net.Dialer{Timeout: connectTimeout}, idle: map[string][]*upstream{}}
+}
+
+// take gives a connection that was kept, nil if there is none.
+func (p *pool) take(address string) *upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.idle[address]
+	if len(kept) == 0 {
+		return nil
+	}
+	u := kept[len(kept)-1]
+	if u.idleUntil <= p.clock.elapsed.Load() {
+		return nil // and so are the others: look closes them
+	}
+	kept[len(kept)-1] = nil
+	p.idle[address] = kept[:len(kept)-1]
+	return u
+}
+
+// dial makes a new connection.
+func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
+	conn, err := p.dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tcp := conn.(*net.TCPConn)
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	u := &upstream{tcp: tcp, raw: raw, address: address, buffers: p.buffers}
+	u.try = u.askOnce
+	return u, nil
+}
+
+// keep takes a connection whose exchange is complete.
+func (p *pool) keep(u *upstream) {
+	u.giveBack()
+	u.used = true
+	// The clock may be a tick late both now and when the time is up.
+	u.idleUntil = p.clock.after(idleInstanceConnection - tick)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if kept := p.idle[u.address]; len(kept) < idleInstanceConnections {
+		p.idle[u.address] = append(kept, u)
+		return
+	}
+	u.tcp.Close()
+}
+
+// look closes what has waited for too long.
+func (p *pool) look(now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, kept := range p.idle {
+		old := 0
+		for old < len(kept) && kept[old].idleUntil <= now {
+			kept[old].tcp.Close()
+			old++
+		}
+		if rest := slices.Delete(kept, 0, old); len(rest) > 0 {
+			p.idle[address] = rest
+		} else {
+			delete(p.idle, address)
+		}
+	}
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, kept := range p.idle {
+		for _, u := range kept {
+			u.tcp.Close()
+		}
+	}
+	clear(p.idle)
+}
