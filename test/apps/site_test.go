@@ -151,7 +151,7 @@ func (s *site) send(method, path string, header http.Header, body []byte) (answe
 func (s *site) try(status int, method, path string, header http.Header, body []byte) (answer, error) {
 	a, err := s.send(method, path, header, body)
 	if err == nil && a.status != status {
-		err = fmt.Errorf("%s %s: %d, want %d, of %s: %.2000s", method, path, a.status, status, a.instance, a.body)
+		err = fmt.Errorf("%s %s: %d, want %d, of %s: %.500s", method, path, a.status, status, a.instance, a.body)
 	}
 	return a, err
 }
@@ -166,6 +166,15 @@ func (s *site) get(path string) string {
 	return a.body
 }
 
+// has requests a page that should have something in it.
+func (s *site) has(path, within string) error {
+	a, err := s.try(http.StatusOK, http.MethodGet, path, nil, nil)
+	if err == nil && !strings.Contains(a.body, within) {
+		err = fmt.Errorf("%s of %s is without %.100q", path, a.instance, within)
+	}
+	return err
+}
+
 // everywhere requests a page until each instance has answered, and always with
 // something in it.
 func (s *site) everywhere(path, within string) {
@@ -177,7 +186,7 @@ func (s *site) everywhere(path, within string) {
 			s.t.Fatal(err)
 		}
 		if !strings.Contains(a.body, within) {
-			s.t.Fatalf("%s of %s is without %.100q: %.4000s", path, a.instance, within, a.body)
+			s.t.Fatalf("%s of %s is without %.100q: %.500s", path, a.instance, within, a.body)
 		}
 		answered[a.instance] = true
 		return len(answered) == instances
@@ -193,7 +202,7 @@ func (s *site) visit(things ...func() error) (stop func() (done int, failures []
 	done, failures := 0, []error(nil)
 	for _, thing := range things {
 		visitors.Go(func() {
-			for pace := time.NewTicker(50 * time.Millisecond); ; <-pace.C {
+			for pace := time.NewTicker(100 * time.Millisecond); ; <-pace.C {
 				select {
 				case <-end:
 					return

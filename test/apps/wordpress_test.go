@@ -188,15 +188,6 @@ func (b *blog) header(contentType string) http.Header {
 	return header
 }
 
-// has requests a page that should have something in it.
-func (b *blog) has(path, within string) error {
-	a, err := b.try(http.StatusOK, http.MethodGet, path, nil, nil)
-	if err == nil && !strings.Contains(a.body, within) {
-		err = fmt.Errorf("%s of %s is without %.100q", path, a.instance, within)
-	}
-	return err
-}
-
 // path is what a link of WordPress's has after the host.
 func (b *blog) path(link string) string {
 	path, found := strings.CutPrefix(link, b.url)

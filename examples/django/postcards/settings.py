@@ -60,6 +60,7 @@ MEDIA_ROOT = os.environ.get("FILES_PICTURES", FOLDER / "pictures")
 # Whoever restores pictures or looks at them by hand need not be the app.
 FILE_UPLOAD_PERMISSIONS = 0o644
 
+TIME_ZONE = "UTC"
 USE_TZ = True
 LOGGING = {
     "version": 1,
