@@ -14,7 +14,7 @@ import (
 
 // crowd has many ask for the same at the same time, in a bubble, of an origin that
 // takes a while.
-func crowd(t *testing.T, p *proxy, count int, target string) (answers []got, forwarded int32) {
+func crowd(p *proxy, count int) (answers []got, forwarded int32) {
 	answers = make([]got, count)
 	origin := p.origin
 	var seen atomic.Int32
@@ -25,7 +25,7 @@ func crowd(t *testing.T, p *proxy, count int, target string) (answers []got, for
 	}
 	var asking sync.WaitGroup
 	for i := range count {
-		asking.Go(func() { answers[i] = p.get(target) })
+		asking.Go(func() { answers[i] = p.get("/") })
 	}
 	asking.Wait()
 	p.origin = origin
@@ -37,7 +37,7 @@ func TestOneFetchIsEnoughForAllWhoAskForTheSame(t *testing.T) {
 		p := newProxy(t)
 		defer p.cache.entries.StopAllGoroutines()
 		p.serve(p.ok("x", "Cache-Control: max-age=60"))
-		answers, forwarded := crowd(t, p, 50, "/")
+		answers, forwarded := crowd(p, 50)
 		for _, g := range answers {
 			p.expect(g, 200, "x")
 		}
@@ -52,7 +52,7 @@ func TestNobodyWaitsForWhatIsNotStored(t *testing.T) {
 		p := newProxy(t)
 		p.serve(p.ok("x", "Cache-Control: no-store", `ETag: "a"`))
 		began := time.Now()
-		answers, forwarded := crowd(t, p, 50, "/")
+		answers, forwarded := crowd(p, 50)
 		for _, g := range answers {
 			p.expect(g, 200, "x")
 		}
@@ -61,7 +61,7 @@ func TestNobodyWaitsForWhatIsNotStored(t *testing.T) {
 		}
 		// It is known now, so that the next do not wait at all.
 		began = time.Now()
-		if crowd(t, p, 50, "/"); time.Since(began) > time.Second {
+		if crowd(p, 50); time.Since(began) > time.Second {
 			t.Errorf("they waited: %v", time.Since(began))
 		}
 		// The client's own conditions are the origin's business then.
@@ -86,7 +86,7 @@ func TestOneValidationIsEnough(t *testing.T) {
 		p.get("/")
 		p.wait(61 * time.Second)
 		p.serve(reply{status: 304, fields: pairs(`ETag: "a"`, "Cache-Control: max-age=60")})
-		answers, forwarded := crowd(t, p, 20, "/")
+		answers, forwarded := crowd(p, 20)
 		for _, g := range answers {
 			p.expect(g, 200, "x")
 		}
@@ -107,7 +107,7 @@ func TestALeaderThatFailsLeavesTheOthersToThemselves(t *testing.T) {
 			return p.ok("x", "Cache-Control: max-age=60")
 		}
 		failed := 0
-		answers, _ := crowd(t, p, 20, "/")
+		answers, _ := crowd(p, 20)
 		for _, g := range answers {
 			if g.status != 200 {
 				failed++
@@ -124,7 +124,7 @@ func TestACrowdDownloadsALargeBodyOnce(t *testing.T) {
 		p := newProxy(t)
 		body := text(big)
 		p.origin = p.file(body, "Cache-Control: max-age=60", `ETag: "a"`)
-		answers, forwarded := crowd(t, p, 10, "/")
+		answers, forwarded := crowd(p, 10)
 		for _, g := range answers {
 			p.expect(g, 200, body)
 		}

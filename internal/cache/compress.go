@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -162,7 +163,7 @@ func (c *Cache) addCodings(e *entry) {
 		if len(made) > len(e.bodies[0].bytes)*9/10 {
 			made = nil
 		}
-		r.bodies = append(r.bodies[:len(r.bodies):len(r.bodies)], body{coding: coding, bytes: made})
+		r.bodies = append(slices.Clip(r.bodies), body{coding: coding, bytes: made})
 	}
 	coded := newEntry(e.id, r)
 	change := c.change(e.key.hash(c.seed))

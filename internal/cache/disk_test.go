@@ -318,8 +318,12 @@ func storeForEver(folder string) {
 		time.Sleep(time.Millisecond)
 	}
 	rules := &Rules{Scope: "shop/production"}
+	var bodies []string
+	for i := range 7 {
+		bodies = append(bodies, text(1000+i*400_000))
+	}
 	for i := 0; ; i++ {
-		body := text(1000 + i%7*400_000)
+		body := bodies[i%7]
 		request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: fmt.Sprintf("/%d", i%50)}
 		verdict := cache.Lookup(time.Now(), request, rules, false)
 		if verdict.Fetch != nil {

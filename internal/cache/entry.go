@@ -24,8 +24,8 @@ type record struct {
 	// has them found by no other.
 	variants []string
 	epoch    uint64
-	status int
-	fields message.Fields
+	status   int
+	fields   message.Fields
 	// requested and received are nanoseconds since 1970.
 	requested, received int64
 	// ttl and stale are those of the rule that it was stored under.

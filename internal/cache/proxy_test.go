@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,7 +192,7 @@ func (p *proxy) forward(fetch *Fetch, head bool) got {
 			return got{status: 502, broken: true}
 		}
 		if !r.chunked && !r.fields.Has("Content-Length") && r.status != 304 {
-			r.fields = append(r.fields[:len(r.fields):len(r.fields)], message.Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
+			r.fields = append(slices.Clip(r.fields), message.Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
 		}
 		outcome := fetch.Take(p.clock(), &message.Response{Status: r.status, Fields: r.fields}, nil)
 		switch outcome.Do {
@@ -235,14 +236,6 @@ func (p *proxy) relay(outcome *Outcome, r reply, head bool) got {
 		g.body, g.broken = g.body+rest, broken
 	}
 	return g
-}
-
-// hits asks twice, and says whether the second answer came from the cache alone.
-func (p *proxy) hits(target string, lines ...string) bool {
-	p.get(target, lines...)
-	p.forwarded()
-	p.get(target, lines...)
-	return len(p.forwarded()) == 0
 }
 
 func (p *proxy) expect(g got, status int, body string) {

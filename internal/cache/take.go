@@ -49,7 +49,7 @@ func (f *Fetch) Take(now time.Time, response *message.Response, room message.Fie
 	switch {
 	case f.asItIs:
 	case f.slices:
-		if outcome, settled := f.takeSlices(at, response, room); settled {
+		if outcome, settled := f.takeSlices(response, room); settled {
 			return outcome
 		}
 	case f.stored != nil && response.Status == http.StatusNotModified:
@@ -149,7 +149,7 @@ func (f *Fetch) takePartial(now int64, response *message.Response, room message.
 }
 
 // takeSlices takes slices that a stored body lacks, if they are of that.
-func (f *Fetch) takeSlices(now int64, response *message.Response, room message.Fields) (Outcome, bool) {
+func (f *Fetch) takeSlices(response *message.Response, room message.Fields) (Outcome, bool) {
 	e := f.stored
 	got, length, ok := parseContentRange(response.Fields.Get("Content-Range"))
 	same := ok && response.Status == http.StatusPartialContent && length == e.length && got.from == f.fetched.from &&
