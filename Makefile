@@ -10,7 +10,7 @@ FILES   := internal/files/embedded/tide-files.gz
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-deploy bench-edge bench-idle bench-jobs bench-scale clean
+.PHONY: help build init setup demo test check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ fuzz: ## every fuzz target for 20 seconds
 	@for package in $$(grep -rl --include=*_test.go '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' $$package | awk '{print $$2}'); do \
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s ./$$package; done; done
+
+bench-data: build ## backups and restores beside pg_basebackup, pgBackRest and restic; BENCH="-quick -json"
+	@./deploy/setup.sh test
+	go run ./bench/data -tide bin/tide $(BENCH)
 
 bench-deploy: build ## failed requests per deploy, ms beyond build and app start; BENCH=-quick
 	go run ./bench/deploy -tide bin/tide -app examples/quiz $(BENCH)
