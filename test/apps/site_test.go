@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -135,9 +136,7 @@ func (s *site) send(method, path string, header http.Header, body []byte) (answe
 	if err != nil {
 		return answer{}, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := s.client.Do(request)
 	if err != nil {
 		return answer{}, err
