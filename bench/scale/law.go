@@ -17,10 +17,11 @@ type law struct {
 	names []springtide.InstanceID
 	log   func(string, ...any)
 
-	told, decided   time.Duration
-	changed         int
-	last            sight // at the last report
-	lastOut, lastIn time.Time
+	told, decided time.Duration
+	changed       int
+	last          sight // at the last report
+	memory        scale.Memory
+	seconds       []scale.Second
 }
 
 func newLaw(trace Trace, c Conditions) subject {
@@ -33,6 +34,11 @@ func newLaw(trace Trace, c Conditions) subject {
 		spec: scale.Spec{Group: group, Requests: true, Scale: springtide.Scale{
 			Min: c.Min, Max: c.Max, Concurrency: c.Slots, Idle: 5 * time.Minute,
 		}},
+	}
+	for _, floor := range trace.Floors {
+		l.spec.Floors = append(l.spec.Floors, scale.Floor{
+			Event: "the show", From: l.began.Add(floor.From), Until: l.began.Add(floor.To), Instances: floor.Instances,
+		})
 	}
 	return l
 }
@@ -72,14 +78,12 @@ func (l *law) report(s *sight) {
 func (l *law) decide(s *sight) int {
 	l.decided = s.now
 	now := l.began.Add(s.now)
-	o, h := l.meter.View(now, l.spec.Group, nil)
-	o.Replicas, h.LastOut, h.LastIn = s.replicas, l.lastOut, l.lastIn
+	o, h := l.meter.View(now, l.spec.Group, l.seconds[:0])
+	l.seconds = h.Seconds
+	o.Replicas = s.replicas
+	l.memory.Recall(now, &h)
 	v := scale.Decide(now, l.spec, o, h)
-	if v.To > v.From {
-		l.lastOut = now
-	} else if v.To < v.From {
-		l.lastIn = now
-	}
+	l.memory.Remember(now, v)
 	if l.log != nil && v.To != v.From {
 		l.log("%8.2f %s", s.now.Seconds(), v.Sentence)
 	}

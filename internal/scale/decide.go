@@ -20,6 +20,8 @@ const (
 	ReasonIdle     Reason = "idle"     // nothing is under way
 	ReasonCapacity Reason = "capacity" // the machine is full
 	ReasonFailing  Reason = "failing"  // instances do not become ready, so more would not help
+	ReasonEvent    Reason = "event"    // so many were announced
+	ReasonForecast Reason = "forecast" // past hours needed so many
 	ReasonBlind    Reason = "blind"    // no edge reports
 	ReasonFixed    Reason = "fixed"    // there is nothing to scale by
 )
@@ -36,16 +38,18 @@ type Verdict struct {
 // Decide says how many instances a group should have: all of them, those that
 // are coming included. It is pure. See the package documentation for the law.
 func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
-	w := spec.windows(h.ColdStart)
+	w := spec.windows(h.ColdStart, h.Reversals)
+	f := o.fleet(now, h.SlowStart, w.lifetime)
 	c := &decider{
 		now: now, spec: spec, o: o, h: h, windows: w,
-		demand: reckon(spec, o, h),
-		fleet:  o.fleet(now, h.SlowStart, w.lifetime),
+		demand: reckon(now, spec, o, h, f),
+		fleet:  f,
 		from:   o.Replicas,
 		blind:  "no edge reports, so nothing is known of the demand",
 	}
 	c.why = c.demand.explain
 	c.lowest, c.highest = spec.limits()
+	c.raise()
 	reason, to, sentence := c.decide()
 	return Verdict{
 		Decision: springtide.Decision{
@@ -53,7 +57,7 @@ func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
 			Sentence: sentence, Inputs: c.inputs(),
 		},
 		Reason: reason,
-		Due:    c.due(reason, to),
+		Due:    earlier(c.due(reason, to), spec.nextFloor(now, h)),
 	}
 }
 
@@ -71,9 +75,49 @@ type decider struct {
 	// why spells out the need, blind why nothing is known of it.
 	why   func() string
 	blind string
+	// What raised lowest, if anything did: to what, why, and in words.
+	floor      int
+	floorBy    Reason
+	floorWords string
 	// Set by down: the need within the stable window, and how many may go at once.
 	stable float64
 	step   int
+}
+
+// raise makes the lowest number what was announced or is forecast, within the range.
+func (c *decider) raise() {
+	c.floorBy = ReasonMinimum
+	if !c.spec.Requests || c.demand.slots <= 0 {
+		c.h.Forecast = Forecast{}
+	}
+	stable := 0.0
+	if len(c.spec.Floors) > 0 && c.demand.slots > 0 {
+		stable = stableNeed(c.demand, c.h, c.windows)
+	}
+	if n, why := c.spec.floorNow(c.now, c.h, stable); min(n, c.highest) > c.lowest {
+		c.lowest = min(n, c.highest)
+		c.floor, c.floorBy, c.floorWords = c.lowest, ReasonEvent, why
+	}
+	if n := min(c.h.forecastFloor(c.from, c.demand.slots), c.highest); n > c.lowest {
+		c.lowest, c.floor, c.floorBy = n, n, ReasonForecast
+		c.floorWords = fmt.Sprintf("past hours needed %s slots in these minutes, %d slots each", number(round(c.h.Forecast.Slots, 0.1)), c.demand.slots)
+	}
+}
+
+// least names what keeps the group from having fewer.
+func (c *decider) least() string {
+	if c.floor > 0 {
+		return c.floorWords
+	}
+	return "the minimum"
+}
+
+// keeps says what keeps the group at its lowest number.
+func (c *decider) keeps() string {
+	if c.floor > 0 {
+		return c.floorWords
+	}
+	return fmt.Sprintf("the minimum is %d", c.lowest)
 }
 
 // decide goes from what is certain to what has to be weighed.
@@ -83,7 +127,7 @@ func (c *decider) decide() (Reason, int, string) {
 	case c.from > c.highest:
 		return ReasonMaximum, c.highest, c.change(c.highest, "the maximum is %d", c.highest)
 	case c.from < c.lowest && (need <= c.lowest || !c.spec.Requests):
-		return ReasonMinimum, c.lowest, c.change(c.lowest, "the minimum is %d", c.lowest)
+		return c.floorBy, c.lowest, c.change(c.lowest, "%s", c.keeps())
 	case !c.spec.Requests:
 		return ReasonFixed, c.from, c.stay("it is given no requests to scale by")
 	case c.from == 0 && c.lowest == 0 && c.o.Held == 0:
@@ -144,11 +188,11 @@ func (c *decider) atFloor() (Reason, int, string) {
 	switch {
 	case c.demand.rate > 0 || c.o.Held+c.o.Busy > 0:
 		if c.demand.need < c.lowest {
-			return ReasonMinimum, c.from, c.stay("the minimum; needs %d: %s", c.demand.need, c.why())
+			return c.floorBy, c.from, c.stay("%s; needs %d: %s", c.least(), c.demand.need, c.why())
 		}
 		return ReasonDemand, c.from, c.stay("%s", c.why())
 	case c.lowest > 0:
-		return ReasonMinimum, c.from, c.stay("the minimum")
+		return c.floorBy, c.from, c.stay("%s", c.least())
 	case c.o.Edges == 0:
 		return ReasonBlind, c.from, c.stay("%s", c.blind)
 	case c.o.Streams > 0:
@@ -165,9 +209,9 @@ func (c *decider) blocked(lower int) (Reason, string) {
 		return ReasonBlind, c.stay("%s", c.blind)
 	case c.now.Sub(c.h.Since) < w.stable:
 		return ReasonWaiting, c.stay("needs %d, but the demand has been watched for less than %s", lower, spell(w.stable))
-	case c.now.Sub(c.h.LastOut) < w.afterOut:
-		return ReasonWaiting, c.stay("needs %d, but the last scale-out was less than %s ago", lower, spell(w.afterOut))
-	case c.fleet.mature+c.fleet.failed == 0:
+	case c.now.Sub(c.h.LastOut) < c.rest(lower):
+		return ReasonWaiting, c.stay("needs %d, but the last scale-out was less than %s ago", lower, spell(c.rest(lower)))
+	case c.fleet.mature+c.fleet.failed == 0 && !c.surplus(lower):
 		return ReasonWaiting, c.stay("needs %d, but none has lived for %s", lower, spell(w.lifetime))
 	case c.now.Sub(c.h.LastIn) < w.step:
 		return ReasonWaiting, c.stay("needs %d; the next goes %s after the last", lower, spell(w.step))
@@ -175,10 +219,28 @@ func (c *decider) blocked(lower int) (Reason, string) {
 	return "", ""
 }
 
-// shrink takes away a tenth at most, one at least, and none before its time.
+// surplus says that there are more than twice as many as were needed in the whole
+// window: what was ordered for requests that were held and are worked off.
+func (c *decider) surplus(lower int) bool {
+	return c.demand.slots > 0 && c.from > 2*lower && c.demand.held+c.demand.later == 0
+}
+
+// rest is for how long after a scale-out none may go.
+func (c *decider) rest(lower int) time.Duration {
+	if c.surplus(lower) {
+		return c.windows.afterOut / 3
+	}
+	return c.windows.afterOut
+}
+
+// shrink takes away a tenth at most, one at least, and none before its time; of
+// a surplus a quarter, whatever its age.
 func (c *decider) shrink(lower, filled int) (Reason, int, string) {
 	c.step = max(c.from/10, 1)
 	old := c.fleet.mature + c.fleet.failed
+	if c.surplus(lower) {
+		c.step, old = max(c.from/4, 1), c.from
+	}
 	to := max(lower, c.from-c.step, c.from-old)
 	var limit string
 	switch to {
@@ -190,7 +252,7 @@ func (c *decider) shrink(lower, filled int) (Reason, int, string) {
 	case c.demand.need:
 		limit = fmt.Sprintf("; needs %d now", to)
 	default:
-		limit = fmt.Sprintf("; the minimum is %d", to)
+		limit = "; " + c.keeps()
 	}
 	return ReasonLess, to, c.change(to, "needed at most %s in the last %s, %d at %.0f%% fill%s",
 		number(c.stable), spell(c.windows.stable), filled, 100*fill, limit)

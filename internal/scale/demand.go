@@ -10,30 +10,34 @@ import (
 // what a sentence says recomputes to what was done.
 type demand struct {
 	known    bool          // the service time is known
-	rate     float64       // arrivals per second
+	rate     float64       // arrivals per second,
+	expected float64       // and what they grow to within ahead; 0: they do not grow
+	ahead    time.Duration // a cold start
 	service  time.Duration // mean time a request takes
 	busy     float64       // slots that are busy at this rate (Little's law)
 	held     int           // requests that wait,
+	later    int           // how many will when an order of now is there,
 	heldNeed float64       // and the slots that work them off in two seconds
 	serving  int           // requests being served now
 	headroom float64       // slots for noise
 	noise    float64
-	slots    int // slots of one instance
-	need     int // instances
+	lasting  float64 // slots that are needed at the rate of now
+	slots    int     // slots of one instance
+	need     int     // instances
+	enough   bool    // need is what there is, since that leaves half of the head-room
 }
 
 // drainHeld is the time in which held requests are to be worked off.
 const drainHeld = 2.0 // seconds
 
-// reckon applies rules 2, 5, 6 and 7.
-func reckon(spec Spec, o Observation, h History) demand {
-	d := demand{held: o.Held, serving: o.Busy, slots: spec.Scale.Concurrency, noise: round(h.noise(), 0.01)}
-	six, one := h.rates()
-	d.rate = six
-	if one > six+4.5*math.Sqrt(d.noise*six) {
-		d.rate = one
+// reckon applies rules 2 to 7.
+func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand {
+	d := demand{
+		held: o.Held, serving: o.Busy, slots: spec.Scale.Concurrency, noise: round(h.noise(), 0.01),
+		ahead: h.ColdStart.Round(100 * time.Millisecond),
 	}
-	d.rate = roundRate(d.rate)
+	minute, rate := h.rates(d.noise)
+	d.rate = roundRate(rate)
 	d.service = roundService(h.Service)
 	d.known = d.service > 0
 	if d.slots <= 0 {
@@ -41,20 +45,48 @@ func reckon(spec Spec, o Observation, h History) demand {
 	}
 	wanted := float64(o.Held + o.Busy)
 	if d.known {
-		d.busy = round(d.rate*d.service.Seconds(), 0.1)
-		d.heldNeed = roundUp(float64(d.held)*d.service.Seconds()/drainHeld, 0.1)
-		d.headroom = headroom(d.busy, d.noise, d.slots)
+		if expected := roundRate(h.expected(now, d.noise)); expected > d.rate {
+			d.expected = expected
+		}
+		rate := max(d.rate, d.expected)
+		d.busy = round(rate*d.service.Seconds(), 0.1)
+		// A rise alone is no reason to expect a queue: only when one has begun.
+		then := rate
+		if d.held == 0 {
+			then = d.rate
+		}
+		d.later = int(math.Round(o.heldAfter(now, h, f, d.rate, then, d.service, d.slots)))
+		d.heldNeed = roundUp(float64(d.later)*d.service.Seconds()/drainHeld, 0.1)
+		calm := rate
+		if rate < minute+3*math.Sqrt(d.noise*minute/6) {
+			calm = min(minute, rate)
+		}
+		d.headroom = headroom(calm*d.service.Seconds(), d.noise, d.slots, d.service)
+		d.lasting = round(d.rate*d.service.Seconds(), 0.1) + d.headroom
 		wanted = d.busy + d.heldNeed + d.headroom
 	}
 	// What is being served keeps its slots, whatever the rate says.
 	d.need = max(instances(wanted, d.slots), instances(float64(d.serving), d.slots))
+	// Noise is what head-room is for: it orders nothing before half of it is gone,
+	// nor for requests that wait for less than half of what goes unnoticed.
+	if d.known && d.expected == 0 && d.later == 0 && d.need > o.Replicas &&
+		float64(d.held)*d.service.Seconds() <= unnoticed/2*float64(f.ready*d.slots) &&
+		max(instances(d.busy+d.headroom/2, d.slots), instances(float64(d.serving), d.slots)) <= o.Replicas {
+		d.need, d.enough = o.Replicas, true
+	}
 	return d
 }
 
-// headroom is rule 6: two standard deviations of the demand, and up to one
-// instance where the demand is small.
-func headroom(busy, noise float64, slots int) float64 {
-	return roundUp(max(2*math.Sqrt(noise*busy), min(busy, float64(slots))), 0.1)
+// unnoticed is for how long, in seconds, a request may wait without anybody
+// noticing: short peaks even out over that.
+const unnoticed = 0.125
+
+// headroom is rule 5: two standard deviations of the demand, as it is over the
+// time of a request and an unnoticed wait, and up to one instance where the
+// demand is small.
+func headroom(busy, noise float64, slots int, service time.Duration) float64 {
+	share := service.Seconds() / (service.Seconds() + unnoticed)
+	return roundUp(max(2*math.Sqrt(noise*busy*share), min(busy, float64(slots))), 0.1)
 }
 
 // stableNeed is the highest need, in instances, within the window: of each span,
@@ -65,7 +97,7 @@ func stableNeed(d demand, h History, w windows) float64 {
 	need := busy / slots
 	if d.known {
 		slotsBusy := round(arrived*d.service.Seconds(), 0.1)
-		need = max(need, (slotsBusy+headroom(slotsBusy, d.noise, d.slots))/slots)
+		need = max(need, (slotsBusy+headroom(slotsBusy, d.noise, d.slots, d.service))/slots)
 	}
 	return roundUp(need, 0.01)
 }

@@ -24,9 +24,9 @@ type state struct {
 	target Target
 	spec   Spec
 	// since is from when on the group has been a target.
-	since           time.Time
-	needs           needs // of workers
-	lastOut, lastIn time.Time
+	since  time.Time
+	needs  needs // of workers
+	memory Memory
 	// retry is when to try again what failed.
 	retry time.Time
 	// decided is when it was decided on last, due when to do so again although
@@ -84,7 +84,7 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		if !known {
 			st = &state{since: now}
 		} else if target.Replicas > st.target.Replicas {
-			st.lastOut = now // somebody else's scale-out
+			st.memory.lastOut = now // somebody else's scale-out
 		}
 		l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
 		st.target = target
@@ -131,6 +131,7 @@ func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
 	if verdict.To != verdict.From && !l.apply(ctx, now, st, verdict) {
 		return
 	}
+	st.memory.Remember(now, verdict)
 	l.record(ctx, now, st, verdict)
 }
 
@@ -139,7 +140,7 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 	observation, history := l.meter.View(now, st.target.Group, l.seconds[:0])
 	l.seconds = history.Seconds
 	observation.Replicas = st.target.Replicas
-	history.LastOut, history.LastIn = st.lastOut, st.lastIn
+	st.memory.Recall(now, &history)
 	if st.since.After(history.Since) {
 		history.Since = st.since
 	}
@@ -149,9 +150,9 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 	work, since, lastWork := l.work.view(now, st.target.Group.Environment, st.spec.Worker.Queues)
 	work.Replicas, work.Instances, work.Capacity = observation.Replicas, observation.Instances, observation.Capacity
 	verdict := DecideWork(now, st.spec, work, WorkHistory{
-		Since: later(since, st.since), LastWork: lastWork, LastOut: st.lastOut, LastIn: st.lastIn,
+		Since: later(since, st.since), LastWork: lastWork, LastOut: history.LastOut, LastIn: history.LastIn,
 		ColdStart: history.ColdStart, SlowStart: history.SlowStart,
-		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart).stable),
+		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart, 0).stable),
 	})
 	st.needs.add(now, int(verdict.Inputs["need"]))
 	return verdict
@@ -172,11 +173,6 @@ func (l *loop) apply(ctx context.Context, now time.Time, st *state, verdict Verd
 		return false
 	}
 	st.target.Replicas = verdict.To
-	if verdict.To > verdict.From {
-		st.lastOut = now
-	} else {
-		st.lastIn = now
-	}
 	return true
 }
 

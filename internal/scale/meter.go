@@ -20,7 +20,7 @@ const (
 	serviceRest = 1e-3
 	// keptSeconds covers the longest window that is not asked for, the mean at
 	// its beginning, and the seconds that tell noise.
-	keptSeconds = int((longestStable + needMean) / time.Second)
+	keptSeconds = int((mostStable + needMean) / time.Second)
 )
 
 // Meter folds what edges and the engine report into what [Decide] needs to know

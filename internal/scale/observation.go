@@ -1,6 +1,8 @@
 package scale
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -41,6 +43,10 @@ type History struct {
 	LastDemand time.Time
 	// LastOut and LastIn are when instances were last added and taken away.
 	LastOut, LastIn time.Time
+	// Reversals is how often it grew soon after it had shrunk, in the last hour.
+	Reversals int
+	// Forecast is what past hours say of the minutes to come.
+	Forecast Forecast
 }
 
 // Second is the demand of one second.
@@ -58,23 +64,17 @@ const (
 	noiseExclude = 8
 )
 
-// rates gives the arrivals per second, over the last 6 s and over the last one.
-// The oldest second of each counts for the part of it that is within.
-func (h History) rates() (six, one float64) {
-	within := 1 - min(h.Elapsed.Seconds(), 1)
-	arrived := func(ago int) float64 {
-		if ago > len(h.Seconds) {
-			return 0
-		}
-		return float64(h.Seconds[len(h.Seconds)-ago].Arrived)
+// rates gives the arrivals per second: the mean of the last minute, and that of
+// now. The latter is the mean of the last 6 s, or that of the last 2 s less 1.5
+// standard deviations or of the last second less 3, if those are more.
+func (h History) rates(noise float64) (minute, now float64) {
+	watched := min(max(float64(len(h.Seconds)), 6), 60)
+	now = h.arrivedWithin(6) / 6
+	for _, short := range [...]struct{ window, z float64 }{{2, 1.5}, {1, 3}} {
+		rate := h.arrivedWithin(short.window) / short.window
+		now = max(now, rate-short.z*math.Sqrt(noise*rate/short.window))
 	}
-	current := float64(h.Current.Arrived)
-	one = current + within*arrived(1)
-	six = current + within*arrived(6)
-	for ago := 1; ago < 6; ago++ {
-		six += arrived(ago)
-	}
-	return six / 6, one
+	return h.arrivedWithin(watched) / watched, now
 }
 
 // noise is how much the arrivals scatter from one second to the next: 1 for
@@ -135,6 +135,26 @@ type fleet struct {
 	mature int // of them: have lived for the minimum lifetime
 	coming int // are starting, and not late
 	failed int // crash, or should have been ready by now
+}
+
+// comingAt gives in how many seconds each of those that come will be there, the
+// first first. What is late is taken to come in a tenth of a cold start.
+func (o Observation) comingAt(now time.Time, h History, f fleet) []float64 {
+	if f.coming == 0 {
+		return nil
+	}
+	coming := make([]float64, 0, f.coming)
+	for i := range o.Instances {
+		if instance := &o.Instances[i]; instance.State == springtide.InstanceStarting && len(coming) < f.coming {
+			left := h.ColdStart - now.Sub(instance.Ordered)
+			coming = append(coming, max(left, h.ColdStart/10).Seconds())
+		}
+	}
+	for len(coming) < f.coming { // ordered, and not seen yet; or it starts again
+		coming = append(coming, h.ColdStart.Seconds())
+	}
+	slices.Sort(coming)
+	return coming
 }
 
 // fleet sorts the instances. One that starts counts as coming for as long as

@@ -44,14 +44,22 @@ func (d demand) explain() string {
 	case !d.known:
 		fmt.Fprintf(&b, "%d being served and %d held, none answered yet", d.serving, d.held)
 	default:
-		fmt.Fprintf(&b, "%s req/s x %s = %s busy slots, ", number(d.rate), spell(d.service), number(d.busy))
-		if d.held == 0 {
-			b.WriteString("0 held, ")
-		} else {
-			fmt.Fprintf(&b, "%d held x %s / 2 s = %s more, ", d.held, spell(d.service), number(d.heldNeed))
+		fmt.Fprintf(&b, "%s req/s", number(d.rate))
+		if d.expected > 0 {
+			fmt.Fprintf(&b, ", %s expected in %s (a cold start),", number(d.expected), spell(d.ahead))
 		}
+		fmt.Fprintf(&b, " x %s = %s busy slots, %d held", spell(d.service), number(d.busy), d.held)
+		if d.later != d.held {
+			fmt.Fprintf(&b, ", %d in %s", d.later, spell(d.ahead))
+		}
+		if d.later > 0 {
+			fmt.Fprintf(&b, " x %s / 2 s = %s more", spell(d.service), number(d.heldNeed))
+		}
+		b.WriteString(", ")
 		fmt.Fprintf(&b, "%s slots of head-room", number(d.headroom))
-		if instances(d.busy+d.heldNeed+d.headroom, d.slots) < d.need {
+		if d.enough {
+			b.WriteString(" (half of it is enough)")
+		} else if instances(d.busy+d.heldNeed+d.headroom, d.slots) < d.need {
 			fmt.Fprintf(&b, ", but %d being served", d.serving)
 		}
 	}
@@ -64,6 +72,13 @@ func (c *decider) inputs() map[string]float64 {
 	d := c.demand
 	return map[string]float64{
 		"rate":               d.rate,
+		"need_slots":         d.lasting,
+		"floor":              float64(c.floor),
+		"forecast_slots":     c.h.Forecast.Slots,
+		"forecast_error":     c.h.Forecast.Error,
+		"reversals":          float64(c.h.Reversals),
+		"expected_rate":      d.expected,
+		"held_later":         float64(d.later),
 		"service_seconds":    d.service.Seconds(),
 		"busy_slots":         d.busy,
 		"held":               float64(d.held),

@@ -16,12 +16,15 @@ type Spec struct {
 	Worker *springtide.Worker
 	// Scale holds the limits after the overrides of `tide scale`.
 	Scale springtide.Scale
+	// Floors are what was announced.
+	Floors []Floor
 }
 
 // The windows of the law, where the spec does not say otherwise.
 const (
 	shortestStable = 90 * time.Second
 	longestStable  = 180 * time.Second
+	mostStable     = 5 * time.Minute // where the group goes up and down
 	needMean       = 30 * time.Second
 	stepInterval   = 5 * time.Second
 	afterScaleOut  = 90 * time.Second
@@ -45,9 +48,12 @@ type windows struct {
 
 // windows gives the windows for a cold start. A StableFor under 90 s shrinks all
 // of them in proportion.
-func (s Spec) windows(coldStart time.Duration) windows {
+//
+// Where a group grew soon after it had shrunk, the window is longer: by itself for
+// each time within an hour.
+func (s Spec) windows(coldStart time.Duration, reversals int) windows {
 	w := windows{
-		stable:   min(max(10*coldStart, shortestStable), longestStable),
+		stable:   min(min(max(10*coldStart, shortestStable), longestStable)*time.Duration(1+reversals), mostStable),
 		mean:     needMean,
 		step:     stepInterval,
 		afterOut: afterScaleOut,

@@ -1,0 +1,45 @@
+package scale
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// reversalMemory is for how long it counts that a group grew soon after it
+	// had shrunk, and reversalWithin what is soon.
+	reversalMemory = time.Hour
+	reversalWithin = 10 * time.Minute
+)
+
+// Memory is what is remembered of a group from one decision to the next. Its
+// zero value remembers nothing.
+type Memory struct {
+	lastOut, lastIn time.Time
+	// reversals are when it grew soon after it had shrunk, in the last hour.
+	reversals []time.Time
+	minutes   minutes
+}
+
+// Recall adds to a history what is remembered.
+func (m *Memory) Recall(now time.Time, h *History) {
+	m.reversals = slices.DeleteFunc(m.reversals, func(at time.Time) bool { return now.Sub(at) > reversalMemory })
+	h.LastOut, h.LastIn, h.Reversals = m.lastOut, m.lastIn, len(m.reversals)
+	h.Forecast = m.minutes.forecast(now, h.SlowStart)
+}
+
+// Remember takes in a decision that was carried out, or that changes nothing.
+func (m *Memory) Remember(now time.Time, v Verdict) {
+	if need, known := v.Inputs["need_slots"]; known {
+		m.minutes.add(now, need)
+	}
+	switch {
+	case v.To > v.From:
+		if now.Sub(m.lastIn) < reversalWithin {
+			m.reversals = append(m.reversals, now)
+		}
+		m.lastOut = now
+	case v.To < v.From:
+		m.lastIn = now
+	}
+}

@@ -1,0 +1,129 @@
+package scale
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// mostRise bounds what is expected of a rise: so many times the rate of now.
+	mostRise = 4.0
+	// riseDeviations is by how many standard deviations a rise must exceed what
+	// may be noise, and riseClumps by how many clumps of requests.
+	riseDeviations = 2.4
+	riseClumps     = 3.0
+	// riseLess is by how many it is then taken to be less than it seems.
+	riseLess = 1
+)
+
+// peakMean is over how many seconds the rates are means among which a peak is looked for.
+const peakMean = 4
+
+// arrivedWithin gives how many requests arrived in the last so many seconds; the
+// oldest second counts for the part of it that is within.
+func (h History) arrivedWithin(ago float64) float64 {
+	elapsed := min(max(h.Elapsed.Seconds(), 1e-3), 1)
+	if ago <= elapsed {
+		return float64(h.Current.Arrived) * ago / elapsed
+	}
+	sum := float64(h.Current.Arrived)
+	ago -= elapsed
+	for i := len(h.Seconds) - 1; i >= 0 && ago > 0; i-- {
+		sum += float64(h.Seconds[i].Arrived) * min(ago, 1)
+		ago--
+	}
+	return sum
+}
+
+// rise gives the rate over a window of so many seconds that has just ended, and
+// by how much it grows in a second as far as that is certain; no more than 0 if
+// it does not grow.
+//
+// Of four windows one after the other, the growth is that of the last two, less a
+// standard deviation, where it exceeds 2.4 of them and three clumps. It must have
+// been under way: no more than twice that of the windows before, and four times
+// that of those before them, each with a standard deviation more. So a step is no
+// rise that goes on.
+func (h History) rise(window, noise float64) (rate, growth float64) {
+	var means [4]float64
+	before := 0.0
+	for i := range means {
+		sum := h.arrivedWithin(window * float64(i+1))
+		means[i] = (sum - before) / window
+		before = sum
+	}
+	growth = math.Inf(1)
+	for i := range 3 {
+		deviation := math.Sqrt(noise * max(means[i]+means[i+1], 1/window) / window)
+		difference := means[i] - means[i+1]
+		if i == 0 {
+			if difference < riseDeviations*deviation+riseClumps*noise/window {
+				return means[0], 0
+			}
+			deviation *= -riseLess
+		}
+		growth = min(growth, (difference+deviation)*math.Exp2(float64(i)))
+	}
+	return means[0], growth / window
+}
+
+// expected gives the rate when an order of now has become an instance: a rise
+// goes on in a straight line, up to four times the rate of now; one that has not
+// passed the highest rate of the last minutes goes no further than that: it may
+// be a swing. Without a rise, or before it was watched for long enough to know, it
+// is 0.
+func (h History) expected(now time.Time, noise float64) float64 {
+	coldStart := h.ColdStart.Seconds()
+	highest := 0.0
+	// A short window sees a steep rise at once, a long one a slow rise through the noise.
+	for _, window := range [...]float64{1, 2, 4} {
+		rate, growth := h.rise(window, noise)
+		if now.Sub(h.Since).Seconds() < 4*window || growth*window <= 0.1*rate {
+			continue
+		}
+		ahead := coldStart + window/2
+		highest = max(highest, min(rate+growth*ahead, mostRise*rate))
+	}
+	if highest == 0 {
+		return 0
+	}
+	if before := h.peakBefore(); h.arrivedWithin(peakMean)/peakMean <= before {
+		return min(highest, before)
+	}
+	return highest
+}
+
+// peakBefore gives the highest rate, a mean of four seconds, that the history
+// knows but for the last seconds.
+func (h History) peakBefore() float64 {
+	sum, highest := 0.0, 0.0
+	for i := range max(len(h.Seconds)-noiseExclude, 0) {
+		sum += float64(h.Seconds[i].Arrived)
+		if i >= peakMean {
+			sum -= float64(h.Seconds[i-peakMean].Arrived)
+		}
+		highest = max(highest, sum)
+	}
+	return highest / peakMean
+}
+
+// heldAfter gives how many requests will be held when an order of now has become
+// an instance: what is held now, and what arrives (the rate going straight from
+// that of now to the expected one) beyond what the instances serve that are
+// ready, or were ordered and come before.
+func (o Observation) heldAfter(now time.Time, h History, f fleet, rate, expected float64, service time.Duration, slots int) float64 {
+	const parts = 20
+	perInstance := float64(slots) / service.Seconds()
+	part := h.ColdStart.Seconds() / parts
+	coming := o.comingAt(now, h, f)
+	held, there := float64(o.Held), float64(f.ready)
+	for i := range parts {
+		at := (float64(i) + 0.5) / parts
+		for len(coming) > 0 && coming[0] <= at*h.ColdStart.Seconds() {
+			coming = coming[1:]
+			there++
+		}
+		held = max(held+(rate+(expected-rate)*at-there*perInstance)*part, 0)
+	}
+	return held
+}
