@@ -158,7 +158,11 @@ func (c *Cache) answer(now int64, e *entry, a *asked, request *message.Request, 
 		tagCoding, isRange = sameRepresentation(a.ifRange, e.etag, e.modified, e.fields.Get("Date"))
 	}
 	if e.object == 0 {
-		answer.coding = c.coded(e, a.codes, isRange, tagCoding)
+		codes := a.codes
+		if a.control.noTransform { // RFC 9111, section 5.2.1.6
+			codes = ""
+		}
+		answer.coding = c.coded(e, codes, isRange, tagCoding)
 		if isRange && answer.coding.coding != tagCoding {
 			isRange = false
 		}

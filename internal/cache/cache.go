@@ -142,16 +142,18 @@ func New(options Options) (*Cache, error) {
 
 // Run does what is done beside requests: it takes the disk tier over as soon as no
 // other process has it, writes to it, and compresses. It ends with ctx, when what was
-// to be written is.
+// to be written is. A disk tier that cannot be used is logged; there is memory without it.
 func (c *Cache) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { c.compress(ctx) })
-	if c.disk == nil {
-		<-ctx.Done()
-		return nil
+	if c.disk != nil {
+		if err := c.disk.run(ctx, &c.purges); err != nil {
+			c.options.Logger.Error("the cache goes on without its disk tier", "error", err)
+		}
 	}
-	return c.disk.run(ctx, &c.purges)
+	<-ctx.Done()
+	return nil
 }
 
 // Release gives the disk tier up for another process to take over: the edge that

@@ -90,6 +90,9 @@ func TestWhatIsStoredIsGivenInTheBestCodingThatIsAccepted(t *testing.T) {
 		p.expect(p.get("/", accept, "Range: bytes=0-9"), 206, body[:10])
 		p.expect(p.get("/", accept, "Range: bytes=0-9", "If-Range: "+tag), 206, g.body[:10])
 	}
+	if g := p.get("/", "Accept-Encoding: gzip", "Cache-Control: no-transform"); g.body != body { // RFC 9111, section 5.2.1.6
+		t.Error("what was not to be transformed was")
+	}
 	p.expectForwarded(1)
 }
 

@@ -559,6 +559,72 @@ func TestNoCacheIsValidatedEachTime(t *testing.T) {
 	p.expectForwarded(3)
 }
 
+func TestA304SetsNobodyElsesCookies(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("x", "Cache-Control: max-age=10", `ETag: "a"`))
+	p.get("/")
+	p.wait(11 * time.Second)
+	p.serve(reply{status: 304, fields: pairs(`ETag: "a"`, "Set-Cookie: session=1", "Date: "+p.date(0))})
+	p.get("/")
+	if g := p.get("/"); g.fields.Has("Set-Cookie") || g.body != "x" {
+		t.Errorf("got %v", g)
+	}
+}
+
+func TestA304MayForbidFurtherUse(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("x", "Cache-Control: max-age=10", `ETag: "a"`))
+	p.get("/")
+	p.wait(11 * time.Second)
+	p.serve(reply{status: 304, fields: pairs(`ETag: "a"`, "Cache-Control: private")})
+	p.expect(p.get("/"), 200, "x")
+	p.serve(p.ok("y"))
+	p.expect(p.get("/"), 200, "y")
+}
+
+// RFC 9110, section 4.2.3.
+func TestThePortThatIsMeantAnyhowMakesNoDifference(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("x", "Cache-Control: max-age=10"))
+	for _, host := range []string{"shop.example", "shop.example:443", "shop.example:444"} {
+		request := &message.Request{Method: "GET", Scheme: "https", Host: host, Target: "/"}
+		if verdict := p.cache.Lookup(p.now, request, p.rules, false); verdict.Do == Forward {
+			p.forward(verdict.Fetch, false)
+		}
+	}
+	p.expectForwarded(2)
+}
+
+func TestWhatIsWrittenAgainAndAgainIsPreparedOnce(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("x", "Cache-Control: max-age=60", "X-Some: y"))
+	p.get("/")
+	request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: "/"}
+	encoded := 0
+	encode := func(fields message.Fields) []byte {
+		encoded++
+		if fields.Get("X-Some") != "y" || fields.Get("Content-Length") != "1" || fields.Has("Age") {
+			t.Errorf("prepared is %v", fields)
+		}
+		return []byte("block")
+	}
+	for range 3 {
+		verdict := p.cache.Lookup(p.now, request, p.rules, false)
+		block, rest, ok := verdict.Answer.Prepared(encode, nil)
+		if !ok || string(block) != "block" || !rest.Has("Age") || !rest.Has("Cache-Status") {
+			t.Errorf("got %s and %v", block, rest)
+		}
+	}
+	if encoded != 1 {
+		t.Errorf("it was encoded %d times", encoded)
+	}
+	request.Fields = pairs("Range: bytes=0-0")
+	verdict := p.cache.Lookup(p.now, request, p.rules, false)
+	if _, _, ok := verdict.Answer.Prepared(encode, nil); ok {
+		t.Error("a part was taken for the whole")
+	}
+}
+
 // RFC 9111, section 5.4, RFC 9110, section 6.6.1.
 func TestAResponseWithoutADateIsGivenOne(t *testing.T) {
 	p := newProxy(t)

@@ -43,7 +43,7 @@ func sameOrigin(k *key, reference string) (string, bool) {
 		return "", false
 	}
 	to, err := base.Parse(reference)
-	if err != nil || to.Scheme != base.Scheme || !strings.EqualFold(to.Host, base.Host) {
+	if err != nil || to.Scheme != base.Scheme || !strings.EqualFold(authority(to.Scheme, to.Host), k.host) {
 		return "", false
 	}
 	return to.RequestURI(), true

@@ -95,11 +95,19 @@ func matches(pattern, text string) bool {
 
 // keyOf gives the key of a request; its strings may be the request's.
 func keyOf(request *message.Request, rules *Rules, rule *springtide.CacheRule) key {
-	k := key{scope: rules.Scope, scheme: request.Scheme, host: request.Host, target: request.Target}
+	k := key{scope: rules.Scope, scheme: request.Scheme, host: authority(request.Scheme, request.Host), target: request.Target}
 	if len(rule.IgnoreQuery) > 0 {
 		k.target = withoutQuery(k.target, rule.IgnoreQuery)
 	}
 	return k
+}
+
+// authority is a host without the port that is meant anyhow (RFC 9110, section 4.2.3).
+func authority(scheme, host string) string {
+	if scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
 }
 
 // withoutQuery takes the named parameters out of a target's query.

@@ -39,7 +39,9 @@ func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, wa
 	a := &look.a
 	ask(request, a)
 	if rule.IgnoreReload {
+		noStore := a.control.noStore
 		a.control = noDirectives()
+		a.control.noStore = noStore
 	}
 	if rule.Bypass && !a.pass {
 		a.pass, a.why = true, "bypass"

@@ -59,7 +59,10 @@ func (p Purge) Validate() error {
 // for, and is checked against those that came later when it is next found: a purge
 // takes as long whether it is of one path or of a million.
 type purges struct {
-	mu sync.RWMutex
+	// writing is held by whoever adds a purge, until it is on disk; mu is held only
+	// while the maps change, so that no request waits for a disk.
+	writing sync.Mutex
+	mu      sync.RWMutex
 	// latest has the number of the last purge of each kind, prefixes those of a prefix.
 	latest   map[Purge]uint64
 	prefixes []Purge
@@ -120,11 +123,13 @@ func (c *Cache) Purge(purge Purge) error {
 		return err
 	}
 	p := &c.purges
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	l := line{Number: p.number.Load() + 1, Purge: purge}
+	p.mu.Lock()
 	p.take(l)
 	p.number.Store(l.Number)
+	p.mu.Unlock()
 	if p.journal == nil {
 		if c.disk != nil && !c.disk.released() {
 			return springtide.Errorf(springtide.Unavailable, "the purge is in force, but would be forgotten by a restart: the cache's folder is not taken over yet").
@@ -190,13 +195,14 @@ func (p *purges) append(l line) error {
 
 // open reads the journal and puts what was purged here meanwhile after it.
 func (p *purges) open(folder string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	p.path = filepath.Join(folder, "purges")
 	content, err := os.ReadFile(p.path)
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
+	p.mu.Lock()
 	mine := p.latest
 	p.latest, p.prefixes = map[Purge]uint64{}, nil
 	// Numbers may have been used that could not be written down.
@@ -206,6 +212,7 @@ func (p *purges) open(folder string) error {
 		p.take(line{Number: number, Purge: purge})
 	}
 	p.number.Store(number)
+	p.mu.Unlock()
 	return p.rewrite()
 }
 
@@ -252,8 +259,8 @@ func (p *purges) rewrite() error {
 
 // close gives the journal up.
 func (p *purges) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	if p.journal != nil {
 		p.journal.Close()
 		p.journal = nil

@@ -31,6 +31,9 @@ var hopByHop = []string{
 	"proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
 }
 
+// cookieFields set cookies, which are never for everybody.
+var cookieFields = []string{"set-cookie", "set-cookie2"}
+
 // internalFields are spoken between an app and its caches.
 var internalFields = []string{"cache-tag", "surrogate-key", "surrogate-control", "springtide-cache-control"}
 
@@ -76,7 +79,7 @@ func worthStoring(e *entry) bool {
 
 // storedFields copies the fields of a response that may be stored (section 3.1),
 // and adds the Date if there is none (RFC 9110, section 6.6.1).
-func storedFields(fields message.Fields, date string, rule *springtide.CacheRule) message.Fields {
+func storedFields(fields message.Fields, date string) message.Fields {
 	control, _ := governing(fields)
 	var listed []string
 	for line := range fields.All("Connection") {
@@ -84,10 +87,7 @@ func storedFields(fields message.Fields, date string, rule *springtide.CacheRule
 			listed = append(listed, strings.Trim(name, " \t"))
 		}
 	}
-	dropped := slices.Concat(listed, hopByHop, control.privateFields, control.noCacheFields)
-	if rule.DropSetCookie {
-		dropped = append(dropped, "Set-Cookie", "Set-Cookie2")
-	}
+	dropped := slices.Concat(listed, hopByHop, cookieFields, control.privateFields, control.noCacheFields)
 	kept := make(message.Fields, 0, len(fields)+1)
 	for _, field := range fields {
 		named := func(name string) bool { return equalFold(name, field.Name) }

@@ -86,7 +86,7 @@ func (f *Fetch) takeNotModified(now int64, response *message.Response) Outcome {
 
 // freshen updates a stored response, and gives what it has become.
 func (f *Fetch) freshen(e *entry, fields message.Fields, now int64) *entry {
-	updated := newEntry(e.id, e.freshen(storedFields(fields, httpDate(now), f.rule), f.began, now))
+	updated := newEntry(e.id, e.freshen(storedFields(fields, httpDate(now)), f.began, now))
 	if control, _ := governing(updated.fields); control.noStore && !control.mustUnderstand || control.private {
 		f.cache.forget(e)
 	} else {

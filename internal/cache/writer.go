@@ -35,7 +35,7 @@ func (f *Fetch) begin(now int64, response *message.Response, got span, length in
 	}
 	w := &Writer{fetch: f, begin: got.from, next: got.from, end: got.to, length: length}
 	w.record = record{
-		key: f.key.clone(), status: response.Status, fields: storedFields(response.Fields, httpDate(now), f.rule),
+		key: f.key.clone(), status: response.Status, fields: storedFields(response.Fields, httpDate(now)),
 		requested: f.began, received: now, ttl: f.rule.TTL, stale: f.rule.Stale, purged: f.purged,
 		tags: tagsOf(response.Fields, f.rules), identity: f.rule.Identity, specification: specificationOf(response.Fields, f.rule),
 	}
