@@ -379,7 +379,7 @@ func flagsOf(text string) []string {
 
 // labelNames gives the names of a sample's labels in the order of the reference.
 func labelNames(written string) string {
-	order := []string{"app", "environment", "release", "process", "service", "state", "direction", "result"}
+	order := []string{"app", "environment", "release", "process", "service", "name", "state", "direction", "result"}
 	var names []string
 	for _, match := range regexp.MustCompile(`([a-z]+)="`).FindAllStringSubmatch(written, -1) {
 		if match[1] != "le" {
@@ -404,6 +404,9 @@ func scrape(t *testing.T) string {
 	m.RolloutOver(springtide.Rollout{Release: springtide.ReleaseID{Environment: environment, Number: 1}, Step: springtide.RolloutDone}, time.Second)
 	m.BuildOver(time.Second, nil)
 	m.TableVersion(1)
+	m.Certificates(func() []observe.Certificate {
+		return []observe.Certificate{{Environment: environment, Name: "quiz.example.com", NotAfter: time.Now()}}
+	})
 	m.Services(func() []observe.Service {
 		return []observe.Service{{
 			ID: springtide.ServiceID{Environment: environment, Name: "db"}, Up: true, Replica: true,

@@ -52,7 +52,7 @@ func runControl(ctx context.Context, args []string) error {
 	if o.AllowCalls, err = networks(allowed); err != nil {
 		return err
 	}
-	o.Ledger, o.Backups = os.Getenv(ledgerVariable), backupTarget()
+	o.Ledger, o.Backups, o.ACME = os.Getenv(ledgerVariable), backupTarget(), acmeServer()
 	o.Logger = newLogger(os.Stderr, "control", parseLevel(*level))
 	return control.Run(ctx, o)
 }

@@ -71,7 +71,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
-	if err := cmp.Or(checkJobs(o), checkBackups(o)); err != nil {
+	if err := cmp.Or(checkJobs(o), checkBackups(o), checkACME(o)); err != nil {
 		return err
 	}
 	executable, err := os.Executable()

@@ -239,6 +239,10 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"change-config", "PATCH", quizPath + "/config", `{"set":{"COLOUR":"blue"}}`},
 		{"get-config", "GET", quizPath + "/config", ""},
 		{"change-domains", "PATCH", quizPath + "/domains", `{"add":["Quiz.example.com"]}`},
+		{"list-certificates", "GET", "/v1/certificates", ""},
+		{"add-certificate", "POST", quizPath + "/certificates", `{"names":["shop.example.com"],"chain":"chain","key":"key"}`},
+		{"renew-certificate", "POST", quizPath + "/certificates/shop.example.com/renew", ""},
+		{"remove-certificate", "DELETE", quizPath + "/certificates/shop.example.com", ""},
 		{"get-domains", "GET", quizPath + "/domains", ""},
 		{"plan", "POST", quizPath + "/plan", app},
 		{"get-logs", "GET", quizPath + "/logs?tail=5", ""},
@@ -515,7 +519,7 @@ func TestOverTLSAClientNeedsAToken(t *testing.T) {
 		t.Errorf("the list of tokens: %s", body)
 	}
 	for _, owners := range []struct{ method, path, body string }{
-		{"POST", "/v1/platform/drain", ""}, {"POST", "/v1/tokens", `{"name":"more"}`}, {"DELETE", "/v1/tokens/ci", ""},
+		{"POST", "/v1/platform/drain", ""}, {"POST", "/v1/platform/upgrade", "{}"}, {"POST", "/v1/tokens", `{"name":"more"}`}, {"DELETE", "/v1/tokens/ci", ""},
 		{"GET", "/v1/apps/quiz/environments/production/secrets/export?recipient=age1xyz", ""},
 	} {
 		response, body := ask(t, remote, owners.method, "https://"+server.Address+owners.path, owners.body, "Authorization", bearer)

@@ -30,6 +30,7 @@ type Platform struct {
 	Services     Services
 	Files        SharedFiles
 	Backups      Backups
+	Certificates Certificates
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,
@@ -335,6 +336,8 @@ type Status struct {
 	Instances    int          `json:"instances"`
 	// Backups tells how safe everything is, in order.
 	Backups []Safety `json:"backups"`
+	// Certificates are what host names are served with, in order of the names.
+	Certificates []Certificate `json:"certificates"`
 }
 
 // LedgerStatus tells of the book of jobs.

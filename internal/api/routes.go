@@ -57,6 +57,12 @@ func (s *Server) handler() http.Handler {
 	lines(r, env+"/logs", "get-logs", "Read or follow output, as lines of JSON", s.logs)
 	terminal(r, env+"/instances/{instance}/shell", "shell", "Open a terminal in an instance, over WebSocket", s.shell)
 
+	// Certificates.
+	get(r, "/v1/certificates", "list-certificates", "Tell what host names are served with", s.listCertificates)
+	change(r, "POST", env+"/certificates", "add-certificate", "Serve host names with a certificate of one's own", s.addCertificate)
+	do(r, "DELETE", env+"/certificates/{name}", "remove-certificate", "Forget a certificate of one's own", s.removeCertificate)
+	do(r, "POST", env+"/certificates/{name}/renew", "renew-certificate", "Ask the ACME server now; returns when it has answered", s.renewCertificate)
+
 	// Secrets.
 	get(r, env+"/secrets", "list-secrets", "List the secrets, without what they hold", s.listSecrets)
 	change(r, "PATCH", env+"/secrets", "change-secrets", "Set and remove secrets; what runs gets a new release with them", s.changeSecrets)

@@ -66,6 +66,10 @@ type ServeOptions struct {
 	AllowCalls []string
 	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
 	BackupTarget string
+	// ACMEEmail is whom an ACME server may write to; empty: none is asked. The others
+	// are its URL, a file with the certificate it is known by, and a program that
+	// answers DNS-01; each may be empty.
+	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook string
 	LogLevel     slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
@@ -136,7 +140,7 @@ func (s *session) root() *cobra.Command {
 	}
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
-	group("change", s.scale(), s.config(), s.domains(), s.stop(), s.start(), s.destroy())
+	group("change", s.scale(), s.config(), s.domains(), s.certificates(), s.stop(), s.start(), s.destroy())
 	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())

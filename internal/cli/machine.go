@@ -75,7 +75,7 @@ func (s *session) printStatus(status api.Status) error {
 	for i, safety := range status.Backups {
 		rows = append(rows, []string{[]string{"backups", ""}[min(i, 1)], safetyLine(safety)})
 	}
-	return table(s.stdout, rows)
+	return table(s.stdout, append(rows, certificateRows(status.Certificates)...))
 }
 
 // programVersion is what `tide version --json` prints.

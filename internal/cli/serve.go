@@ -58,6 +58,10 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
 	flags.StringVar(&options.Ledger, "ledger", "", "where jobs are kept: postgres://... to share them between servers (better in $TIDE_LEDGER); by default in the data folder")
 	flags.StringVar(&options.BackupTarget, "backup-target", "", "where backups are kept (or in $TIDE_BACKUP_TARGET); by default in the data folder, which a lost disk takes along")
+	flags.StringVar(&options.ACMEEmail, "acme-email", "", "have an ACME server give certificates for public names, agree to its terms, and let it write to this address (or in $TIDE_ACME_EMAIL)")
+	flags.StringVar(&options.ACMEDirectory, "acme-directory", "", "its URL (or in $TIDE_ACME_DIRECTORY); by default Let's Encrypt")
+	flags.StringVar(&options.ACMERoot, "acme-root", "", "a file with the certificate it is known by, if the system does not know it (or in $TIDE_ACME_ROOT)")
+	flags.StringVar(&options.ACMEDNSHook, "acme-dns-hook", "", "a program that answers by DNS, which wildcards need (or in $TIDE_ACME_DNS_HOOK)")
 	flags.StringSliceVar(&options.AllowCalls, "allow-calls", nil, "private networks that jobs of kind http may call, such as 10.1.0.0/16; none by default")
 }
 

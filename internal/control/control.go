@@ -65,6 +65,8 @@ type Options struct {
 	AllowCalls []netip.Prefix
 	// Backups is where backups are kept.
 	Backups BackupTarget
+	// ACME is who is asked for certificates of public names.
+	ACME    cert.ACME
 	Version string
 	Logger  *slog.Logger
 }
@@ -93,16 +95,17 @@ type plane struct {
 	// or of its workers, and another queue.
 	targets, work, queued chan struct{}
 
-	kept      *state
-	samples   *samples
-	instances instanceListeners
-	access    *access
-	mails     mails
-	duties    *duties
-	service   *jobs.Service
-	keeper    *backup.Keeper
-	builds    builder
-	deployer  *deploy.Deployer
+	kept         *state
+	samples      *samples
+	certificates *cert.Keeper
+	instances    instanceListeners
+	access       *access
+	mails        mails
+	duties       *duties
+	service      *jobs.Service
+	keeper       *backup.Keeper
+	builds       builder
+	deployer     *deploy.Deployer
 }
 
 // Run is the control plane until ctx ends. Edges and instances go on without it.
@@ -126,13 +129,14 @@ func Run(ctx context.Context, o Options) (err error) {
 		p.close()
 	}()
 	for _, join := range []func(context.Context) error{
-		p.openStores,  // what is remembered, and what is told
-		p.joinFleet,   // the edges, the instances, and what is wanted of them
-		p.joinState,   // what instances do not keep themselves
-		p.joinJobs,    // jobs, backups among them, and how instances reach them
-		p.joinDeploys, // from a source to its traffic
-		p.start,       // what there is first, so that the first routing table is whole
-		p.serveAPI,    // how it is used
+		p.openStores,       // what is remembered, and what is told
+		p.joinFleet,        // the edges, the instances, and what is wanted of them
+		p.joinState,        // what instances do not keep themselves
+		p.joinCertificates, // what public names are served with
+		p.joinJobs,         // jobs, backups among them, and how instances reach them
+		p.joinDeploys,      // from a source to its traffic
+		p.start,            // what there is first, so that the first routing table is whole
+		p.serveAPI,         // how it is used
 	} {
 		if err := join(ctx); err != nil {
 			return err
@@ -208,7 +212,7 @@ func (p *plane) start(ctx context.Context) error {
 		return err
 	}
 	p.all.Go(func() error { return p.publisher.Serve(ctx, feed) })
-	run(p.publisher.Run, p.scaler.Run, p.deployer.Run, p.runJobs)
+	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.deployer.Run, p.runJobs)
 	p.all.Go(func() error { return p.duties.Run(ctx, p.book) })
 	p.all.Go(func() error { return reportWork(ctx, p.service, p.scaler, p.queued) })
 	p.all.Go(func() error { return p.mails.catcher.Serve(ctx, p.instances.smtp) })

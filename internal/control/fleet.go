@@ -17,6 +17,7 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 		Versions:     p.store,
 		Certificates: p.authority,
 		TicketKeys:   p.ticketKeys.Current,
+		Public:       func() ([]springtide.Certificate, []springtide.Challenge) { return p.certificates.Current() },
 		Report: func(report springtide.EdgeReport) {
 			p.scaler.Report(report)
 			p.metrics.EdgeReport(report)
@@ -37,6 +38,7 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 	}
 	p.fleet = deploy.NewFleet(p.store, p.engine, func() {
 		p.publisher.Refresh()
+		p.certificates.Changed()
 		p.metrics.Groups(p.fleet.Groups())
 		ring(p.targets)
 		ring(p.work)

@@ -32,7 +32,8 @@ type machine struct {
 	// ask fails if the ledger does not answer.
 	ask func(context.Context) error
 	// safety tells how safe everything is.
-	safety func() []api.Safety
+	safety       func() []api.Safety
+	certificates certificates
 }
 
 // askLimit is how long the ledger may take to answer.
@@ -102,7 +103,8 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		status.Environments++
 	}
 	status.Apps, status.Backups = len(apps), m.safety()
-	return status, nil
+	status.Certificates, err = m.certificates.Certificates(ctx)
+	return status, err
 }
 
 // CertificateAuthority implements api.Machine.

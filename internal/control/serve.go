@@ -62,11 +62,13 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Services:     services,
 		Backups:      backups{keeper: p.keeper, fleet: p.fleet, jobs: p.service, services: services},
 		Files:        sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover},
+		Certificates: certificates{keeper: p.certificates, fleet: p.fleet},
 		Machine: machine{
 			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher,
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
-			ledger: ledgerPlace(p.location),
-			safety: func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
+			ledger:       ledgerPlace(p.location),
+			certificates: certificates{keeper: p.certificates, fleet: p.fleet},
+			safety:       func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
 			ask: func(ctx context.Context) error {
 				_, err := p.book.Key(ctx)
 				return err

@@ -23,12 +23,13 @@ const scrapes = 4
 // of an environment when it is destroyed ([Metrics.Forget]), so that their
 // number stays in proportion to what runs.
 type Metrics struct {
-	registry *prometheus.Registry
-	traffic  *traffic
-	fleet    *fleet
-	jobs     *jobMetrics
-	backups  *backupMetrics
-	services *serviceMetrics
+	registry     *prometheus.Registry
+	traffic      *traffic
+	fleet        *fleet
+	jobs         *jobMetrics
+	backups      *backupMetrics
+	certificates *certificateMetrics
+	services     *serviceMetrics
 
 	decisions *prometheus.CounterVec
 	rollouts  *prometheus.CounterVec
@@ -41,12 +42,13 @@ type Metrics struct {
 // Go runtime and the process. Of the events it tells how many were dropped.
 func NewMetrics(events *Events) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		traffic:  newTraffic(),
-		fleet:    newFleet(),
-		jobs:     newJobMetrics(),
-		backups:  newBackupMetrics(),
-		services: newServiceMetrics(),
+		registry:     prometheus.NewRegistry(),
+		traffic:      newTraffic(),
+		fleet:        newFleet(),
+		jobs:         newJobMetrics(),
+		backups:      newBackupMetrics(),
+		certificates: newCertificateMetrics(),
+		services:     newServiceMetrics(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tide_scale_decisions_total",
 			Help: "Decisions on the number of instances, by direction: out, in or none.",
@@ -74,7 +76,7 @@ func NewMetrics(events *Events) *Metrics {
 		Name: "tide_events_dropped_total",
 		Help: "Events that came too fast to be kept.",
 	}, func() float64 { return float64(events.Dropped()) })
-	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.services, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
+	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.certificates, m.services, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

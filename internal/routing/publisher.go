@@ -29,13 +29,16 @@ type Certificates interface {
 	Certificate(names []string) (springtide.Certificate, error)
 }
 
-// Options configure a Publisher. All are needed.
+// Options configure a Publisher. All are needed, but for Public.
 type Options struct {
 	// Routes gives the wanted routes, without their backends. It is a function
 	// because those who know them need the engine, which needs the publisher.
 	Routes       func(ctx context.Context) ([]springtide.Route, error)
 	Versions     Versions
 	Certificates Certificates
+	// Public gives certificates that go before those, and answers to challenges;
+	// nil: there are none.
+	Public func() ([]springtide.Certificate, []springtide.Challenge)
 	// TicketKeys gives the keys for TLS session tickets, the newest first.
 	TicketKeys func(now time.Time) [][32]byte
 	// Report is called with every report of every edge, Published with the version
@@ -186,6 +189,10 @@ func (p *Publisher) publish(ctx context.Context, wish int64) (complete bool, err
 	p.mu.Unlock()
 
 	table := springtide.Table{Routes: routes, Certificates: p.certificates(routes), TicketKeys: p.options.TicketKeys(time.Now())}
+	if p.options.Public != nil {
+		certificates, challenges := p.options.Public()
+		table.Certificates, table.Challenges = append(certificates, table.Certificates...), challenges
+	}
 	content, err := json.Marshal(table)
 	if err != nil {
 		return false, err

@@ -40,6 +40,7 @@ type Platform struct {
 	runs         map[string]api.OneOff
 	tokens       map[string]api.Token
 	drained      bool
+	served       []api.Certificate
 	book         *book
 	mails        *mails
 	state        *state
@@ -64,6 +65,7 @@ func New() *Platform {
 		deploys:      map[api.DeployID]api.Deploy{},
 		runs:         map[string]api.OneOff{},
 		tokens:       map[string]api.Token{},
+		served:       []api.Certificate{{Name: "quiz.example.com", Environment: springtide.EnvironmentID{App: "quiz", Name: springtide.Production}, Source: "own", Issuer: "the platform's own authority", Failure: refused, Failed: Epoch(), Trouble: "none could be obtained: " + refused}},
 	}
 	p.book, p.mails, p.state = newBook(p), newMails(p), newState(p)
 	return p
@@ -75,6 +77,7 @@ func (p *Platform) API() api.Platform {
 		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
 		Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
 		Secrets: p.state, Services: p.state, Files: p.state, Backups: p.state,
+		Certificates: certificates{p},
 	}
 }
 
@@ -636,7 +639,7 @@ func (p *Platform) Status(context.Context) (api.Status, error) {
 		Processes: api.PlatformProcesses{Supervisor: 100, Control: 101, Edges: []int{102}},
 		Listeners: []string{"https://127.0.0.1:8443", "http://127.0.0.1:8080"},
 		Ledger:    api.LedgerStatus{Location: "postgres://db.example.com/tide", Trouble: "it is away"},
-		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(),
+		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(), Certificates: slices.Clone(p.served),
 	}, nil
 }
 
