@@ -1,0 +1,119 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTracesOfSecondsMinutesAndFiveMinutesAreRead(t *testing.T) {
+	for _, test := range []struct {
+		name, csv, column string
+		seconds           int
+		first, last       float64
+	}{
+		{"rates a second", "second,rate_per_s,requests\n-1,20.5,21\n0,30,29\n", "", 2, 20.5, 30},
+		{"requests a second", "second,rate_per_s,requests\n-1,20.5,21\n0,30,29\n", "requests", 2, 21, 29},
+		{"requests a minute", "minute_utc,requests\n1998-06-08T00:00,600\n1998-06-08T00:01,1200\n", "", 120, 10, 20},
+		{"a sum of columns", "minute,a,b\n0,60,540\n1,600,600\n", "", 120, 10, 20},
+		{"five minutes", "timestamp,value\n2014-04-10 00:04:00,300\n2014-04-10 00:09:00,600.0\n", "", 600, 1, 2},
+	} {
+		rates, err := ReadTrace(strings.NewReader(test.csv), test.column)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if len(rates) != test.seconds || rates[0] != test.first || rates[len(rates)-1] != test.last {
+			t.Errorf("%s: %d seconds from %v to %v", test.name, len(rates), rates[0], rates[len(rates)-1])
+		}
+	}
+}
+
+func TestWhatIsNoTraceIsToldPlainly(t *testing.T) {
+	for csv, want := range map[string]string{
+		"":                                   "the first line",
+		"second\n1\n2\n":                     "one column only",
+		"second,requests\n1,5\n":             "fewer than two rows",
+		"second,requests\n1,5\n2,-1\n":       "is no number of requests",
+		"second,requests\n1,5\n2,NaN\n":      "is no number of requests",
+		"second,requests\nyesterday,5\n2,1":  "is no time",
+		"second,requests\n1,5\n1,5\n":        "rows that are 0s apart",
+		"second,requests\n2,5\n1,5\n":        "rows that are -1s apart",
+		"second,requests\n1,5\n99999999,5\n": "apart",
+		"second,requests\n1,5\n2\n":          "too short",
+	} {
+		if _, err := ReadTrace(strings.NewReader(csv), ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", csv, err, want)
+		}
+	}
+	if _, err := ReadTrace(strings.NewReader("second,requests\n1,5\n2,6\n"), "visits"); err == nil || !strings.Contains(err.Error(), `no column "visits"`) {
+		t.Errorf("a column that is not there: %v", err)
+	}
+}
+
+func FuzzReadTrace(f *testing.F) {
+	f.Add("second,rate_per_s\n0,1\n1,2\n", "")
+	f.Add("minute,a,b\n0,60,540\n1,600,600\n", "b")
+	f.Fuzz(func(t *testing.T, csv, column string) {
+		rates, err := ReadTrace(strings.NewReader(csv), column)
+		if err != nil {
+			return
+		}
+		if len(rates) < 2 || len(rates) > longestTrace {
+			t.Fatalf("%d seconds", len(rates))
+		}
+		for _, rate := range rates {
+			if math.IsNaN(rate) || math.IsInf(rate, 0) || rate < 0 {
+				t.Fatalf("a rate of %v", rate)
+			}
+		}
+	})
+}
+
+func TestEveryRequestIsServedOrDroppedAndCountedOnce(t *testing.T) {
+	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 50, HoldFor: 5 * time.Second, HoldLimit: 500, Seed: 1}
+	flat := shape("too much", 120, -1, func(float64) float64 { return 80 })
+	o := simulate(flat, c, fixed(1)) // serves about 50 a second
+	served := float64(o.Requests - o.Dropped)
+	if o.Dropped == 0 || math.Abs(served/120-52) > 4 {
+		t.Errorf("%d of %d dropped: %.1f a second were served, one instance serves 50", o.Dropped, o.Requests, served/120)
+	}
+	if o.Late < o.Dropped || o.Late > o.Requests || o.WindowLate != o.Late || o.WindowRequests != o.Requests {
+		t.Errorf("%+v", Outcome{Requests: o.Requests, Late: o.Late, Dropped: o.Dropped, WindowRequests: o.WindowRequests, WindowLate: o.WindowLate})
+	}
+	if math.Abs(o.InstanceSeconds-120*2) > 1.01 && math.Abs(o.InstanceSeconds-120) > 5 {
+		t.Errorf("%.1f instance-seconds", o.InstanceSeconds)
+	}
+}
+
+func TestTheSameSeedGivesTheSameRun(t *testing.T) {
+	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 50, HoldFor: 30 * time.Second, HoldLimit: 10_000, Seed: 7}
+	for _, one := range few(shapes()) {
+		a, b := simulate(one, c, newLaw(one, c)), simulate(one, c, newLaw(one, c))
+		a.Series, b.Series = nil, nil
+		if a.Late != b.Late || a.InstanceSeconds != b.InstanceSeconds || a.Starts != b.Starts {
+			t.Errorf("%s: %+v and %+v", one.Name, a, b)
+		}
+	}
+}
+
+// The promises of the README, as far as one seed can hold them.
+func TestTheLawMeetsARiseOfTwentyTimes(t *testing.T) {
+	traces, err := given()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 500, HoldFor: 30 * time.Second, HoldLimit: 10_000, Seed: 11}
+	for _, one := range traces {
+		most := map[string]float64{"chart show x20": 1.2, "chart show x20, announced": 1.3, "chart show, announced, nobody comes": 1.5}[one.Name]
+		if most == 0 {
+			continue
+		}
+		base := simulate(one, c, newClairvoyant(one, c))
+		r := newRow(one, c, contender{Name: "springtide"}, simulate(one, c, newLaw(one, c)), base)
+		if r.Late > 0.01 || r.Dropped > 0 || r.Cost > most {
+			t.Errorf("%s, at most %.1f of the clairvoyant's cost", r, most)
+		}
+	}
+}

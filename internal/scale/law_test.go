@@ -1,0 +1,130 @@
+package scale
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestNoDecisionLeavesTheRangeOrHasNoSentence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec, o, h := drawSpec(t), drawObservation(t), drawHistory(t)
+		spec.Scale.Min = rapid.IntRange(-3, 40).Draw(t, "any minimum")
+		v := Decide(noon, spec, o, h)
+		lowest, highest := spec.limits()
+		if v.To < lowest || v.To > highest {
+			t.Fatalf("%d is not within %d to %d: %s", v.To, lowest, highest, v.Sentence)
+		}
+		if v.Sentence == "" || v.Reason == "" || len(v.Inputs) == 0 {
+			t.Fatalf("it says nothing: %+v", v)
+		}
+		for name, x := range v.Inputs {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				t.Fatalf("%s is %v: %s", name, x, v.Sentence)
+			}
+		}
+	})
+}
+
+func TestMoreDemandNeverNeedsFewer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec, o, h := drawSpec(t), drawObservation(t), drawHistory(t)
+		before := Decide(noon, spec, o, h)
+		switch rapid.IntRange(0, 2).Draw(t, "what grows") {
+		case 0:
+			o.Held += rapid.IntRange(1, 1000).Draw(t, "more held")
+		case 1:
+			o.Busy += rapid.IntRange(1, 1000).Draw(t, "more served")
+		case 2:
+			if h.Elapsed < time.Second {
+				h.Elapsed = time.Second // else it is of the second before, too
+				before = Decide(noon, spec, o, h)
+			}
+			h.Current.Arrived += float32(rapid.IntRange(1, 1000).Draw(t, "more arrived"))
+		}
+		after := Decide(noon, spec, o, h)
+		if after.Inputs["need"] < before.Inputs["need"] {
+			t.Fatalf("needs %v, before %v:\n%s\n%s", after.Inputs["need"], before.Inputs["need"], after.Sentence, before.Sentence)
+		}
+		if after.To < before.To {
+			t.Fatalf("%s\nbefore: %s", after.Sentence, before.Sentence)
+		}
+	})
+}
+
+func TestRecordedInputsGiveTheRecordedDecisionAgain(t *testing.T) {
+	type record struct {
+		Spec        Spec
+		Observation Observation
+		History     History
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r := record{drawSpec(t), drawObservation(t), drawHistory(t)}
+		first := Decide(noon, r.Spec, r.Observation, r.History)
+		written, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again record
+		if err := json.Unmarshal(written, &again); err != nil {
+			t.Fatal(err)
+		}
+		if second := Decide(noon, again.Spec, again.Observation, again.History); second.Sentence != first.Sentence || second.To != first.To || second.Reason != first.Reason {
+			t.Fatalf("first %s\nthen %s", first.Sentence, second.Sentence)
+		}
+	})
+}
+
+func TestARiseIsMetBeforeItIsThere(t *testing.T) {
+	h := steady(40, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart = 3*time.Second, 4*time.Second
+	for i, rate := range []float32{55, 80, 110, 150, 190, 230} {
+		h.Seconds[len(h.Seconds)-6+i].Arrived = rate
+	}
+	h.Elapsed = time.Second
+	h.Current.Arrived = 270
+	v := Decide(noon, web(1, 50, 10), running(6), h)
+	if v.Inputs["expected_rate"] < 350 || v.Inputs["expected_rate"] > 480 || !strings.Contains(v.Sentence, "expected in 3 s (a cold start)") {
+		t.Errorf("390 a second will arrive when a cold start is over: %s", v.Sentence)
+	}
+	// The same second after a steady rate is a step, which does not go on.
+	for i := range 6 {
+		h.Seconds[len(h.Seconds)-6+i].Arrived = 40
+	}
+	if v := Decide(noon, web(1, 50, 10), running(6), h); v.Inputs["expected_rate"] > 350 {
+		t.Errorf("a step is taken for a rise: %s", v.Sentence)
+	}
+}
+
+func TestWhatWasOrderedIsNotOrderedAgainForThoseWhoWait(t *testing.T) {
+	h := steady(400, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart = 3*time.Second, 4*time.Second
+	o := running(6)
+	o.Held = 100
+	first := Decide(noon, web(1, 50, 10), o, h)
+	if first.Inputs["held_later"] < 300 {
+		t.Fatalf("6 instances serve 300 of 400 a second: %s", first.Sentence)
+	}
+	o.Replicas, h.LastOut = first.To, noon.Add(-2*time.Second)
+	for range first.To - 6 {
+		one := o.Instances[0]
+		one.State, one.Ordered, one.Ready = "starting", noon.Add(-2*time.Second), time.Time{}
+		o.Instances = append(o.Instances, one)
+	}
+	if v := Decide(noon, web(1, 50, 10), o, h); v.To != first.To || v.Inputs["held_later"] != 0 {
+		t.Errorf("those that come in a second work it off: %s\nfirst: %s", v.Sentence, first.Sentence)
+	}
+}
+
+func BenchmarkTenThousandGroups(b *testing.B) {
+	spec, o, h := web(1, 60, 10), running(40), steady(391, 200*time.Millisecond)
+	for b.Loop() {
+		for range 10_000 {
+			Decide(noon, spec, o, h)
+		}
+	}
+}

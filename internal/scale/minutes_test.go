@@ -1,0 +1,92 @@
+package scale
+
+import (
+	"testing"
+	"time"
+)
+
+// play tells a memory a need, minute by minute, and gives the forecasts that
+// there were at half past each minute.
+func (m *minutes) play(from time.Time, count int, need func(minute int) float64) []Forecast {
+	all := make([]Forecast, count)
+	for i := range count {
+		at := from.Add(time.Duration(i) * time.Minute)
+		m.add(at, need(i))
+		all[i] = m.forecast(at.Add(30*time.Second), 3*time.Second)
+	}
+	return all
+}
+
+func TestTheSameMinuteOfPastHoursIsForecast(t *testing.T) {
+	hourly := func(minute int) float64 {
+		if minute%60 < 3 {
+			return 80
+		}
+		return 20
+	}
+	var m minutes
+	all := m.play(noon, 6*60, hourly)
+	if f := all[2*60+1]; f.Slots != 0 {
+		t.Errorf("after two hours %v are forecast, but that is too little to know", f.Slots)
+	}
+	for _, minute := range []int{300, 301, 310, 359} {
+		if f := all[minute]; f.Slots != hourly(minute) || f.Error > 0.1 {
+			t.Errorf("minute %d: %+v, want %v", minute, f, hourly(minute))
+		}
+	}
+	// Before the minute is over, the next one counts when an order takes as long.
+	at := noon.Add(6*time.Hour - 10*time.Second)
+	if f := m.forecast(at, 3*time.Second); f.Slots != 80 {
+		t.Errorf("ten seconds before: %+v", f)
+	}
+}
+
+func TestForecastsThatWereWrongAreNotHeeded(t *testing.T) {
+	var m minutes
+	m.play(noon, 5*60, func(int) float64 { return 90 })
+	all := m.play(noon.Add(5*time.Hour), 30, func(int) float64 { return 10 })
+	h := History{Forecast: all[5]}
+	if h.Forecast.Slots != 90 || h.forecastFloor(1, 10) != 0 {
+		t.Errorf("%+v is heeded", h.Forecast)
+	}
+	if n := (History{Forecast: Forecast{Slots: 90}}).forecastFloor(1, 10); n != 4 {
+		t.Errorf("from 1 to %d at once, want twice as many and two", n)
+	}
+}
+
+func TestAClockThatJumpsLosesNoMoreThanTheForecast(t *testing.T) {
+	var m minutes
+	m.play(noon, 4*60, func(int) float64 { return 50 })
+	m.add(noon.Add(100*24*time.Hour), 10) // forwards
+	if f := m.forecast(noon.Add(100*24*time.Hour), time.Second); f.Slots != 0 {
+		t.Errorf("what was a hundred days ago is forecast: %+v", f)
+	}
+	m.add(noon, 10) // and back again
+	m.forecast(noon, time.Second)
+	m.play(noon.Add(-time.Hour), 10, func(int) float64 { return 5 })
+}
+
+func TestAGroupThatGoesUpAndDownIsWatchedForLonger(t *testing.T) {
+	var m Memory
+	change := func(at time.Duration, from, to int) {
+		v := Verdict{}
+		v.From, v.To = from, to
+		m.Remember(noon.Add(at), v)
+	}
+	change(0, 2, 1)
+	change(5*time.Minute, 1, 2)
+	change(6*time.Minute, 2, 1)
+	change(30*time.Minute, 1, 2) // long after: no reversal
+	var h History
+	m.Recall(noon.Add(31*time.Minute), &h)
+	if h.Reversals != 1 || !h.LastOut.Equal(noon.Add(30*time.Minute)) || !h.LastIn.Equal(noon.Add(6*time.Minute)) {
+		t.Errorf("%+v", h)
+	}
+	if w := web(1, 10, 10).windows(time.Second, h.Reversals); w.stable != 3*time.Minute {
+		t.Errorf("a window of %s, want twice 90 s", w.stable)
+	}
+	m.Recall(noon.Add(2*time.Hour), &h)
+	if h.Reversals != 0 {
+		t.Errorf("%d reversals are remembered for more than an hour", h.Reversals)
+	}
+}
