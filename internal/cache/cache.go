@@ -24,8 +24,8 @@ type Options struct {
 	Folder string
 	// Disk bounds the disk tier, in bytes. Default: 10 GiB.
 	Disk int64
-	// MaxObject is the longest body that is stored, in bytes. Default: a quarter of
-	// Disk, and without a disk tier of Memory.
+	// MaxObject is the longest body that is stored, in bytes. Default: half of Disk,
+	// and without a disk tier a quarter of Memory.
 	MaxObject int64
 	Logger    *slog.Logger
 }
@@ -41,7 +41,7 @@ func (o Options) withDefaults() Options {
 		o.Disk = 10 << 30
 	}
 	if o.MaxObject == 0 && o.Folder != "" {
-		o.MaxObject = o.Disk / 4
+		o.MaxObject = o.Disk / 2
 	} else if o.MaxObject == 0 {
 		o.MaxObject = o.Memory / 4
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,42 @@ func TestTheDiskIsUsedWithinItsBound(t *testing.T) {
 	p.origin = p.file(body, "Cache-Control: max-age=60", `ETag: "a"`)
 	p.expect(p.get("/big"), 200, body)
 	p.expect(p.get("/big", "Range: bytes=-8"), 206, body[len(body)-8:])
+}
+
+func TestADownloadOf4GiBByRangesNeedsNeitherTheMemoryNorTheDisk(t *testing.T) {
+	const length = 4 << 30
+	p, _ := onDisk(t, t.TempDir(), Options{Memory: 16 << 20, Disk: 64 << 20, MaxObject: 8 << 30})
+	ready(t, p)
+	slice := text(sliceSize)
+	p.origin = func(r *message.Request) reply {
+		specs, _ := parseRange(r.Fields.Get("Range"))
+		parts := resolve(specs, length)
+		if len(parts) != 1 || parts[0].from%sliceSize != 0 || parts[0].to-parts[0].from > 3*sliceSize {
+			t.Fatalf("asked for were %v", r.Fields)
+		}
+		part := p.ok(strings.Repeat(slice, 4)[:parts[0].to-parts[0].from], "Cache-Control: max-age=60", `ETag: "a"`,
+			"Content-Range: "+string(appendContentRange(nil, parts[0], length)))
+		part.status = 206
+		return part
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for at := int64(0); at < length; at += 37 << 20 {
+		p.expect(p.get("/film", fmt.Sprintf("Range: bytes=%d-%d", at+sliceSize-4, at+2*sliceSize+3)), 206, slice[sliceSize-4:]+slice+slice[:4])
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if stats := p.cache.Stats(); stats.MemoryBytes > 16<<20 || stats.DiskBytes > 64<<20 || stats.DiskBytes < 32<<20 {
+		t.Errorf("the cache uses %+v", stats)
+	}
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 32<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+	p.forwarded()
+	p.get("/film", "Range: bytes=4294967290-")
+	p.get("/film", "Range: bytes=-6")
+	p.expectForwarded(1)
 }
 
 // A folder that takes nothing stands for a full disk: root may write whatever the mode.

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -67,7 +66,9 @@ func appendCookie(dst []byte, fields message.Fields, name string) []byte {
 // around commas is dropped, and fields of which it is known that case or order mean
 // nothing are put in one form.
 func appendSelecting(dst []byte, fields message.Fields, specification string) []byte {
-	for name := range strings.SplitSeq(specification, ",") {
+	for rest, more := specification, true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, ",")
 		if cookie, is := strings.CutPrefix(name, cookiePrefix); is {
 			dst = append(appendCookie(dst, fields, cookie), '\n')
 			continue
@@ -157,7 +158,11 @@ func preferences(value []byte) []byte {
 		return value
 	}
 	ordered := members[:count+1]
-	slices.SortFunc(ordered, func(a, b [2]int) int { return bytes.Compare(value[a[0]:a[1]], value[b[0]:b[1]]) })
+	for i := range ordered { // a few: they are inserted one by one
+		for at := i; at > 0 && string(value[ordered[at][0]:ordered[at][1]]) < string(value[ordered[at-1][0]:ordered[at-1][1]]); at-- {
+			ordered[at], ordered[at-1] = ordered[at-1], ordered[at]
+		}
+	}
 	sorted := room[:0]
 	for i, member := range ordered {
 		if i > 0 {
