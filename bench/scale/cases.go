@@ -22,13 +22,14 @@ func given() ([]Trace, error) {
 		return t
 	}
 	show := add("chart show x20", "chartshow_a_x20.csv", "", 1, 0, 0, 1800, true)
-	late := add("chart show, 7 min late", "chartshow_b_late7min.csv", "", 1, 0, 0, 1800+420, false)
-	never := add("chart show, nobody comes", "chartshow_c_noshow.csv", "", 1, 0, 0, -1, false)
+	late := add("chart show, 7 min late", "chartshow_b_late7min.csv", "", 1, 0, 0, 1800+420, true)
+	never := add("chart show, nobody comes", "chartshow_c_noshow.csv", "", 1, 0, 0, -1, true)
 	from, to := 1800*time.Second, (1800+3961)*time.Second
 	all = append(all, show, announced(show, "chart show x20, announced", from, to, 12), announced(late, "chart show, announced, 7 min late", from, to, 12),
 		announced(never, "chart show, announced, nobody comes", from, to, 12),
 		add("a day of functions", "azfunc2019_day_per_minute.csv", "", 1, 0, 0, -1, true),
 		add("World Cup, 15 June", "wc98_per_minute_1998-06-08_07-13.csv", "", 0.5, 7*day, day, -1, true),
+		add("World Cup, 26 June", "wc98_per_minute_1998-06-08_07-13.csv", "", 0.5, 18*day, day, -1, false),
 		add("World Cup, 30 June", "wc98_per_minute_1998-06-08_07-13.csv", "", 0.5, 22*day, day, -1, false),
 		add("load balancer x400", "nab_elb_request_count_5min.csv", "", 400, 3*day, 2*day, -1, false),
 	)

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -62,9 +63,28 @@ func shapes() []Trace {
 		}),
 	}
 	for i := range all {
-		all[i].Tuned = i%2 == 0
+		// What was looked at while the law was tuned.
+		all[i].Tuned = !slices.Contains([]string{"square of 10 min", "random walk", "spikes", "steady 160/s"}, all[i].Name)
 	}
-	return all
+	return append(all, heldOut()...)
+}
+
+// heldOut are the shapes that were made when the law was done.
+func heldOut() []Trace {
+	lunch := shape("lunch, in pairs", 10800, -1, func(t float64) float64 {
+		return 20 + 180*math.Exp(-math.Pow((t-5400)/1500, 2))
+	})
+	lunch.Clump = 2
+	return []Trace{
+		shape("two rises", 4500, 1500, func(t float64) float64 {
+			return 30 + 120*min(max((t-900)/60, 0), 1) + 450*min(max((t-1500)/20, 0), 1) - 570*min(max((t-3000)/60, 0), 1)
+		}),
+		shape("news x8 in 10 s", 3600, 900, func(t float64) float64 {
+			return 50 + 350*min(max((t-900)/10, 0), 1)*math.Exp(-max(t-910, 0)/600)
+		}),
+		shape("sawtooth of 20 min", 7200, -1, func(t float64) float64 { return 30 + 270*math.Mod(t, 1200)/1200 }),
+		lunch,
+	}
 }
 
 // announced adds what was announced to a trace.

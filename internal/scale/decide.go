@@ -145,7 +145,7 @@ func (c *decider) decide() (Reason, int, string) {
 	}
 }
 
-// up is rule 7: at once, as far as the range and the machine allow.
+// up is rule 6: at once, as far as the range and the machine allow.
 func (c *decider) up(need int) (Reason, int, string) {
 	to := min(need, c.highest)
 	switch {
@@ -161,7 +161,7 @@ func (c *decider) up(need int) (Reason, int, string) {
 	return ReasonDemand, to, c.change(to, "%s", c.why())
 }
 
-// down is rule 10: slowly, and only once the need has been lower for a while.
+// down is rule 9: slowly, and only once the need has been lower for a while.
 func (c *decider) down() (Reason, int, string) {
 	floor := max(c.lowest, 1)
 	if c.from <= floor {

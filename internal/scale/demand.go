@@ -30,7 +30,7 @@ type demand struct {
 // drainHeld is the time in which held requests are to be worked off.
 const drainHeld = 2.0 // seconds
 
-// reckon applies rules 2 to 7.
+// reckon applies rules 2 to 6.
 func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand {
 	d := demand{
 		held: o.Held, serving: o.Busy, slots: spec.Scale.Concurrency, noise: round(h.noise(), 0.01),

@@ -25,28 +25,45 @@
 //  1. Learnt of each release, and inherited by the next: the mean service time,
 //     without waiting; the cold start, the 90th percentile from an order to
 //     readiness; the noise of the arrivals, 1 if they are independent.
-//  2. The rate is the mean of the last 6 s, or that of the last second if it is
-//     more than 4.5 standard deviations above.
-//  3. Busy slots are rate x service time. Held requests need as many more as work
-//     them off in 2 s: held x service time / 2 s.
-//  4. Head-room is two standard deviations of the busy slots, or as many again
-//     where that is more, up to one instance.
-//  5. The need is the sum, divided by the slots of an instance, rounded up. What
+//  2. The rate is the mean of the last 6 s, or that of the last 2 s less 1.5
+//     standard deviations or of the last second less 3, if those are more.
+//  3. A rise goes on for a cold start: where the last 1, 2 or 4 s exceed those
+//     before by more than noise does, the rate that is expected by then counts (see
+//     rise.go). Not where it is a step, and no further than to the highest rate of
+//     the last minutes before it has passed that.
+//  4. Busy slots are rate x service time. Requests that will be held when an order
+//     of now is ready, with what was ordered before counted as it comes, need as
+//     many more as work them off in 2 s: held x service time / 2 s.
+//  5. Head-room is two standard deviations of the busy slots over the time of a
+//     request and an eighth of a second, in which nobody notices that it waited; or
+//     as many slots again where that is more, up to one instance. Noise is what it
+//     is for: while half of it is left it orders nothing by itself.
+//  6. The need is the sum, divided by the slots of an instance, rounded up. What
 //     is being served now keeps its slots in any case. More are ordered at once,
 //     and at once again with any request that is held.
-//  6. Fewer are needed once the need was lower for a whole window (ten cold
-//     starts, but 90 to 180 s): the highest 30 s mean in it must leave the
-//     remaining instances at most 95% full. Then a tenth goes every 5 s, one at
-//     least; nothing within 90 s of a scale-out, and no instance that has not
-//     been ready for two minutes.
-//  7. The last one stops, where none is allowed, once nothing has been under way
+//  7. What was announced ([Floor]) is there in time: ordered as long before as 99
+//     of 100 starts take, and half a minute. While about half of it or less is
+//     needed it is halved, three minutes after it began (or five cold starts, if
+//     those are more) and every three minutes.
+//  8. The median need of the same minute of the last five hours is kept ready
+//     ([Forecast]), up to twice what there is and two more, while such forecasts
+//     were wrong by less than 35% of late.
+//  9. Fewer are needed once the need was lower for a whole window (ten cold
+//     starts, but 90 to 180 s; so much longer for each time within an hour that it
+//     grew soon after it had shrunk, up to 5 minutes): the highest 30 s mean in it
+//     must leave the remaining instances at most 95% full. Then a tenth goes every 5
+//     s, one at least; nothing within 90 s of a scale-out, and no instance that has
+//     not been ready for two minutes. Of more than twice what was needed in the
+//     window a quarter goes, 30 s after a scale-out and whatever its age: it was
+//     ordered for requests that were held.
+//  10. The last one stops, where none is allowed, once nothing has been under way
 //     for Idle, and for ten cold starts. The first held request starts one.
 //
 // Before a first answer the service time is not known. Then the requests that
 // are there, held and being served, are the slots that are needed.
 //
-// StableFor replaces the window of rule 6; under 90 s all other times of rules 6
-// and 7 shrink with it, which is for tests and demonstrations.
+// StableFor replaces the window of rule 9; under 90 s all other times of rules 9
+// and 10 shrink with it, which is for tests and demonstrations.
 //
 // The number that is decided on is the total that is wanted, so what was ordered
 // and is on its way is never ordered again.
@@ -71,7 +88,7 @@
 //     time needs no more.
 //  5. The need is the larger of the sums of 2 and of 3 over the queues, divided by
 //     the slots of an instance, rounded up; one if anything waits.
-//  6. More are ordered at once; fewer by rules 6 and 7 above, where the highest
+//  6. More are ordered at once; fewer by rules 9 and 10 above, where the highest
 //     need within the window counts. At zero a run that waits starts one; the
 //     last stops once nothing waited or was under way for Idle.
 //
@@ -102,6 +119,6 @@
 // Every verdict has a [Reason] and a sentence. The numbers in a sentence are
 // rounded before they are used, so they recompute to what was decided:
 //
-//	8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 3 held x 200 ms / 2 s = 0.3 more,
-//	17.7 slots of head-room, 10 slots each
+//	8 to 14: 391 req/s, 517 expected in 4.1 s (a cold start), x 200 ms = 103.4 busy slots,
+//	3 held, 80 in 4.1 s x 200 ms / 2 s = 8 more, 22 slots of head-room, 10 slots each
 package scale
