@@ -64,12 +64,12 @@ func (d *difference) service(path string, from, to springtide.Service) {
 	d.value(path+".synchronous", effectServices, strconv.FormatBool(from.Synchronous), strconv.FormatBool(to.Synchronous))
 	d.value(path+".memory", effectServices, sizeOf(from.Memory), sizeOf(to.Memory))
 	d.value(path+".connections", effectServices, whole(from.Connections), whole(to.Connections))
-	d.value(path+".policy", effectServices, from.Policy, to.Policy)
-	if !slices.Equal(from.Extensions, to.Extensions) {
-		d.list(path+".extensions", effectServices, from.Extensions, to.Extensions)
 	d.value(path+".pool.each", effectKeeping, whole(from.Pool.Each), whole(to.Pool.Each))
 	d.value(path+".pool.mode", effectServices, string(from.Pool.Mode), string(to.Pool.Mode))
 	d.value(path+".pool.size", effectServices, whole(from.Pool.Size), whole(to.Pool.Size))
+	d.value(path+".policy", effectServices, from.Policy, to.Policy)
+	if !slices.Equal(from.Extensions, to.Extensions) {
+		d.list(path+".extensions", effectServices, from.Extensions, to.Extensions)
 	}
 }
 

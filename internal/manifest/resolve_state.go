@@ -2,7 +2,9 @@ package manifest
 
 import (
 	"cmp"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,6 +182,8 @@ func (r *resolver) backups(d *document, app *springtide.App) map[string]springti
 		case known:
 		case string(key) != springtide.BackupFiles:
 			r.problems.add(s.At, "%s: there is no service %s%s", at, key, didYouMean(string(key), append(texts(app.ServiceNames()), springtide.BackupFiles)))
+		case len(app.Files) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(app.Files)), func(f springtide.Files) bool { return f.Bucket == "" }):
+			r.problems.add(s.At, "%s: the files are in buckets of your own; the platform cannot back them up", at)
 		case len(app.Files) == 0:
 			r.problems.add(s.At, "%s: there are no files; name their folders under files", at)
 		}
