@@ -49,6 +49,7 @@ type gateway struct {
 	// s3 and public are where it serves; not valid until they are needed.
 	s3, public netip.AddrPort
 	serving    chan struct{} // closed while it serves
+	ending     bool          // it is not started again
 }
 
 func newGateway(data string, host netip.Addr, key func() []byte, changed func(), logger *slog.Logger) *gateway {
@@ -126,7 +127,10 @@ func (g *gateway) Run(ctx context.Context) error {
 		if err == nil {
 			err = g.serve(ctx, pid)
 		}
-		if ctx.Err() != nil {
+		g.mu.Lock()
+		over := g.ending || ctx.Err() != nil
+		g.mu.Unlock()
+		if over {
 			return nil
 		}
 		if time.Since(began) > gatewayPause {
@@ -299,8 +303,11 @@ func awaitEnd(ctx context.Context, pid int) error {
 	return err
 }
 
-// end ends it, when nobody uses it any more.
+// end ends it for good, when nobody uses it any more.
 func (g *gateway) end() error {
+	g.mu.Lock()
+	g.ending = true
+	g.mu.Unlock()
 	if pid, args := g.running(); args != nil {
 		return endProcess(pid)
 	}

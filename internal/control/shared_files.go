@@ -2,12 +2,8 @@ package control
 
 import (
 	"context"
-	"errors"
 	"io"
-	"iter"
-	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +11,6 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
-	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/files"
 )
 
@@ -198,171 +193,4 @@ func (f sharedFiles) DeleteFile(_ context.Context, id springtide.EnvironmentID, 
 	}
 	defer folder.Close()
 	return folder.Delete(place.Path, false)
-}
-
-// provisionFiles makes the shared folders of a release, and has them served.
-func (s *state) provisionFiles(ctx context.Context, release springtide.Release, say func(string)) error {
-	if len(release.App.Files) == 0 {
-		return nil
-	}
-	owner, _, err := s.engine.User(release.Environment.App)
-	if err != nil {
-		return err
-	}
-	if err := s.files.Provision(ctx, release.Environment, release.App.Files, owner); err != nil {
-		return err
-	}
-	if err := s.mover.begin(ctx, release, say); err != nil {
-		return err
-	}
-	for _, spec := range release.App.Files {
-		if spec.Bucket != "" {
-			continue
-		}
-		if err := s.gateway.need(ctx); err != nil { // the folder is there all the same
-			say("shared files are not served as S3: " + err.Error())
-		}
-		return ctx.Err()
-	}
-	return nil
-}
-
-// bucketOf gives the bucket at a URL with the keys that an environment has for
-// the files of a name.
-func (s *state) bucketOf(id files.FolderID, url string) (files.Bucket, error) {
-	place, err := springtide.ParseBucket(url)
-	if err != nil {
-		return files.Bucket{}, err
-	}
-	access, secret := files.BucketSecrets(id.Name)
-	bucket := files.Bucket{Bucket: place}
-	for name, value := range map[springtide.SecretName]*string{access: &bucket.AccessKey, secret: &bucket.SecretKey} {
-		if *value, err = s.secret(id.Environment, name); err != nil {
-			return bucket, springtide.Errorf(springtide.Invalid, "%s has no secret %s, for the bucket of %s", id.Environment, name, id.Name).
-				WithHint("set it: tide secrets set %s --app %s --env %s", name, id.Environment.App, id.Environment.Name)
-		}
-	}
-	return bucket, nil
-}
-
-// checkFiles refuses an app whose buckets have no keys.
-func (s *state) checkFiles(id springtide.EnvironmentID, app springtide.App) error {
-	for _, name := range slices.Sorted(maps.Keys(app.Files)) {
-		if url := app.Files[name].Bucket; url != "" {
-			if _, err := s.bucketOf(files.FolderID{Environment: id, Name: name}, url); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// buckets tells where a release's files are as S3, for those who have its secrets.
-func (s *state) buckets(release springtide.Release, secrets map[string]string) (map[springtide.FilesName]files.Bucket, error) {
-	buckets := map[springtide.FilesName]files.Bucket{}
-	for name, spec := range release.App.Files {
-		if spec.Bucket == "" {
-			address, _, err := s.gateway.addresses()
-			if err != nil {
-				return nil, err
-			}
-			buckets[name] = files.Bucket{
-				Bucket:      springtide.Bucket{Endpoint: "http://" + address.String(), Region: springtide.S3Region, Name: string(name)},
-				Credentials: files.NewCredentials(s.gateway.key(), release.Environment),
-			}
-			continue
-		}
-		bucket, err := springtide.ParseBucket(spec.Bucket)
-		if err != nil {
-			return nil, err
-		}
-		access, secret := files.BucketSecrets(name)
-		buckets[name] = files.Bucket{
-			Bucket: bucket, Credentials: files.Credentials{AccessKey: secrets[string(access)], SecretKey: secrets[string(secret)]},
-		}
-	}
-	return buckets, nil
-}
-
-// grantFiles gives an instance its release's shared folders. What the app says
-// itself wins; of the names of Amazon's it gets none if it has any of its own.
-func (s *state) grantFiles(release springtide.Release, grant *process.Grant) error {
-	buckets, err := s.buckets(release, grant.Env)
-	if err != nil {
-		return err
-	}
-	grant.Places = map[string]string{}
-	amazon := func(name string) bool { return strings.HasPrefix(name, "AWS_") }
-	own := map[string]bool{}
-	for _, names := range []iter.Seq[string]{maps.Keys(release.App.Env), maps.Keys(release.Config), texts(maps.Keys(release.Secrets))} {
-		for name := range names {
-			own[name] = true
-			own["AWS_"] = own["AWS_"] || amazon(name)
-		}
-	}
-	for name, value := range s.files.Variables(release.Environment, release.App.Files, s.engine.Isolation().MountNamespace, buckets) {
-		if own[name] || own["AWS_"] && amazon(name) {
-			continue
-		}
-		if strings.HasPrefix(name, "FILES_") && !filepath.IsAbs(value) {
-			grant.Places[name] = value
-			continue
-		}
-		grant.Env[name] = value
-		if strings.Contains(name, "SECRET_ACCESS_KEY") && value != "" {
-			grant.Credentials[name] = []byte(value)
-			grant.Hide = append(grant.Hide, []byte(value))
-		}
-	}
-	for _, mount := range s.files.Mounts(release.Environment, release.App.Files) {
-		grant.Mounts = append(grant.Mounts, process.Mount{Source: mount.Source, Target: mount.Target, ReadOnly: mount.ReadOnly})
-	}
-	return nil
-}
-
-func texts[T ~string](names iter.Seq[T]) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for name := range names {
-			if !yield(string(name)) {
-				return
-			}
-		}
-	}
-}
-
-// routes adds to the fleet's routes the folders whose files are served without
-// asking an instance.
-func (s *state) routes(ctx context.Context) ([]springtide.Route, error) {
-	routes, err := s.fleet.Routes(ctx)
-	for i, route := range routes {
-		_, release, unknown := s.fleet.Environment(route.Environment)
-		if unknown != nil {
-			continue // it has just gone
-		}
-		served, problem := s.publicFiles(release)
-		routes[i].Files, err = served, errors.Join(err, problem)
-	}
-	return routes, err
-}
-
-func (s *state) publicFiles(release springtide.Release) ([]springtide.PublicFiles, error) {
-	var served []springtide.PublicFiles
-	for _, name := range slices.Sorted(maps.Keys(release.App.Files)) {
-		spec := release.App.Files[name]
-		if spec.Public == "" && !spec.Signed {
-			continue
-		}
-		s3, public, err := s.gateway.addresses()
-		if err != nil {
-			return nil, err
-		}
-		folder := files.FolderID{Environment: release.Environment, Name: name}.String()
-		if spec.Public != "" {
-			served = append(served, springtide.PublicFiles{Prefix: strings.TrimSuffix(spec.Public, "/"), Folder: folder, Address: public.String()})
-		}
-		if spec.Signed {
-			served = append(served, springtide.PublicFiles{Prefix: "/" + string(name), Folder: folder, Address: s3.String()})
-		}
-	}
-	return served, nil
 }

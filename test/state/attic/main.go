@@ -66,7 +66,9 @@ func client(endpoint string) (*minio.Client, error) {
 	})
 }
 
-func object(name string) (bucket, key string) { return os.Getenv("S3_BUCKET"), os.Getenv("S3_PREFIX") + name }
+func object(name string) (bucket, key string) {
+	return os.Getenv("S3_BUCKET"), os.Getenv("S3_PREFIX") + name
+}
 
 func direct(r *http.Request) string {
 	return filepath.Join(os.Getenv("FILES_UPLOADS"), filepath.Base(r.PathValue("name")))
