@@ -24,8 +24,9 @@ $(INIT): $(wildcard internal/engine/process/init/*.go internal/engine/process/or
 
 # Compressed: few platforms unpack it.
 $(FILES): $(wildcard *.go internal/files/*.go internal/files/gateway/*.go internal/files/program/*.go internal/durable/*.go) go.mod
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(FILES:.gz=) ./internal/files/program
-	gzip -9nf $(FILES:.gz=)
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/tide-files ./internal/files/program
+	gzip -9nc bin/tide-files > bin/tide-files.gz && mv bin/tide-files.gz $@
 
 bin/tide: $(INIT) $(FILES) $(SOURCES)
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tide

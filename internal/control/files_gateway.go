@@ -26,7 +26,7 @@ import (
 // How long tide-files may take to serve and to end, and the longest pause before
 // it is started again.
 const (
-	gatewayReadyLimit = 10 * time.Second
+	gatewayReadyLimit = 30 * time.Second
 	gatewayStopLimit  = 5 * time.Second
 	gatewayPause      = 10 * time.Second
 )
