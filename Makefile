@@ -70,7 +70,7 @@ fuzz: ## every fuzz target for 20 seconds
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s ./$$package; done; done
 
 bench-data: build ## backups and restores beside pg_basebackup, pgBackRest and restic; BENCH="-quick -json"
-	@./deploy/setup.sh test
+	@./deploy/setup.sh test && ./deploy/setup.sh bench-data
 	go run ./bench/data -tide bin/tide $(BENCH)
 
 bench-deploy: build ## failed requests per deploy, ms beyond build and app start; BENCH=-quick

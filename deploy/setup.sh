@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the demo needs and this machine lacks; with the argument "test"
 # what the tests need, with "bench" what the benchmarks need besides, with
-# "bench-edge" what that of the edge needs. It changes
+# "bench-edge" and "bench-data" what those of the edge and of data need. It changes
 # nothing where everything is there. On Debian as root it installs by itself;
 # elsewhere it says what is missing. It starts no service.
 set -eu
@@ -46,6 +46,9 @@ test | bench)
 	need_file python3-dj-database-url /usr/lib/python3/dist-packages/dj_database_url.py
 	need_file python3-whitenoise /usr/lib/python3/dist-packages/whitenoise
 	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
+	;;
+bench-data) # a peer
+	need pgbackrest pgbackrest
 	;;
 bench-edge) # the peers, and what loads them
 	need nginx nginx-light

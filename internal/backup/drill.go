@@ -102,10 +102,6 @@ func (k *Keeper) drillService(ctx context.Context, m Manifest, scratch string) (
 	if err != nil {
 		return proved{}, err
 	}
-	// A compressed copy is unpacked, and changes are beside it for a while.
-	if err := fits(scratch, 4*m.Size()); err != nil {
-		return proved{}, err
-	}
 	server.Folder, server.Version, server.Role = filepath.Join(scratch, "server"), m.Version, service.RolePrimary
 	server.Primary, server.PrimaryFolder, server.Standby = netip.AddrPort{}, "", false
 	server.Spec.Replica, server.Spec.Synchronous = false, false

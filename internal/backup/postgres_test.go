@@ -34,9 +34,14 @@ type realServices struct {
 
 func newRealServices(t testing.TB) *realServices {
 	t.Helper()
+	return newRealServicesIn(t, servicetest.Folder(t))
+}
+
+func newRealServicesIn(t testing.TB, folder string) *realServices {
+	t.Helper()
 	first := uint16(20000 + 100*rand.IntN(300))
 	manager, err := service.New(service.Options{
-		Folder:  filepath.Join(servicetest.Folder(t), "services"),
+		Folder:  filepath.Join(folder, "services"),
 		Drivers: map[springtide.ServiceKind]service.Driver{springtide.ServicePostgres: postgres.New(postgres.Options{})},
 		Sealer:  openSealer{}, Host: netip.MustParseAddr("127.0.0.1"), Logger: slog.New(slog.DiscardHandler), FirstPort: first, LastPort: first + 99,
 	})

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/service"
@@ -21,6 +24,9 @@ const (
 	finishEvery    = time.Second
 	// fileTick is by how much the time of a file may be behind.
 	fileTick = 20 * time.Millisecond
+	// fullBelow is how many bytes are free at least where something failed for
+	// another reason than that the disk is full.
+	fullBelow = 16 << 20
 )
 
 // RestoreRequest says what is to be brought back.
@@ -71,7 +77,9 @@ func (k *Keeper) Restore(ctx context.Context, request RestoreRequest) (Restored,
 	if err != nil {
 		return restored, err
 	}
-	if err = k.fill(ctx, m, server, backuper, to); err == nil {
+	if err = k.fill(ctx, m, server, backuper, to); err != nil {
+		err = errors.Join(err, os.RemoveAll(server.Folder)) // to delete it needs room too
+	} else {
 		err = k.options.Services.Adopt(ctx, made, server)
 	}
 	if err != nil {
@@ -227,8 +235,31 @@ func chosen(all []Manifest, of Subject, request RestoreRequest, now time.Time) (
 }
 
 // fill makes a stopped server's data from a backup and the changes since. It
-// begins anew whatever is there.
+// begins anew whatever is there. A disk without room is an error of kind
+// Unavailable: it says nothing of the backup.
 func (k *Keeper) fill(ctx context.Context, m Manifest, server service.Server, backuper service.Backuper, to time.Time) error {
+	if err := fits(server.Folder, m.Plain()); err != nil {
+		return err
+	}
+	err := k.fillAll(ctx, m, server, backuper, to)
+	if err != nil && isFull(server.Folder) {
+		return springtide.Errorf(springtide.Unavailable, "the disk of %s is full: %w", server.Folder, err).
+			WithHint("make room there and try again: nothing is left half done")
+	}
+	return err
+}
+
+// isFull reports whether the disk of a folder has no room left: programs that
+// drivers run do not always say that it was this that they failed for.
+func isFull(folder string) bool {
+	var room unix.Statfs_t
+	if err := unix.Statfs(folder, &room); err != nil {
+		return false
+	}
+	return int64(room.Bavail)*room.Bsize < max(fullBelow, int64(room.Blocks)*room.Bsize/100)
+}
+
+func (k *Keeper) fillAll(ctx context.Context, m Manifest, server service.Server, backuper service.Backuper, to time.Time) error {
 	changes, to, within, err := k.changesFor(ctx, m, to)
 	if err != nil {
 		return err
