@@ -14,6 +14,7 @@ import (
 	"github.com/springtide/springtide/internal/cli"
 	"github.com/springtide/springtide/internal/control"
 	"github.com/springtide/springtide/internal/edge"
+	"github.com/springtide/springtide/internal/store/sqlite"
 )
 
 // version is set when the binary is built.
@@ -22,6 +23,7 @@ var version = "development"
 func main() {
 	command := cli.New(cli.Program{
 		Version:   version,
+		Tables:    sqlite.Tables(),
 		Serve:     serve,
 		Ledger:    serveLedger,
 		Restore:   restore,

@@ -24,3 +24,12 @@ func (s *Server) drain(ctx context.Context, _ *struct{}) error {
 	}
 	return s.platform.Machine.Drain(ctx)
 }
+
+type upgradePlatformInput struct{ Body UpgradePlatformRequest }
+
+func (s *Server) upgrade(ctx context.Context, in *upgradePlatformInput) (Upgrade, error) {
+	if err := ownerOnly(ctx, "upgrade the platform"); err != nil {
+		return Upgrade{}, err
+	}
+	return s.platform.Machine.Upgrade(ctx, in.Body.File)
+}

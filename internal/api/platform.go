@@ -139,6 +139,26 @@ type Machine interface {
 	// Drain lets go of every instance of every environment and returns when
 	// nothing runs. Environments stay known: they come back at the next start.
 	Drain(ctx context.Context) error
+	// Upgrade has the platform's processes taken over by the tide in a file, which
+	// is put in the place of the one that runs; empty: by the one that is in that
+	// place. Nothing is changed if it does not run. It returns when that has begun.
+	// Instances stay.
+	Upgrade(ctx context.Context, file string) (Upgrade, error)
+}
+
+// UpgradePlatformRequest says what is to take over.
+type UpgradePlatformRequest struct {
+	// File is on the platform's machine; empty: the one that is in place.
+	File string `json:"file,omitempty"`
+}
+
+// Upgrade tells what takes over from what.
+type Upgrade struct {
+	Executable string `json:"executable"`
+	From       string `json:"from"`
+	To         string `json:"to"`
+	// Previous is where the file that was replaced is now.
+	Previous string `json:"previous,omitempty"`
 }
 
 // DeployID names one deploy, rollback or restart, uniquely for ever.
@@ -318,9 +338,12 @@ type NewToken struct {
 
 // Status tells what platform this is and how it stands.
 type Status struct {
-	Version    string    `json:"version"`
-	APIVersion int       `json:"api_version"`
-	Data       string    `json:"data"`
+	Version    string `json:"version"`
+	APIVersion int    `json:"api_version"`
+	Data       string `json:"data"`
+	// Executable is the file that the platform's processes run, and will run after
+	// an upgrade.
+	Executable string    `json:"executable"`
 	Started    time.Time `json:"started"`
 	// Isolation is the level that instances are kept apart by, in words, and
 	// IsolationNotes what is missing from the best.

@@ -21,6 +21,7 @@ func (s *Server) handler() http.Handler {
 	get(r, "/v1/status", "get-status", "Tell what platform this is and how it stands", s.status)
 	get(r, "/v1/ca", "get-ca", "Get the certificate of the platform's own authority", s.certificateAuthority)
 	do(r, "POST", "/v1/platform/drain", "drain", "Let go of every instance; returns when nothing runs", s.drain)
+	change(r, "POST", "/v1/platform/upgrade", "upgrade-platform", "Have the tide that is on disk take over", s.upgrade)
 	get(r, "/v1/tokens", "list-tokens", "List the tokens", s.listTokens)
 	create(r, "/v1/tokens", "create-token", "Make a token; its secret is told this once", s.createToken)
 	do(r, "DELETE", "/v1/tokens/{name}", "delete-token", "Revoke a token", s.deleteToken)

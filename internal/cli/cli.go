@@ -24,6 +24,8 @@ import (
 // Program is what the commands need of the binary they are part of.
 type Program struct {
 	Version string
+	// Tables is the version of the store's tables that this program knows.
+	Tables int
 	// Serve runs the platform on a data folder until ctx ends; then it lets go of
 	// everything and returns when nothing runs. It is an error of kind Conflict if
 	// another one runs there.
@@ -70,7 +72,7 @@ type ServeOptions struct {
 	// are its URL, a file with the certificate it is known by, and a program that
 	// answers DNS-01; each may be empty.
 	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook string
-	LogLevel     slog.Level
+	LogLevel                                        slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
 	// Force ends what is left of the drain when a value arrives.
@@ -143,7 +145,7 @@ func (s *session) root() *cobra.Command {
 	group("change", s.scale(), s.config(), s.domains(), s.certificates(), s.stop(), s.start(), s.destroy())
 	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
-	group("machine", s.serve(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
+	group("machine", s.serve(), s.upgrade(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control))
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")

@@ -80,8 +80,10 @@ func (s *session) printStatus(status api.Status) error {
 
 // programVersion is what `tide version --json` prints.
 type programVersion struct {
-	Version  string `json:"version"`
-	API      int    `json:"api_version"`
+	Version string `json:"version"`
+	API     int    `json:"api_version"`
+	// Tables is the version of the store's tables that it knows.
+	Tables   int    `json:"tables"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
@@ -92,7 +94,7 @@ func (s *session) version() *cobra.Command {
 		Short: "Show the version of this command",
 		Args:  cobra.NoArgs,
 		RunE: runs(func(context.Context, []string) error {
-			v := programVersion{s.program.Version, api.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			v := programVersion{s.program.Version, api.Version, s.program.Tables, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			if s.json {
 				return s.printJSON(v)
 			}

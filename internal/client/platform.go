@@ -21,6 +21,12 @@ func (c *Client) CertificateAuthority(ctx context.Context) (string, error) {
 // Drain lets go of every instance; it returns when nothing runs.
 func (c *Client) Drain(ctx context.Context) error { return c.do(ctx, "POST", "/v1/platform/drain") }
 
+// Upgrade has the tide in a file of the server's take over, or, if none is named,
+// the one that is in place; it returns when that has begun.
+func (c *Client) Upgrade(ctx context.Context, file string) (api.Upgrade, error) {
+	return call[api.Upgrade](ctx, c, request{method: "POST", path: "/v1/platform/upgrade", body: api.UpgradePlatformRequest{File: file}})
+}
+
 // Tokens lists the tokens.
 func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
 	return call[[]api.Token](ctx, c, request{method: "GET", path: "/v1/tokens"})

@@ -65,7 +65,7 @@ func (m machine) ledgerStatus(ctx context.Context) api.LedgerStatus {
 func (m machine) Status(ctx context.Context) (api.Status, error) {
 	snapshot, _ := m.fleet.Snapshot()
 	status := api.Status{
-		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Started: m.started,
+		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Executable: executable(), Started: m.started,
 		Isolation: m.isolation, IsolationNotes: m.notes,
 		Edges: []api.EdgeStatus{}, Listeners: []string{},
 		Instances: len(snapshot.Instances), Ledger: m.ledgerStatus(ctx),

@@ -20,6 +20,12 @@ import (
 func quiz(t *testing.T) (*platform.Platform, string, []springtide.Instance) {
 	t.Helper()
 	p := story.Platform(t)
+	url, instances := quizOn(t, p)
+	return p, url, instances
+}
+
+func quizOn(t *testing.T, p *platform.Platform) (string, []springtide.Instance) {
+	t.Helper()
 	url := story.Deploy(t, p, story.Prebuilt(t))
 	if _, err := p.CLI(t.Context(), "scale", "web=2", "--app", "quiz"); err != nil {
 		t.Fatal(err)
@@ -28,7 +34,7 @@ func quiz(t *testing.T) (*platform.Platform, string, []springtide.Instance) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, url, instances
+	return url, instances
 }
 
 func kill(t *testing.T, pid int) {

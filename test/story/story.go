@@ -65,6 +65,20 @@ func Platform(t testing.TB, arguments ...string) *platform.Platform {
 	return run(t, platform.Options{Arguments: arguments})
 }
 
+// Own starts a platform whose binary belongs to it, so that it can be replaced.
+func Own(t testing.TB, arguments ...string) *platform.Platform {
+	t.Helper()
+	program, err := os.ReadFile(Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(Folder(t), "tide")
+	if err := os.WriteFile(own, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return run(t, platform.Options{Tide: own, Arguments: arguments})
+}
+
 // nobody is who has ordinary platforms.
 const nobody = 65534
 
@@ -83,7 +97,10 @@ func Ordinary(t testing.TB, arguments ...string) *platform.Platform {
 func run(t testing.TB, options platform.Options) *platform.Platform {
 	t.Helper()
 	log := &output{}
-	options.Tide, options.Data, options.Output = Binary(t), t.TempDir(), log
+	options.Data, options.Output = t.TempDir(), log
+	if options.Tide == "" {
+		options.Tide = Binary(t)
+	}
 	if err := os.Chmod(filepath.Dir(options.Data), 0o755); err != nil { // apps have users of their own
 		t.Fatal(err)
 	}

@@ -659,6 +659,11 @@ func (p *Platform) Drain(context.Context) error {
 	return nil
 }
 
+// Upgrade implements [api.Machine].
+func (p *Platform) Upgrade(context.Context, string) (api.Upgrade, error) {
+	return api.Upgrade{Executable: "/usr/local/bin/tide", From: "v0.1.0", To: "v0.2.0"}, nil
+}
+
 // tokens implements [api.TokenStore]; it has a method of the platform's own name.
 type tokens struct{ p *Platform }
 

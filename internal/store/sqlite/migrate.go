@@ -13,6 +13,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// Tables is the version of the tables that this program makes and knows.
+func Tables() int {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		panic(err) // the pattern is wrong
+	}
+	return len(names)
+}
+
 // migrate brings the tables up to date. The number of the last migration is the
 // database's user_version; it is written in the transaction of the migration,
 // so that a migration has happened whole or not at all.
