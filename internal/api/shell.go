@@ -22,9 +22,11 @@ import (
 const hangUpWithin = 2 * time.Second
 
 // ShellMessage is a text message of a shell's WebSocket: Resize from the client,
-// Exit or Error from the server as its last.
+// or End when nothing more goes into a pipe, Exit or Error from the server as its
+// last.
 type ShellMessage struct {
 	Resize *TerminalSize     `json:"resize,omitempty"`
+	End    bool              `json:"end,omitempty"`
 	Exit   *int              `json:"exit,omitempty"`
 	Error  *springtide.Error `json:"error,omitempty"`
 }
@@ -41,6 +43,7 @@ type TerminalQuery struct {
 	Rows     uint16   `query:"rows" default:"24"`
 	Columns  uint16   `query:"columns" default:"80"`
 	Terminal string   `query:"terminal" default:"xterm" maxLength:"40" pattern:"^[A-Za-z0-9._+-]+$" doc:"the value of TERM"`
+	Pipes    bool     `query:"pipes" doc:"no terminal: what comes in is passed on as it is, up to a message that it has ended"`
 }
 
 type shellInput struct {
@@ -115,7 +118,6 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 		writeError(w, err)
 		return
 	}
-	size := TerminalSize{Rows: o.Rows, Columns: o.Columns}
 	recording, err := newRecording(s.recordings, o, callerOf(r.Context()))
 	if err != nil {
 		writeError(w, springtide.Errorf(springtide.Unavailable, "the shell cannot be recorded: %w", err))
@@ -135,7 +137,7 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 		command.Env = os.Environ()
 	}
 	command.Env = append(command.Env, "TERM="+o.Terminal)
-	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: size.Rows, Cols: size.Columns})
+	terminal, err := startOn(command, o.TerminalQuery)
 	if err != nil {
 		s.endShell(ctx, socket, ShellMessage{Error: springtide.Errorf(springtide.Failed, "the shell does not start: %w", err)})
 		return
@@ -148,32 +150,74 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		showShell(ctx, socket, terminal, recording)
+		showShell(ctx, socket, terminal.out, recording)
 	}()
 	code := waitShell(ctx, command, terminal, shown)
 	s.endShell(ctx, socket, ShellMessage{Exit: &code})
 }
 
+// line is how a command is talked with: a terminal, which is both, or two pipes.
+type line struct{ in, out *os.File }
+
+// startOn starts a command in a session of its own.
+func startOn(command *exec.Cmd, q TerminalQuery) (line, error) {
+	if !q.Pipes {
+		terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: q.Rows, Cols: q.Columns})
+		return line{terminal, terminal}, err
+	}
+	heard, in, err := os.Pipe()
+	if err != nil {
+		return line{}, err
+	}
+	defer heard.Close()
+	out, said, err := os.Pipe()
+	if err != nil {
+		return line{}, errors.Join(err, in.Close())
+	}
+	defer said.Close()
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	command.SysProcAttr.Setsid = true
+	command.Stdin, command.Stdout, command.Stderr = heard, said, said
+	pipes := line{in, out}
+	if err := command.Start(); err != nil {
+		pipes.Close()
+		return line{}, err
+	}
+	return pipes, nil
+}
+
+// Close hangs up.
+func (l line) Close() {
+	_ = l.in.Close()
+	_ = l.out.Close() // again, if it is a terminal
+}
+
 // readShell passes on what is typed until the client is gone.
-func readShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording) {
+func readShell(ctx context.Context, socket *websocket.Conn, to line, recording *recording) {
 	for {
 		kind, data, err := socket.Read(ctx)
 		if err != nil {
 			return
 		}
 		if kind == websocket.MessageBinary {
-			_, _ = terminal.Write(data) // an error is that of the command's end, which waitShell sees
+			_, _ = to.in.Write(data) // an error is that of the command's end, which waitShell sees
 			continue
 		}
 		var message ShellMessage
-		if json.Unmarshal(data, &message) == nil && message.Resize != nil {
-			_ = pty.Setsize(terminal, &pty.Winsize{Rows: message.Resize.Rows, Cols: message.Resize.Columns})
+		switch err := json.Unmarshal(data, &message); {
+		case err != nil:
+		case message.End && to.in != to.out:
+			_ = to.in.Close()
+		case message.Resize != nil && to.in == to.out:
+			_ = pty.Setsize(to.in, &pty.Winsize{Rows: message.Resize.Rows, Cols: message.Resize.Columns})
 			recording.Resized(*message.Resize)
 		}
 	}
 }
 
-// showShell passes on what is shown until the terminal is closed.
+// showShell passes on what is shown until that is closed.
 func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording) {
 	buffer := make([]byte, 16<<10)
 	for {
@@ -192,7 +236,7 @@ func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, r
 
 // waitShell waits for the command's end and gives its exit code. When ctx ends
 // first, the terminal is hung up, and then the command is killed.
-func waitShell(ctx context.Context, command *exec.Cmd, terminal *os.File, shown <-chan struct{}) int {
+func waitShell(ctx context.Context, command *exec.Cmd, terminal line, shown <-chan struct{}) int {
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	var err error

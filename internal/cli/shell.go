@@ -57,6 +57,7 @@ func (s *session) openShell(ctx context.Context, instance springtide.InstanceID,
 func (s *session) openTerminal(ctx context.Context, c *client.Client, request client.ShellRequest) error {
 	keyboard, ok := s.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(keyboard.Fd())) {
+		request.Pipes = request.Service != "" // like a dump, which no terminal would take
 		return s.talk(ctx, c, request, func(*client.Shell) {})
 	}
 	request.Size = terminalSize(keyboard)
@@ -100,7 +101,7 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 	}
 	defer shell.Close()
 	opened(shell)
-	go s.typeInto(ctx, shell) // ends with the process, or with the shell at the next key
+	go s.typeInto(ctx, shell, request.Pipes) // ends with the process, or with the shell at the next key
 	if _, err := io.Copy(s.stdout, shell); err != nil {
 		return err
 	}
@@ -113,11 +114,15 @@ func (s *session) talk(ctx context.Context, c *client.Client, request client.She
 // endOfTransmission is Ctrl-D.
 const endOfTransmission = "\x04"
 
-// typeInto passes on what comes in, until ctx ends. The other end is a terminal:
-// that nothing more comes has to be typed, and again if a program that was just
-// setting the terminal up lost it.
-func (s *session) typeInto(ctx context.Context, shell io.Writer) {
+// typeInto passes on what comes in, until ctx ends. If the other end is a
+// terminal, that nothing more comes has to be typed, and again if a program that
+// was just setting the terminal up lost it.
+func (s *session) typeInto(ctx context.Context, shell *client.Shell, pipes bool) {
 	_, err := io.Copy(shell, s.stdin)
+	if err == nil && pipes {
+		_ = shell.End() // what failed is found by who reads
+		return
+	}
 	for err == nil {
 		_, err = io.WriteString(shell, endOfTransmission)
 		select {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
@@ -316,6 +317,28 @@ func TestAShellIsATerminalAndIsRecorded(t *testing.T) {
 		if !strings.Contains(string(recorded), want) {
 			t.Errorf("no %s in %s", want, recorded)
 		}
+	}
+}
+
+func TestWhatGoesThroughPipesArrivesAsItIs(t *testing.T) {
+	_, c := serve(t)
+	deploy(t, c, "tide.yaml")
+	shell, err := c.OpenShell(t.Context(), client.ShellRequest{
+		Environment: quiz, Instance: "web-1-aaaaa", Pipes: true, Command: []string{"sh", "-c", `sha256sum; tty >&2; exit 7`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump := strings.Repeat("INSERT\t\x03\x04\r\n", 100_000)
+	if _, err := io.Copy(shell, strings.NewReader(dump)); err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.End(); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := io.ReadAll(shell)
+	if want := fmt.Sprintf("%x  -\nnot a tty\n", sha256.Sum256([]byte(dump))); err != nil || string(shown) != want || shell.ExitCode() != 7 {
+		t.Errorf("it gave %q, exit code %d, %v; want %q", shown, shell.ExitCode(), err, want)
 	}
 }
 

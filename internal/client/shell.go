@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/coder/websocket"
@@ -26,6 +27,8 @@ type ShellRequest struct {
 	Size    api.TerminalSize
 	// Terminal is the value of TERM; may be empty.
 	Terminal string
+	// Pipes are wanted in place of a terminal: what is written arrives as it is.
+	Pipes bool
 }
 
 // Shell is an open terminal. Reading gives what is shown, up to io.EOF when the
@@ -45,6 +48,9 @@ func (c *Client) OpenShell(ctx context.Context, r ShellRequest) (*Shell, error) 
 	if r.Size.Rows > 0 && r.Size.Columns > 0 {
 		query.Set("rows", strconv.Itoa(int(r.Size.Rows)))
 		query.Set("columns", strconv.Itoa(int(r.Size.Columns)))
+	}
+	if r.Pipes {
+		query.Set("pipes", "true")
 	}
 	header := http.Header{}
 	c.introduce(header)
@@ -96,17 +102,31 @@ func (s *Shell) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// largestMessage is in bytes; servers take twice as much.
+const largestMessage = 16 << 10
+
 // Write types.
 func (s *Shell) Write(b []byte) (int, error) {
-	if err := s.socket.Write(s.ctx, websocket.MessageBinary, b); err != nil {
-		return 0, err
+	written := 0
+	for part := range slices.Chunk(b, largestMessage) {
+		if err := s.socket.Write(s.ctx, websocket.MessageBinary, part); err != nil {
+			return written, err
+		}
+		written += len(part)
 	}
-	return len(b), nil
+	return written, nil
 }
 
 // Resize tells the new size of the terminal.
 func (s *Shell) Resize(size api.TerminalSize) error {
-	text, err := json.Marshal(api.ShellMessage{Resize: &size})
+	return s.tell(api.ShellMessage{Resize: &size})
+}
+
+// End tells that nothing more is written into a pipe.
+func (s *Shell) End() error { return s.tell(api.ShellMessage{End: true}) }
+
+func (s *Shell) tell(message api.ShellMessage) error {
+	text, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
