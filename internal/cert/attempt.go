@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +45,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 // look begins the attempts that are due and gives when the next one is.
 func (k *Keeper) look(ctx context.Context, attempts *sync.WaitGroup) time.Time {
 	domains, now := k.options.Domains(), time.Now()
+	k.forget(domains, now)
 	next := now.Add(lookEvery)
 	for _, domain := range domains {
 		k.mu.Lock()
@@ -68,6 +73,23 @@ func (k *Keeper) look(ctx context.Context, attempts *sync.WaitGroup) time.Time {
 		}
 	}
 	return next
+}
+
+// forget removes what is of names that no app has any more, and worth nothing.
+func (k *Keeper) forget(domains []Domain, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, r := range k.records {
+		served := slices.ContainsFunc(domains, func(d Domain) bool { return d.Name == name })
+		if served || k.busy[name] || !r.Own.runsOut(now) || !r.Obtained.runsOut(now) || now.Sub(r.Tried) < longestPause {
+			continue
+		}
+		if err := os.Remove(k.files.path(name)); err == nil || errors.Is(err, fs.ErrNotExist) {
+			delete(k.records, name)
+			delete(k.failures, name)
+			delete(k.told, name)
+		}
+	}
 }
 
 // record gives what is known of a name. k.mu is held; the record is not changed.

@@ -335,6 +335,9 @@ func TestOnlyPublicNamesOfAppsAreAskedFor(t *testing.T) {
 		if n := len(w.times()); n != 1 {
 			t.Errorf("a domain that was removed was renewed: %d attempts", n)
 		}
+		if files, err := filepath.Glob(filepath.Join(w.folder, "*.json")); err != nil || len(files) != 0 {
+			t.Errorf("kept for ever: %v %v", files, err)
+		}
 		w.domains = []Domain{quiz}
 		keep(t, w.open(t, func(o *KeeperOptions) { o.ACME = ACME{} }), time.Hour)
 		if n := len(w.times()); n != 1 {
