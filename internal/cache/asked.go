@@ -13,7 +13,7 @@ type asked struct {
 	head, pass bool
 	// safe says that the method changes nothing (RFC 9110, section 9.2.1).
 	safe                                    bool
-	authorized                              bool
+	authorized, cookies                     bool
 	ifNoneMatch                             bool
 	ifModifiedSince, ifRange, ranges, codes string
 	// why is the reason to pass, as Cache-Status says it (RFC 9211, section 2.2).
@@ -32,6 +32,7 @@ func ask(request *message.Request, a *asked) {
 				a.ranges = value
 			}
 		case 6:
+			a.cookies = a.cookies || equalFold(name, "Cookie")
 			pragma = pragma || equalFold(name, "Pragma") && strings.Contains(value, "no-cache")
 		case 7:
 			a.pass = a.pass || equalFold(name, "Upgrade")

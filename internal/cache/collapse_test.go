@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,11 +39,15 @@ func TestOneFetchIsEnoughForAllWhoAskForTheSame(t *testing.T) {
 		defer p.cache.entries.StopAllGoroutines()
 		p.serve(p.ok("x", "Cache-Control: max-age=60"))
 		answers, forwarded := crowd(p, 50)
+		collapsed := 0
 		for _, g := range answers {
 			p.expect(g, 200, "x")
+			if strings.HasPrefix(g.fields.Get("Cache-Status"), "Springtide; fwd=miss; collapsed") {
+				collapsed++
+			}
 		}
-		if forwarded != 1 {
-			t.Errorf("%d requests were forwarded", forwarded)
+		if forwarded != 1 || collapsed != 49 {
+			t.Errorf("%d requests were forwarded, %d collapsed", forwarded, collapsed)
 		}
 	})
 }

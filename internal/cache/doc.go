@@ -34,6 +34,10 @@
 // proxy-revalidate or no-cache. What s-maxage implies is qualified by an explicit
 // stale-while-revalidate or stale-if-error beside it.
 //
+// How long a response is fresh that does not say so is guessed from when it last changed,
+// but never for requests with cookies, nor from their responses: what an app makes for
+// one client without saying so is not given to another.
+//
 // # One fetch for many
 //
 // The first who needs a response fetches it, the others wait. They stop waiting when it

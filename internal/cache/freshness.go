@@ -29,6 +29,9 @@ type freshness struct {
 	whileRevalidate, ifError, disconnected time.Duration
 	// validate says that it must never be used without being validated.
 	validate bool
+	// guessed says that nobody said how long the response is fresh. It is not used for
+	// requests with cookies then, which may mean another response.
+	guessed bool
 	// strict says that it must not be used once it is stale, whoever asks for it.
 	strict bool
 }
@@ -49,6 +52,7 @@ func newFreshness(r *record) freshness {
 	f.initialAge = max(0, time.Unix(0, r.received).Sub(date),
 		ageValue(r.fields)+time.Duration(max(0, r.received-r.requested)))
 	f.lifetime = lifetimeOf(r, &control, isTargeted, date)
+	f.guessed = !isExplicit(r.fields, &control, isTargeted) && r.ttl == 0
 	f.validate = control.noCache
 	f.strict = control.mustRevalidate || control.proxyRevalidate || control.noCache
 	f.whileRevalidate, f.ifError = -1, -1
@@ -98,6 +102,11 @@ func lifetimeOf(r *record, control *directives, isTargeted bool, date time.Time)
 		}
 	}
 	return 0
+}
+
+// isExplicit says whether a response says how long it is fresh, or that it never is.
+func isExplicit(fields message.Fields, control *directives, isTargeted bool) bool {
+	return control.maxAge != absent || control.sharedMaxAge != absent || control.noCache || !isTargeted && fields.Has("Expires")
 }
 
 // ageValue reads Age: the first member counts, what is no number is ignored

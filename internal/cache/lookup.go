@@ -107,6 +107,9 @@ type looking struct {
 func (l *looking) found(e *entry) Verdict {
 	switch l.usable(e) {
 	case fresh:
+		if l.waited { // RFC 9211, section 2.6
+			return l.send(e, "; fwd=miss; collapsed")
+		}
 		return l.send(e, "; hit")
 	case staleMeanwhile:
 		l.c.count.stale.Add(1)
@@ -130,7 +133,7 @@ func (l *looking) found(e *entry) Verdict {
 	if l.a.control.noCache || l.a.control.maxAge != absent && e.age(l.now) < e.lifetime {
 		reason = "request"
 	}
-	if l.a.authorized || l.a.control.noStore {
+	if l.a.authorized || l.a.control.noStore || e.validate || e.lifetime == 0 { // another's validation is no use
 		return l.alone(reason, e)
 	}
 	return l.lead(reason, e)
@@ -151,7 +154,7 @@ const (
 func (l *looking) usable(e *entry) use {
 	control := &l.a.control
 	age := e.age(l.now)
-	if e.validate || control.noCache || control.maxAge != absent && age > seconds(control.maxAge) {
+	if e.validate || e.guessed && l.a.cookies || control.noCache || control.maxAge != absent && age > seconds(control.maxAge) {
 		return unusable
 	}
 	left := e.lifetime - age

@@ -58,9 +58,8 @@ func storable(asked *asked, rule *springtide.CacheRule, response *message.Respon
 	case slices.Contains(parseVary(response.Fields), "*"): // matches nothing: section 4.1
 		return false
 	}
-	explicit := control.public || control.maxAge != absent || control.sharedMaxAge != absent ||
-		!isTargeted && response.Fields.Has("Expires") || rule.TTL > 0 && slices.Contains(timeToLive, status)
-	return explicit || slices.Contains(heuristic, status)
+	explicit := isExplicit(response.Fields, &control, isTargeted) || rule.TTL > 0 && slices.Contains(timeToLive, status)
+	return explicit || (control.public || slices.Contains(heuristic, status)) && !asked.cookies
 }
 
 // setsCookies says whether a cookie is set for more than the one who asked:
@@ -72,9 +71,10 @@ func setsCookies(fields message.Fields, control *directives) bool {
 }
 
 // worthStoring says whether a response can be used again at all: it is fresh for a
-// while, or can be validated, or served stale.
+// while, or can be validated, or served stale. One that says nothing but what it could
+// be validated by is most often made for one client.
 func worthStoring(e *entry) bool {
-	return e.lifetime > e.initialAge || e.etag != "" || e.modified != "" || e.whileRevalidate > 0 || e.ifError > 0
+	return e.lifetime > e.initialAge || !e.guessed && (e.etag != "" || e.modified != "") || e.whileRevalidate > 0 || e.ifError > 0
 }
 
 // storedFields copies the fields of a response that may be stored (section 3.1),
