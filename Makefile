@@ -22,10 +22,10 @@ init: $(INIT) $(FILES) ## the programs that are embedded in the binary
 $(INIT): $(wildcard internal/engine/process/init/*.go internal/engine/process/order/*.go internal/engine/process/children/*.go internal/redact/*.go) go.mod
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./internal/engine/process/init
 
-# Compressed: few platforms unpack it.
+# Compressed: few platforms unpack it. Without the commit: it is another version only if it differs.
 $(FILES): $(wildcard *.go internal/files/*.go internal/files/gateway/*.go internal/files/program/*.go internal/durable/*.go) go.mod
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/tide-files ./internal/files/program
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o bin/tide-files ./internal/files/program
 	gzip -9nc bin/tide-files > bin/tide-files.gz && mv bin/tide-files.gz $@
 
 bin/tide: $(INIT) $(FILES) $(SOURCES)

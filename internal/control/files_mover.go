@@ -113,7 +113,7 @@ func (m *mover) pass(ctx context.Context, wanted carry) (*files.Copied, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	if folder.Moved == wanted.url {
+	if folder.Moved != "" { // it is not what counts any more
 		return nil, nil
 	}
 	bucket, err := m.bucket(wanted.id, wanted.url)

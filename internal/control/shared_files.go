@@ -61,7 +61,7 @@ func (f sharedFiles) usage(id files.FolderID) (api.FilesUsage, error) {
 	wanted, named := f.wanted(id)
 	return api.FilesUsage{
 		Environment: id.Environment, Name: id.Name, Path: wanted.Path, Bytes: usage.Bytes, Files: usage.Files, Counted: usage.Counted,
-		Quota: usage.Quota, Public: wanted.Public, Bucket: wanted.Bucket, Moved: folder.Moved != "" && folder.Moved == wanted.Bucket, Orphan: !named,
+		Quota: usage.Quota, Public: wanted.Public, Bucket: wanted.Bucket, Moved: folder.Moved != "" && wanted.Bucket != "", Orphan: !named,
 	}, err
 }
 

@@ -102,6 +102,15 @@ func TestASharedFolderIsABucketTooWhateverDies(t *testing.T) {
 	story.NothingLeft(t, p.Data)
 }
 
+func TestThePlatformOfAnOrdinaryUserHasBucketsToo(t *testing.T) {
+	s := attic(t, story.Ordinary(t), "attic", "{ uploads: { path: uploads, public: /media } }")
+	s.ask("PUT", "/kept/a", "as S3")
+	s.ask("PUT", "/direct/b", "directly")
+	if direct, kept, public := s.ask("GET", "/direct/a", ""), s.ask("GET", "/kept/b", ""), s.ask("GET", "/media/a", ""); direct != "as S3" || kept != "directly" || public != "as S3" {
+		t.Errorf("directly there is %q, as S3 %q, in public %q", direct, kept, public)
+	}
+}
+
 // nowhereElse looks for a secret in the arguments of every process, and in the
 // platform's files.
 func nowhereElse(t *testing.T, data, secret string) {
