@@ -46,6 +46,8 @@ type Service struct {
 	Synchronous bool `json:"synchronous,omitempty"`
 	// Memory bounds the server's cache, of redis all its data, in bytes.
 	Memory int64 `json:"memory,omitempty"`
+	// Limits bound what each of its servers may use. Processes is not used.
+	Limits Limits `json:"limits,omitzero"`
 	// Connections is how many the app may have open at a time. 0: by the kind.
 	Connections int `json:"connections,omitempty"`
 	// Pool is how instances share the connections.

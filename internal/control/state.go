@@ -74,6 +74,7 @@ func (p *plane) joinState(ctx context.Context) error {
 	s.services, err = service.New(service.Options{
 		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
 		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
+		Limiter: p.engine.Limiter(),
 	})
 	if err != nil {
 		return err
@@ -207,17 +208,12 @@ func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app spri
 			continue
 		}
 		driver := s.drivers[spec.Kind]
-		if versions := driver.Versions(); len(versions) == 0 || spec.Version != "" && !slices.ContainsFunc(versions, func(version string) bool { return fits(spec.Version, version) }) {
+		if versions := driver.Versions(); len(versions) == 0 || spec.Version != "" && !slices.ContainsFunc(versions, func(version string) bool { return service.Matches(spec.Version, version) }) {
 			return springtide.Errorf(springtide.Invalid, "%s %s is not installed on this machine", spec.Kind, spec.Version).
 				WithHint("%s", driver.Hint(spec.Version))
 		}
 	}
 	return nil
-}
-
-// fits reports whether a version is one that was asked for: 7.0 is one of 7.
-func fits(asked, version string) bool {
-	return asked == version || strings.HasPrefix(version, asked+".")
 }
 
 // Secrets implements deploy.State.

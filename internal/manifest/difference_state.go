@@ -64,6 +64,7 @@ func (d *difference) service(path string, from, to springtide.Service) {
 	d.value(path+".synchronous", effectServices, strconv.FormatBool(from.Synchronous), strconv.FormatBool(to.Synchronous))
 	d.value(path+".memory", effectServices, sizeOf(from.Memory), sizeOf(to.Memory))
 	d.value(path+".connections", effectServices, whole(from.Connections), whole(to.Connections))
+	d.limits(path+".limits", effectServices, from.Limits, to.Limits)
 	d.value(path+".pool.each", effectKeeping, whole(from.Pool.Each), whole(to.Pool.Each))
 	d.value(path+".pool.mode", effectServices, string(from.Pool.Mode), string(to.Pool.Mode))
 	d.value(path+".pool.size", effectServices, whole(from.Pool.Size), whole(to.Pool.Size))

@@ -13,6 +13,7 @@ type serviceSection struct {
 	Synchronous set[truth]          `json:"synchronous,omitempty" jsonschema_description:"Whether the replica has everything before it is acknowledged; only then it takes over by itself. Default: false."`
 	Memory      set[size]           `json:"memory,omitempty" jsonschema:"minimum=16MiB,maximum=1TiB" jsonschema_description:"What a database keeps in memory, or all that Redis holds. Default: 128MiB, of PostgreSQL 512MiB, of Redis 256MiB."`
 	Connections set[count]          `json:"connections,omitempty" jsonschema:"minimum=2,maximum=10000" jsonschema_description:"How many connections the app may have open. Default: 100."`
+	Limits      *limitsSection      `json:"limits,omitempty" jsonschema_description:"What each of its servers may use, enforced by the kernel. Default: no limits."`
 	Pool        *poolSection        `json:"pool,omitempty" jsonschema_description:"How many connections each instance opens, or a pooler before the server."`
 	Extensions  []set[extension]    `json:"extensions,omitempty" jsonschema_description:"Extensions of PostgreSQL that are to be there."`
 	Policy      set[policy]         `json:"policy,omitempty" jsonschema_description:"What Redis does when its memory is full. Default: noeviction."`

@@ -14,6 +14,7 @@ import (
 // What holds where a manifest says nothing else.
 const (
 	defaultPoolSize = 20
+	leastServer     = 64 << 20
 	// defaultConnections is that of PostgreSQL, see service.Connections.
 	defaultConnections = 100
 	defaultBackupTime  = "04:30"
@@ -54,6 +55,14 @@ func (r *resolver) service(at string, s *serviceSection) springtide.Service {
 	fits(len(s.Extensions) > 0, service.Kind == springtide.ServicePostgres, s.At, "extensions", "only PostgreSQL has them")
 	fits(len(s.Extensions) > 0, own, s.At, "extensions", "the server is your own")
 	fits(s.Policy.IsSet, service.Kind == springtide.ServiceRedis && own, s.Policy.At, "policy", "only a Redis that the platform runs has one")
+	if limits := s.Limits; limits != nil {
+		service.Limits = limits.limits()
+		fits(true, own, limits.At, "limits", "the server is your own")
+		fits(limits.Processes.IsSet, false, limits.Processes.At, "limits.processes", "servers are limited by cpu and memory only")
+		fits(limits.Memory.IsSet, service.Limits.Memory >= leastServer, limits.Memory.At, "limits.memory", "no server can begin with less than 64MiB")
+		fits(limits.Memory.IsSet && s.Memory.IsSet, service.Limits.Memory > service.Memory, limits.Memory.At, "limits.memory",
+			"leaves no room beside memory; make it half as large again")
+	}
 	if pool := s.Pool; pool != nil {
 		service.Pool = springtide.Pool{Each: int(pool.Each.Value), Mode: springtide.PoolMode(pool.Mode.Value), Size: int(pool.Size.Value)}
 		fits(pool.Mode.IsSet, own && service.Kind == springtide.ServicePostgres, pool.Mode.At, "pool.mode", "only a PostgreSQL that the platform runs has a pooler")

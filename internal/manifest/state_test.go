@@ -14,7 +14,7 @@ const shop = `
 app: shop
 processes: { web: ./bin/web }
 services:
-  db: { postgres: 15, replica: true, synchronous: true, memory: 512MiB, connections: 60, pool: { mode: transaction, each: 5 }, extensions: [pg_trgm, uuid-ossp] }
+  db: { postgres: 15, replica: true, synchronous: true, memory: 512MiB, connections: 60, limits: { cpu: 2, memory: 1GiB }, pool: { mode: transaction, each: 5 }, extensions: [pg_trgm, uuid-ossp] }
   old: { mariadb: "10.11", pool: 12 }
   cache: { redis: 7, policy: allkeys-lru }
   sessions: redis
@@ -42,7 +42,7 @@ func TestWhatKeepsStateIsReadWithItsDefaults(t *testing.T) {
 		Services: map[springtide.ServiceName]springtide.Service{
 			"db": {
 				Kind: springtide.ServicePostgres, Version: "15", Replica: true, Synchronous: true,
-				Memory: 512 << 20, Connections: 60, Pool: springtide.Pool{Each: 5, Mode: springtide.PoolTransaction, Size: 20}, Extensions: []string{"pg_trgm", "uuid-ossp"},
+				Memory: 512 << 20, Connections: 60, Limits: springtide.Limits{CPU: 2, Memory: 1 << 30}, Pool: springtide.Pool{Each: 5, Mode: springtide.PoolTransaction, Size: 20}, Extensions: []string{"pg_trgm", "uuid-ossp"},
 			},
 			"old":       {Kind: springtide.ServiceMariaDB, Version: "10.11", Pool: springtide.Pool{Each: 12}},
 			"cache":     {Kind: springtide.ServiceRedis, Version: "7", Policy: "allkeys-lru"},

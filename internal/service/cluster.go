@@ -62,6 +62,8 @@ type unit struct {
 	taken  time.Time
 	reason string
 	lag    Lag
+	// starved counts what was ended for want of memory.
+	starved int
 }
 
 func (m *Manager) newCluster(r record) *cluster {

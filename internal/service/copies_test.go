@@ -227,6 +227,50 @@ func TestAnUpgradeIsRehearsedAndThenDone(t *testing.T) {
 	w.expect("db", "colour", "green")
 }
 
+// TestWhatWasInstalledBeforeIsUpgradedWithoutIt has the package of a version be
+// replaced by that of the next, as a distribution does: nothing serves any more.
+func TestWhatWasInstalledBeforeIsUpgradedWithoutIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.provision(one(springtide.Service{Version: "1"}))
+	w.write("colour", "green")
+	if err := w.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.end()
+	w.options.Drivers = map[springtide.ServiceKind]service.Driver{fakeKind: replacedDriver{fakeDriver{fakeProgram, func() {}}}}
+	w.run()
+	w.eventually("it is down", func() bool { return w.status("db").State == service.StateDown })
+	if err := w.Provision(t.Context(), quiz, one(springtide.Service{Version: "1"}), func(string) {}); springtide.KindOf(err) != springtide.Failed {
+		t.Errorf("%s: %v", springtide.KindOf(err), err)
+	}
+	for _, rehearse := range []bool{true, false} {
+		if _, err := w.Upgrade(t.Context(), serviceID("db"), "2", rehearse); err != nil {
+			t.Fatal(err)
+		}
+		if rehearse && (w.status("db").Version != "1" || len(w.List(quiz)) != 1) {
+			t.Errorf("a rehearsal leaves %+v", w.List(quiz))
+		}
+	}
+	w.expect("db", "colour", "green")
+	if w.status("db").Version != "2" {
+		t.Errorf("it is of version %s", w.status("db").Version)
+	}
+}
+
+// replacedDriver has the second version only: what is of the first cannot begin.
+type replacedDriver struct{ fakeDriver }
+
+func (replacedDriver) Versions() []string { return []string{"2"} }
+
+func (r replacedDriver) Process(s service.Server) service.Process {
+	process := r.fakeDriver.Process(s)
+	if s.Version == "1" {
+		process.Path = "/nowhere/fake-1"
+	}
+	return process
+}
+
 func TestAnUpgradeWhoseServerDoesNotServeIsSwappedBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *service.Options) {

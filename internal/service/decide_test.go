@@ -119,6 +119,22 @@ func TestAPoolThatDoesNotFitIsSaidSo(t *testing.T) {
 	}
 }
 
+func TestAVersionFitsWhatWasAskedForInPart(t *testing.T) {
+	for _, test := range []struct {
+		asked, version string
+		fits           bool
+	}{{"", "15", true}, {"10", "10.11", true}, {"10.11", "10.11", true}, {"10.1", "10.11", false}, {"1", "10.11", false}, {"10.11", "10", false}} {
+		if got := Matches(test.asked, test.version); got != test.fits {
+			t.Errorf("%q for %q: %v", test.version, test.asked, got)
+		}
+	}
+	for _, order := range [][2]string{{"10.11", "10.6"}, {"11.4", "10.11"}, {"16", "15"}, {"10.11", "10"}} {
+		if !newer(order[0], order[1]) || newer(order[1], order[0]) || newer(order[0], order[0]) {
+			t.Errorf("%s does not come after %s", order[0], order[1])
+		}
+	}
+}
+
 func TestTheNextLoginHasTheNextNumber(t *testing.T) {
 	for name, want := range map[string]string{"quiz_1": "quiz_2", "my_app_9": "my_app_10", "quiz": "quiz_2", "my_app": "my_app_2"} {
 		if got := loginAfter(name); got != want {

@@ -38,6 +38,9 @@ type Options struct {
 	// Scrub runs a command of an app with the variables, when a copy of its data has
 	// been made and before anybody uses it. May be nil: then there is no scrubbing.
 	Scrub func(ctx context.Context, app springtide.EnvironmentID, command string, variables map[string]string) error
+	// Limiter keeps servers within the limits of their services. May be nil: then
+	// none are enforced.
+	Limiter Limiter
 	// FirstPort and LastPort bound the ports of servers. Default: 15000 to 19999.
 	FirstPort, LastPort uint16
 	// Interval is how often a server that is well is looked at. Default: 5 s. That

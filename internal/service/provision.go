@@ -68,6 +68,9 @@ func (m *Manager) provision(ctx context.Context, id springtide.ServiceID, spec s
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
+	if err := c.confineAll(); err != nil {
+		return err
+	}
 	if err := c.provisionReplica(ctx, spec.Replica, say); err != nil {
 		return err
 	}
@@ -103,16 +106,15 @@ func (m *Manager) check(spec springtide.Service) error {
 // resolve gives the version that is meant.
 func resolve(driver Driver, kind springtide.ServiceKind, version string) (string, error) {
 	installed := driver.Versions()
+	at := slices.IndexFunc(installed, func(one string) bool { return Matches(version, one) })
 	switch {
 	case len(installed) == 0:
 		return "", springtide.Errorf(springtide.Failed, "%s is not installed on this machine", kind).WithHint("install it: %s", driver.Hint(version))
-	case version == "":
-		return installed[0], nil
-	case !slices.Contains(installed, version):
+	case at < 0:
 		return "", springtide.Errorf(springtide.Failed, "%s %s is not installed on this machine, which has %s", kind, version, strings.Join(installed, ", ")).
 			WithHint("install it: %s", driver.Hint(version))
 	}
-	return version, nil
+	return installed[at], nil
 }
 
 // ensure gives the service, which is recorded if it is new.
@@ -172,7 +174,7 @@ func (c *cluster) specify(spec springtide.Service, say func(string, ...any)) err
 		return springtide.Errorf(springtide.Conflict, "it is a %s, and the manifest asks for a %s", r.Spec.Kind, spec.Kind).
 			WithHint("give the new one another name, or delete the old one: tide services destroy %s", c.id)
 	}
-	if r.Version != "" && spec.Version != "" && spec.Version != r.Version && spec.External == "" {
+	if r.Version != "" && !Matches(spec.Version, r.Version) && spec.External == "" {
 		say("stays at version %s, though the manifest says %s, until it is upgraded: tide db upgrade", r.Version, spec.Version)
 	}
 	var err error

@@ -25,14 +25,13 @@ func (m *Manager) Upgrade(ctx context.Context, id springtide.ServiceID, version 
 	if !ok || r.Spec.External != "" {
 		return 0, springtide.Errorf(springtide.Invalid, "service %s cannot be upgraded", id)
 	}
-	if _, err := resolve(c.driver(), r.Spec.Kind, version); err != nil {
+	if version, err = resolve(c.driver(), r.Spec.Kind, version); err != nil {
 		return 0, err
 	}
 	if r.Version == version {
 		return 0, c.serving(ctx)
 	}
-	versions := c.driver().Versions()
-	if slices.Index(versions, version) > slices.Index(versions, r.Version) {
+	if !newer(version, r.Version) {
 		return 0, springtide.Errorf(springtide.Invalid, "service %s is of version %s, and %s is no newer one", id, r.Version, version)
 	}
 	release, err := c.operate(ctx)
@@ -40,6 +39,13 @@ func (m *Manager) Upgrade(ctx context.Context, id springtide.ServiceID, version 
 		return 0, err
 	}
 	defer release()
+	if !slices.Contains(c.driver().Versions(), r.Version) {
+		// The package of the older one was replaced: nothing serves that could be copied.
+		if rehearse {
+			return m.try(ctx, c, upgrader, version)
+		}
+		return m.upgrade(ctx, c, upgrader, version)
+	}
 	if err := c.serving(ctx); err != nil {
 		return 0, err
 	}
@@ -108,14 +114,21 @@ func (m *Manager) rehearse(ctx context.Context, c *cluster, upgrader Upgrader, v
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, m.destroy(context.WithoutCancel(ctx), copied)) }()
+	return m.try(ctx, copied, upgrader, version)
+}
+
+// try makes the data of a newer version beside that of a service, which is down
+// meanwhile and left as it was, and sees that it serves.
+func (m *Manager) try(ctx context.Context, c *cluster, upgrader Upgrader, version string) (took time.Duration, err error) {
+	place := c.id
 	place.Name += "-new"
-	next, err := m.newer(ctx, place, copied.snapshot(), version)
+	next, err := m.newer(ctx, place, c.snapshot(), version)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, m.destroy(context.WithoutCancel(ctx), next)) }()
 	began := time.Now()
-	if err := m.convert(ctx, copied, next, upgrader); err != nil {
+	if err := m.convert(ctx, c, next, upgrader); err != nil {
 		return 0, err
 	}
 	if err := next.change(func(r *record) { r.Stopped = false }); err != nil {

@@ -128,6 +128,11 @@ func (c *cluster) collect() {
 			continue
 		}
 		reason := u.child.reason
+		if starved := c.starved(u, r.Spec.Limits, one.Folder); starved != "" {
+			reason += "; " + starved
+		}
+		c.released(one.Folder)
+		c.note(func() { u.starved = 0 })
 		if line := lastLine(filepath.Join(c.manager.options.Folder, one.Folder)); line != "" {
 			reason += ": " + line
 		}
@@ -191,6 +196,7 @@ func (c *cluster) stop(server Server, u *unit) {
 	} else {
 		u.child.stop(Process{Stop: c.runner(server.Role).Process(server).Quick})
 	}
+	c.released(c.folderOf(server))
 	c.ended(u)
 }
 
@@ -219,6 +225,9 @@ func (c *cluster) start(server Server, folder string, u *unit) error {
 			one.PID, one.Ticks, one.Boot = started.pid, started.ticks, bootID()
 		}
 	})
+	if err == nil {
+		err = c.confine(server.Spec.Limits, folder, started.pid)
+	}
 	if err == nil {
 		err = begin()
 	}
@@ -285,6 +294,7 @@ func (c *cluster) look(ctx context.Context, server Server, u *unit) {
 	if err := boundLog(server.Folder, logLimit); err != nil {
 		c.manager.log.Warn("the output of a server was not cut", "service", c.id.String(), "error", err)
 	}
+	c.tellStarved(server, u)
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	if err := c.runner(server.Role).Ready(ctx, server); err != nil {
@@ -307,6 +317,13 @@ func (c *cluster) look(ctx context.Context, server Server, u *unit) {
 	}
 	if u.lag != lag || !u.down.IsZero() {
 		c.note(func() { u.lag, u.down = lag, time.Time{} })
+	}
+}
+
+// tellStarved tells that a part of a server was ended, which goes on by itself.
+func (c *cluster) tellStarved(server Server, u *unit) {
+	if starved := c.starved(u, server.Spec.Limits, c.folderOf(server)); starved != "" {
+		c.manager.happened(c.id, "service.starved", fmt.Sprintf("a process of the %s of service %s has died: %s", server.Role, c.id.Name, starved), "role", string(server.Role))
 	}
 }
 

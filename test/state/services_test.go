@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/test/story"
 )
 
@@ -188,5 +189,40 @@ func TestInstancesLearnWhereAServiceIsWhosePortIsTaken(t *testing.T) {
 	})
 	if now := s.service("cache"); now.Address == address || now.State != "ready" {
 		t.Errorf("Redis is %s at %s, and was at %s", now.State, now.Address, address)
+	}
+}
+
+func TestAServerThatWantsMoreThanItsLimitComesBackAndSaysWhy(t *testing.T) {
+	p := story.Platform(t)
+	source := build(t, 1)
+	write(t, source, 1, ", limits: { cpu: 2, memory: 160MiB }")
+	s := open(t, p, source)
+	s.ask("POST", "/rows?name=x", "")
+	greedy := s.command("db", "psql", "--", "-c", "SET work_mem = '2GB'", "-c", "SELECT count(*) FROM (SELECT repeat('x', 100) || n AS t FROM generate_series(1, 2000000) n ORDER BY t DESC OFFSET 1) q")
+	if output, err := greedy.CombinedOutput(); err == nil {
+		t.Skipf("limits are not enforced on this machine: %s", output)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const why = "it is limited to 160 MiB by services.db.limits.memory"
+	told := false
+	for event, err := range p.Client.Events(ctx, api.EventQuery{Environment: production, After: -1}) {
+		if err != nil {
+			t.Fatalf("nobody said that %s: %v", why, err)
+		}
+		if told = strings.Contains(event.Message, why); told {
+			t.Log(event.Kind, event.Message)
+			break
+		}
+	}
+	if !told {
+		t.Errorf("nobody said that %s", why)
+	}
+	story.Eventually(t, "the database to serve again", time.Minute, func() bool {
+		_, err := s.try(t.Context(), "POST", "/rows?name=y", "")
+		return err == nil
+	})
+	if rows := s.rows(); rows < 2 {
+		t.Errorf("there are %d rows", rows)
 	}
 }

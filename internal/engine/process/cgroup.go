@@ -294,10 +294,10 @@ func (g *cgroup) kill() {
 	}
 }
 
-// outOfMemory reports whether the kernel killed a member for want of memory.
-func (g *cgroup) outOfMemory() bool {
+// outOfMemory counts the members that the kernel killed for want of memory.
+func (g *cgroup) outOfMemory() int {
 	if !g.parent.has("memory") {
-		return false
+		return 0
 	}
 	name := "memory.oom_control"
 	if g.parent.version == 2 {
@@ -305,14 +305,15 @@ func (g *cgroup) outOfMemory() bool {
 	}
 	data, err := os.ReadFile(g.file("memory", name))
 	if err != nil {
-		return false
+		return 0
 	}
 	for line := range strings.Lines(string(data)) {
 		if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
-			return count != "0"
+			number, _ := strconv.Atoi(count)
+			return number
 		}
 	}
-	return false
+	return 0
 }
 
 // remove takes the group away. A group that is not empty yet is tried again

@@ -44,7 +44,7 @@ func (l *Limiter) Start(cmd *exec.Cmd, name string, limits springtide.Limits) (s
 		// The process group first: it exists on every machine.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		group.kill()
-		killed := group.outOfMemory()
+		killed := group.outOfMemory() > 0
 		group.remove()
 		return killed
 	}), nil

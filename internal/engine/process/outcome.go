@@ -23,7 +23,7 @@ type end struct {
 // collect cleans up after a process that is dead and says how it ended.
 func (e *Engine) collect(process *running, place folder, attempt int, s spec) end {
 	process.sweep()
-	outOfMemory := process.group.outOfMemory()
+	outOfMemory := process.group.outOfMemory() > 0
 	process.group.remove()
 	process.close()
 	e.removeCredentials(s)

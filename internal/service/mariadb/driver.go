@@ -27,8 +27,6 @@ type Driver struct {
 
 const (
 	mib = 1 << 20
-	// defaultMemory is of the cache of tables, in bytes.
-	defaultMemory = 128 * mib
 	// reserved is how many connections there are beside the app's: for the platform
 	// and the replica.
 	reserved = 16
@@ -114,10 +112,7 @@ func serverID(folder string) int {
 
 // memory is the size of the cache of tables, in bytes and whole MiB.
 func memory(spec springtide.Service) int64 {
-	if spec.Memory == 0 {
-		return defaultMemory
-	}
-	return spec.Memory / mib * mib
+	return service.Memory(spec) / mib * mib
 }
 
 // URL is of scheme mysql.

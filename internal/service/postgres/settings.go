@@ -13,8 +13,6 @@ import (
 const (
 	kib = int64(1) << 10
 	mib = 1 << 20
-	// ordinaryMemory is assumed where none is given, in bytes.
-	ordinaryMemory = 512 * mib
 	// ownConnections are kept for the platform and a superuser's shell.
 	ownConnections = 20
 	// keptForReplica bounds the log that is kept for a replica that is away, and for
@@ -64,7 +62,7 @@ func (d *Driver) settings(s service.Server) map[string]string {
 		"pg_stat_statements.max":           "2000",
 		"pg_stat_statements.track_utility": "off", // ALTER ROLE has a password in it
 	}
-	maps.Copy(all, memory(s.Spec.Memory, connections))
+	maps.Copy(all, memory(service.Memory(s.Spec), connections))
 	if s.Role == service.RoleReplica {
 		all["primary_conninfo"] = fmt.Sprintf("host=%s port=%d user=%s application_name=%s", fromData(s, s.PrimaryFolder), s.Primary.Port(), s.Logins.Replication.Name, replicaName)
 		all["primary_slot_name"] = replicaName
@@ -77,9 +75,6 @@ func (d *Driver) settings(s service.Server) map[string]string {
 // memory shares it out: a quarter for the pages that all sessions share, and what
 // sorts of all sessions together may take half of.
 func memory(limit int64, connections int) map[string]string {
-	if limit <= 0 {
-		limit = ordinaryMemory
-	}
 	size := func(bytes, least int64) string { return strconv.FormatInt(max(bytes, least)/kib, 10) + "kB" }
 	return map[string]string{
 		"shared_buffers":       size(limit/4, 8*mib),

@@ -69,14 +69,8 @@ func (Driver) Shell(server service.Server) service.Process {
 // limits are what bounds a server, as its settings.
 type limits struct{ memory, policy, clients string }
 
-// defaultMemory is in bytes.
-const defaultMemory = 256 << 20
-
 func limitsOf(spec springtide.Service) limits {
-	memory, policy := spec.Memory, spec.Policy
-	if memory == 0 {
-		memory = defaultMemory
-	}
+	memory, policy := service.Memory(spec), spec.Policy
 	if policy == "" {
 		// Sessions and queues must not vanish in silence: a write that does not fit
 		// fails. Who has but a cache says so.
