@@ -118,7 +118,7 @@ func (up *upload) run(buffer []byte, clock *clock) {
 			}
 		}
 		x.late.set(clock.after(instanceStalls))
-		_, err = up.u.tcp.Write(piece)
+		_, err = up.u.wire.Write(piece)
 		x.late.set(0)
 		if err != nil {
 			return // whoever reads the answer sees what came of it
@@ -170,7 +170,7 @@ func (x *exchange) stopUpload(up *upload) bool {
 		case <-time.After(lastPiece):
 		}
 	}
-	_ = up.u.tcp.SetDeadline(longAgo)
+	_ = up.u.wire.SetDeadline(longAgo)
 	x.client.stopReading()
 	<-up.done
 	return up.whole

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"net"
 	"sync"
 	"syscall"
 )
@@ -40,45 +39,34 @@ type quiet struct {
 	pool   *sync.Pool
 	buffer *[]byte // of the last read that got something
 	n      int
-	err    error
+	errno  syscall.Errno
 	try    func(descriptor uintptr) bool // tryOnce, made once
 }
 
-func newQuiet(conn *net.TCPConn, pool *sync.Pool) (*quiet, error) {
-	raw, err := conn.SyscallConn()
-	q := &quiet{raw: raw, pool: pool}
+func newQuiet(from *wire, pool *sync.Pool) *quiet {
+	q := &quiet{raw: from.raw, pool: pool}
 	q.try = q.tryOnce
-	return q, err
+	return q
 }
 
 // read waits for something and gives the buffer that has it, and how much it is;
 // 0 at the end of the stream. The buffer is the caller's to give back.
 func (q *quiet) read() (*[]byte, int, error) {
-	q.buffer, q.n, q.err = nil, 0, nil
+	q.buffer, q.n, q.errno = nil, 0, 0
 	if err := q.raw.Read(q.try); err != nil {
 		return nil, 0, err
 	}
-	return q.buffer, q.n, q.err
+	return q.buffer, q.n, asError(q.errno)
 }
 
 func (q *quiet) tryOnce(descriptor uintptr) bool {
 	buffer := borrow(q.pool)
-	n, err := readNow(descriptor, *buffer)
-	if err != nil || n == 0 {
+	n, errno := readNow(descriptor, *buffer)
+	if n == 0 {
 		q.pool.Put(buffer)
-		q.err = err
-		return err != syscall.EAGAIN //nolint:errorlint // it comes from the system call itself
+		q.errno = errno
+		return errno != syscall.EAGAIN
 	}
-	q.buffer, q.n, q.err = buffer, n, nil
+	q.buffer, q.n, q.errno = buffer, n, 0
 	return true
-}
-
-// readNow reads what is there; EAGAIN if nothing is.
-func readNow(descriptor uintptr, to []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(descriptor), to)
-		if err != syscall.EINTR { //nolint:errorlint // it comes from the system call itself
-			return max(n, 0), err
-		}
-	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -37,11 +36,10 @@ const (
 type connection struct {
 	edge    *edge
 	visitor *visitor
-	tcp     *net.TCPConn
-	conn    net.Conn // tcp, or TLS over it
-	raw     syscall.RawConn
-	quiet   *quiet  // nil with TLS
-	first   [1]byte // of a request
+	wire    *wire
+	conn    net.Conn // the socket, or TLS over it
+	quiet   *quiet   // nil with TLS
+	first   [1]byte  // of a request
 	handle  func(*exchange)
 	scheme  string
 	address string // the client's IP address
@@ -115,7 +113,7 @@ func (c *connection) awaitHead(first bool) bool {
 	c.reading.set(c.edge.clock.after(headerTimeout))
 	err := c.readHead()
 	if c.reading.stop() && err == nil {
-		_ = c.tcp.SetReadDeadline(time.Time{}) // all of it came at the last moment
+		_ = c.wire.SetReadDeadline(time.Time{}) // all of it came at the last moment
 	}
 	if err == nil {
 		return true
@@ -322,7 +320,7 @@ func (c *connection) readBody(p []byte) (int, error) {
 	}
 	n, err := c.conn.Read(p)
 	if c.reading.stop() && n > 0 {
-		_ = c.tcp.SetReadDeadline(time.Time{})
+		_ = c.wire.SetReadDeadline(time.Time{})
 	}
 	c.patience -= time.Duration(c.edge.clock.elapsed.Load() - began)
 	if c.progress += n; c.progress >= bodyProgress {
@@ -336,7 +334,7 @@ func (c *connection) readBody(p []byte) (int, error) {
 
 func (c *connection) trailer() message.Fields { return c.chunks.Trailer }
 
-func (c *connection) stopReading() { _ = c.tcp.SetReadDeadline(longAgo) }
+func (c *connection) stopReading() { _ = c.wire.SetReadDeadline(longAgo) }
 
 // release gives the buffers back.
 func (c *connection) release() {
@@ -361,14 +359,14 @@ func (c *connection) finish() {
 		_ = tlsConn.CloseWrite()
 		c.writing.stop()
 	}
-	if !unread || c.tcp.CloseWrite() != nil {
+	if !unread || c.wire.CloseWrite() != nil {
 		return
 	}
-	_ = c.tcp.SetReadDeadline(time.Now().Add(lingerFor))
+	_ = c.wire.SetReadDeadline(time.Now().Add(lingerFor))
 	buffer := borrow(&c.edge.buffers.heads)
 	defer c.edge.buffers.giveBack(buffer)
 	for {
-		if _, err := c.tcp.Read(*buffer); err != nil {
+		if _, err := c.wire.Read(*buffer); err != nil {
 			return
 		}
 	}
@@ -377,25 +375,25 @@ func (c *connection) finish() {
 // abort ends a connection so that its client cannot take the answer for whole.
 func (c *connection) abort() {
 	if c.untilClose {
-		_ = c.tcp.SetLinger(0)
+		_ = c.wire.SetLinger(0)
 	}
-	_ = c.tcp.Close()
+	_ = c.wire.Close()
 }
 
 // look is called by the clock.
 func (c *connection) look(now int64) {
 	c.reading.check(now, c.stopReading)
-	c.writing.check(now, func() { _ = c.tcp.SetWriteDeadline(longAgo) })
+	c.writing.check(now, func() { _ = c.wire.SetWriteDeadline(longAgo) })
 	c.x.late.check(now, c.x.tooLate)
-	if c.stall.look(c.raw) {
-		_ = c.tcp.SetWriteDeadline(longAgo)
+	if c.stall.look(c.wire.raw) {
+		_ = c.wire.SetWriteDeadline(longAgo)
 	}
 	served := c.served.Load()
 	if served%2 == 0 || served != c.seen || c.x.touched.Load() && !c.x.received.Load() {
 		c.seen, c.ended = served, 0
 		return
 	}
-	ended, broken := hungUp(c.raw)
+	ended, broken := hungUp(c.wire.raw)
 	if c.ended++; !ended {
 		c.ended = 0
 	}

@@ -121,7 +121,7 @@ func (x *exchange) end(cause error) {
 	case x.ended != nil:
 		close(x.ended)
 	case x.upstream != nil:
-		_ = x.upstream.tcp.SetDeadline(longAgo)
+		_ = x.upstream.wire.SetDeadline(longAgo)
 	}
 }
 

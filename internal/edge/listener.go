@@ -177,11 +177,15 @@ func (d *door) Accept() (net.Conn, error) {
 	if err == nil {
 		conn, err = d.Listener.Accept()
 	}
+	var accepted *wire
+	if err == nil {
+		accepted, err = newWire(conn.(*net.TCPConn)) // newDoor looked
+	}
 	if err != nil {
 		<-d.room.places
 		return nil, err
 	}
-	return d.room.enter(conn), nil
+	return d.room.enter(accepted), nil
 }
 
 // Close makes Accept return; what it had accepted is served.
@@ -204,8 +208,8 @@ func newRoom(places int) *room {
 	return &room{places: make(chan struct{}, places), open: map[*visitor]struct{}{}, left: make(chan struct{}, 1)}
 }
 
-func (r *room) enter(conn net.Conn) net.Conn {
-	v := &visitor{Conn: conn, room: r}
+func (r *room) enter(conn *wire) *visitor {
+	v := &visitor{wire: conn, room: r}
 	r.mu.Lock()
 	r.open[v] = struct{}{}
 	r.mu.Unlock()
@@ -234,14 +238,14 @@ func (r *room) closeAll() {
 
 // visitor is one client's connection.
 type visitor struct {
-	net.Conn
+	*wire
 	room *room
 	once sync.Once
 }
 
 // Close closes the connection and gives its place back.
 func (v *visitor) Close() error {
-	err := v.Conn.Close()
+	err := v.wire.Close()
 	v.once.Do(func() {
 		v.room.mu.Lock()
 		delete(v.room.open, v)

@@ -42,11 +42,7 @@ func (e *edge) receive(v *visitor, kind string) {
 			v.Close()
 		}
 	}()
-	c, err := e.newConnection(v, kind)
-	if err != nil {
-		v.Close()
-		return
-	}
+	c := e.newConnection(v, kind)
 	if kind == HTTPS {
 		secured := tls.Server(v, e.tls)
 		e.clock.watch(c)
@@ -71,26 +67,18 @@ func (e *edge) receive(v *visitor, kind string) {
 	e.serveConnection(c)
 }
 
-func (e *edge) newConnection(v *visitor, kind string) (*connection, error) {
-	tcp, ok := v.Conn.(*net.TCPConn)
-	if !ok {
-		return nil, net.UnknownNetworkError(v.Conn.LocalAddr().Network())
-	}
-	quiet, err := newQuiet(tcp, &e.buffers.heads)
-	if err != nil {
-		return nil, err
-	}
+func (e *edge) newConnection(v *visitor, kind string) *connection {
 	c := &connection{
-		edge: e, visitor: v, tcp: tcp, conn: tcp, raw: quiet.raw, quiet: quiet, handle: e.apps, scheme: "http",
-		address: hostPart(tcp.RemoteAddr().String()),
+		edge: e, visitor: v, wire: v.wire, conn: v.wire, quiet: newQuiet(v.wire, &e.buffers.heads), handle: e.apps, scheme: "http",
+		address: hostPart(v.RemoteAddr().String()),
 	}
 	if kind == HTTP {
 		c.handle = e.plain
 	}
-	if local, ok := tcp.LocalAddr().(*net.TCPAddr); ok {
+	if local, ok := v.LocalAddr().(*net.TCPAddr); ok {
 		c.port = strconv.Itoa(local.Port)
 	}
-	return c, nil
+	return c
 }
 
 // refuseHandshake tells a client that speaks HTTP without TLS what is wrong.

@@ -71,7 +71,7 @@ func (f *forwarder) passLength(x *exchange, u *upstream, count func()) error {
 		}
 		if left >= spliceFrom {
 			if client, ok := x.client.(splicer); ok {
-				moved, able, err := client.splice(u.tcp, left)
+				moved, able, err := client.splice(u.wire.TCPConn, left)
 				x.bytes += moved
 				if left -= moved; left == 0 || err != nil {
 					return err

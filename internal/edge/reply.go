@@ -127,13 +127,30 @@ func (c *connection) flush() error {
 	return err
 }
 
-// send sends at once.
-func (c *connection) send(p []byte) error {
+// send sends at once. Over TLS what is longer than a record goes out in one write
+// all the same.
+func (c *connection) send(p []byte) (err error) {
 	c.writing.set(c.edge.clock.after(writeTimeout))
-	_, err := c.conn.Write(p)
-	c.writing.stop()
+	defer c.writing.stop()
+	if c.quiet != nil || len(p) <= tlsRecord {
+		_, err = c.conn.Write(p)
+		return err
+	}
+	for len(p) > 0 && err == nil {
+		piece := p[:min(len(p), 3*tlsRecord)]
+		p = p[len(piece):]
+		buffer := borrow(&c.edge.buffers.bodies)
+		err = c.wire.gather(*buffer, func() error {
+			_, err := c.conn.Write(piece)
+			return err
+		})
+		c.edge.buffers.bodies.Put(buffer)
+	}
 	return err
 }
+
+// tlsRecord is what a record of TLS holds at most, in bytes.
+const tlsRecord = 16 << 10
 
 // end implements client.
 func (c *connection) end(trailer message.Fields) error {
@@ -153,7 +170,7 @@ func (c *connection) splice(from *net.TCPConn, bytes int64) (int64, bool, error)
 	}
 	c.stall.on.Store(true)
 	defer c.stall.on.Store(false)
-	moved, err := c.tcp.ReadFrom(io.LimitReader(from, bytes))
+	moved, err := c.wire.ReadFrom(io.LimitReader(from, bytes))
 	return moved, true, err
 }
 

@@ -57,9 +57,11 @@ func (c *certificates) find(name string) (*tls.Certificate, error) {
 // the table in force.
 func newTLSConfig(router *router) *tls.Config {
 	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"h2", "http/1.1"},
-		GetConfigForClient: router.challengeConfig,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// Records as long as they may be: what is sent is there already.
+		DynamicRecordSizingDisabled: true,
+		GetConfigForClient:          router.challengeConfig,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return router.table.Load().certificates.find(hello.ServerName)
 		},

@@ -45,16 +45,16 @@ func (f *forwarder) relay(x *exchange, to destination, u *upstream) error {
 	clientGone, instanceGone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(clientGone)
-		if _, err := u.tcp.Write(early); err == nil {
-			f.carry(u.tcp, client)
+		if _, err := u.wire.Write(early); err == nil {
+			f.carry(u.wire, client)
 		}
-		u.tcp.Close() // the client is gone, or the instance does not read
+		u.wire.Close() // the client is gone, or the instance does not read
 	}()
 	go func() {
 		defer close(instanceGone)
 		if _, err := down.Write(u.unread()); err == nil {
 			u.giveBack()
-			f.carry(down, u.tcp)
+			f.carry(down, u.wire)
 		}
 	}()
 	select {
@@ -72,7 +72,7 @@ func (f *forwarder) relay(x *exchange, to destination, u *upstream) error {
 		_ = client.SetReadDeadline(time.Now().Add(farewell))
 		<-clientGone
 	}
-	u.tcp.Close()
+	u.wire.Close()
 	client.Close()
 	<-clientGone
 	<-instanceGone
@@ -102,18 +102,19 @@ func appendSwitch(to []byte, x *exchange, u *upstream, protocol string) []byte {
 // carry copies until either side fails. While nothing comes it holds no buffer,
 // since WebSockets are many and mostly silent.
 func (f *forwarder) carry(to io.Writer, from net.Conn) {
-	if socket, ok := from.(*net.TCPConn); ok {
-		quiet, err := newQuiet(socket, &f.buffers.heads)
-		for err == nil {
-			var buffer *[]byte
-			var n int
-			if buffer, n, err = quiet.read(); n == 0 {
+	if plain, ok := from.(*wire); ok {
+		quiet := newQuiet(plain, &f.buffers.heads)
+		for {
+			buffer, n, _ := quiet.read()
+			if n == 0 {
 				return
 			}
-			_, err = to.Write((*buffer)[:n])
+			_, err := to.Write((*buffer)[:n])
 			f.buffers.giveBack(buffer)
+			if err != nil {
+				return
+			}
 		}
-		return
 	}
 	buffer := make([]byte, tunnelBuffer)
 	for {

@@ -32,8 +32,7 @@ var errStale = errors.New("the instance ended the connection before the request"
 
 // upstream is one connection to an instance.
 type upstream struct {
-	tcp     *net.TCPConn
-	raw     syscall.RawConn
+	wire    *wire
 	address string
 	buffers *buffers
 	// used says that it has served a request already.
@@ -68,7 +67,7 @@ func (u *upstream) ask(request []byte, wait bool) error {
 	}
 	u.start, u.end, u.heard = 0, 0, false
 	u.request, u.wait, u.written, u.sent, u.stale, u.err = request, wait, 0, false, false, nil
-	err := u.raw.Read(u.try)
+	err := u.wire.raw.Read(u.try)
 	u.request = nil
 	switch {
 	case u.stale, err != nil && !u.sent:
@@ -78,50 +77,42 @@ func (u *upstream) ask(request []byte, wait bool) error {
 	case u.err != nil:
 		return u.err
 	case u.written < len(request):
-		_, err = u.tcp.Write(request[u.written:])
+		_, err = u.wire.Write(request[u.written:])
 		return err
 	}
 	return nil
 }
 
 func (u *upstream) askOnce(descriptor uintptr) bool {
-	n, err := readNow(descriptor, (*u.buffer)[u.end:])
-	again := err == syscall.EAGAIN //nolint:errorlint // it comes from the system call itself
+	n, errno := readNow(descriptor, (*u.buffer)[u.end:])
 	if u.sent {
-		if again {
+		if errno == syscall.EAGAIN {
 			return false
 		}
-		u.took(n, err)
+		u.end += n
+		u.heard = n > 0
+		if u.err = asError(errno); n == 0 && errno == 0 {
+			u.err = io.EOF
+		}
 		return true
 	}
-	if !again {
-		u.stale, u.err = true, err
+	if errno != syscall.EAGAIN {
+		u.stale, u.err = true, asError(errno)
 		return true
 	}
 	u.sent = true
 	for u.written < len(u.request) {
-		n, err := syscall.Write(int(descriptor), u.request[u.written:])
-		switch err { //nolint:errorlint // it comes from the system call itself
-		case nil:
-			u.written += n
-		case syscall.EINTR:
-		case syscall.EAGAIN:
+		n, errno := writeNow(descriptor, u.request[u.written:])
+		if errno == syscall.EAGAIN {
 			return true // ask writes the rest
-		default:
-			u.err, u.stale = err, u.written == 0
+		}
+		if errno != 0 {
+			u.err, u.stale = asError(errno), u.written == 0
 			return true
 		}
+		u.written += n
 	}
 	return !u.wait
-}
-
-func (u *upstream) took(n int, err error) {
-	u.end += n
-	u.heard = u.heard || n > 0
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	u.err = err
 }
 
 // unread gives what was read and not used yet.
@@ -136,7 +127,7 @@ func (u *upstream) more() error {
 	if u.end == len(*u.buffer) {
 		u.widen()
 	}
-	n, err := u.tcp.Read((*u.buffer)[u.end:])
+	n, err := u.wire.Read((*u.buffer)[u.end:])
 	u.end += n
 	if n > 0 {
 		u.heard = true
@@ -181,7 +172,7 @@ func (u *upstream) readHead(method string) error {
 }
 
 func (u *upstream) close() {
-	u.tcp.Close()
+	u.wire.Close()
 	u.giveBack()
 }
 
@@ -222,13 +213,12 @@ func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	tcp := conn.(*net.TCPConn)
-	raw, err := tcp.SyscallConn()
+	w, err := newWire(conn.(*net.TCPConn))
 	if err != nil {
-		tcp.Close()
+		conn.Close()
 		return nil, err
 	}
-	u := &upstream{tcp: tcp, raw: raw, address: address, buffers: p.buffers}
+	u := &upstream{wire: w, address: address, buffers: p.buffers}
 	u.try = u.askOnce
 	return u, nil
 }
@@ -245,7 +235,7 @@ func (p *pool) keep(u *upstream) {
 		p.idle[u.address] = append(kept, u)
 		return
 	}
-	u.tcp.Close()
+	u.wire.Close()
 }
 
 // look closes what has waited for too long.
@@ -255,7 +245,7 @@ func (p *pool) look(now int64) {
 	for address, kept := range p.idle {
 		old := 0
 		for old < len(kept) && kept[old].idleUntil <= now {
-			kept[old].tcp.Close()
+			kept[old].wire.Close()
 			old++
 		}
 		if rest := slices.Delete(kept, 0, old); len(rest) > 0 {
@@ -271,7 +261,7 @@ func (p *pool) close() {
 	defer p.mu.Unlock()
 	for _, kept := range p.idle {
 		for _, u := range kept {
-			u.tcp.Close()
+			u.wire.Close()
 		}
 	}
 	clear(p.idle)

@@ -1,0 +1,203 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// wire is a TCP connection whose system calls cost as little as they can: none
+// of them blocks, so the scheduler need not be told of them. One goroutine may
+// read while another writes.
+type wire struct {
+	*net.TCPConn
+	raw  syscall.RawConn
+	cork cork
+
+	in, out           []byte
+	read, written     int
+	readErr, writeErr error
+	// tryRead and tryWrite are made once.
+	tryRead, tryWrite func(descriptor uintptr) bool
+}
+
+func newWire(tcp *net.TCPConn) (*wire, error) {
+	raw, err := tcp.SyscallConn()
+	w := &wire{TCPConn: tcp, raw: raw}
+	w.tryRead, w.tryWrite = w.readOnce, w.writeOnce
+	return w, err
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	w.in, w.read, w.readErr = p, 0, nil
+	err := w.raw.Read(w.tryRead)
+	w.in = nil
+	if err == nil {
+		err = w.readErr
+	}
+	if err == nil && w.read == 0 {
+		err = io.EOF
+	}
+	return w.read, err
+}
+
+func (w *wire) readOnce(descriptor uintptr) bool {
+	n, errno := readNow(descriptor, w.in)
+	if errno == syscall.EAGAIN {
+		return false
+	}
+	w.read, w.readErr = n, asError(errno)
+	return true
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.cork.take(p) {
+		return len(p), nil
+	}
+	return w.writeNow(p)
+}
+
+func (w *wire) writeNow(p []byte) (int, error) {
+	w.out, w.written, w.writeErr = p, 0, nil
+	err := w.raw.Write(w.tryWrite)
+	w.out = nil
+	if err == nil {
+		err = w.writeErr
+	}
+	return w.written, err
+}
+
+func (w *wire) writeOnce(descriptor uintptr) bool {
+	for w.written < len(w.out) {
+		n, errno := writeNow(descriptor, w.out[w.written:])
+		if errno == syscall.EAGAIN {
+			return false
+		}
+		if errno != 0 {
+			w.writeErr = asError(errno)
+			return true
+		}
+		w.written += n
+	}
+	return true
+}
+
+// cork gathers what is written in many small pieces, which TLS does with what is
+// long, so that it goes out in a large one.
+type cork struct {
+	on     atomic.Bool
+	mu     sync.Mutex
+	buffer []byte
+}
+
+func (c *cork) take(p []byte) bool {
+	if !c.on.Load() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.on.Load() {
+		c.buffer = append(c.buffer, p...)
+		return true
+	}
+	return false
+}
+
+// gather has what write writes to the socket go out at once, by way of the buffer.
+func (w *wire) gather(buffer []byte, write func() error) error {
+	w.cork.buffer = buffer[:0]
+	w.cork.on.Store(true)
+	err := write()
+	w.cork.mu.Lock()
+	w.cork.on.Store(false)
+	gathered := w.cork.buffer
+	w.cork.buffer = nil
+	w.cork.mu.Unlock()
+	if err == nil {
+		_, err = w.writeNow(gathered)
+	}
+	return err
+}
+
+// readNow reads what is there; EAGAIN if nothing is.
+func readNow(descriptor uintptr, to []byte) (int, syscall.Errno) {
+	return transfer(syscall.SYS_READ, descriptor, to)
+}
+
+// writeNow writes what there is room for; EAGAIN if there is none.
+func writeNow(descriptor uintptr, from []byte) (int, syscall.Errno) {
+	return transfer(syscall.SYS_WRITE, descriptor, from)
+}
+
+func transfer(call, descriptor uintptr, bytes []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall(call, descriptor, uintptr(unsafe.Pointer(unsafe.SliceData(bytes))), uintptr(len(bytes)))
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != syscall.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+func asError(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+// hungUp says whether the other end has sent its last byte, and whether the
+// connection is broken altogether. It takes nothing from what is unread.
+func hungUp(raw syscall.RawConn) (ended, broken bool) {
+	err := raw.Control(func(descriptor uintptr) {
+		polled := []unix.PollFd{{Fd: int32(descriptor), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(polled, 0); err == nil && n > 0 {
+			ended, broken = true, polled[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		}
+	})
+	return ended || err != nil, broken || err != nil
+}
+
+// stall finds out whether the other end takes nothing of what the kernel sends
+// on its own. All but its switch is the clock's.
+type stall struct {
+	on    atomic.Bool
+	acked uint64
+	ticks int
+}
+
+// stallTicks is how many ticks a client may take nothing.
+const stallTicks = int(writeTimeout / tick)
+
+// look says that nothing was taken for too long. It is called once per tick.
+func (s *stall) look(raw syscall.RawConn) bool {
+	if !s.on.Load() {
+		s.ticks = 0
+		return false
+	}
+	var acked uint64
+	waiting := false
+	_ = raw.Control(func(descriptor uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(descriptor), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil {
+			acked, waiting = info.Bytes_acked, info.Unacked > 0 || info.Notsent_bytes > 0
+		}
+	})
+	if s.ticks++; !waiting || acked != s.acked {
+		s.ticks = 0
+	}
+	s.acked = acked
+	return s.ticks > stallTicks
+}
