@@ -140,7 +140,16 @@ func TestACrowdDownloadsALargeBodyOnce(t *testing.T) {
 }
 
 func TestManyAtOnceGetWhatIsTheirs(t *testing.T) {
-	p := newProxy(t, springtide.CacheRule{Match: "/cookie/*", Cookies: []string{"lang"}})
+	t.Run("from memory", func(t *testing.T) { manyAtOnce(t, newProxy(t)) })
+	t.Run("from disk", func(t *testing.T) {
+		p, _ := onDisk(t, t.TempDir(), Options{Memory: 16 << 10, Disk: 64 << 10})
+		ready(t, p)
+		manyAtOnce(t, p)
+	})
+}
+
+func manyAtOnce(t *testing.T, p *proxy) {
+	p.rules.List = []springtide.CacheRule{{Match: "/cookie/*", Cookies: []string{"lang"}}}
 	p.origin = func(r *message.Request) reply {
 		if r.Method == "POST" {
 			return reply{status: 204}
