@@ -57,17 +57,20 @@ func (k *Keeper) look(ctx context.Context, attempts *sync.WaitGroup) time.Time {
 			continue
 		}
 		due := r.due(now, k.options.ACME.Directory)
-		if until := k.issuer.busyUntil(); due.Before(until) {
-			due = until
+		busy := k.issuer.busyUntil()
+		if due.Before(busy) {
+			due = busy
 		}
-		ask := r.Obtained != nil && !now.Before(r.Obtained.Ask)
+		ask := r.Obtained != nil && !now.Before(r.Obtained.Ask) && !now.Before(busy)
 		switch {
 		case !due.After(now):
-			k.begin(domain.Name)
-			attempts.Go(func() { _ = k.attempt(ctx, domain) }) // it is told of
+			if k.begin(domain.Name) {
+				attempts.Go(func() { _ = k.attempt(ctx, domain) }) // it is told of
+			}
 		case ask:
-			k.begin(domain.Name)
-			attempts.Go(func() { k.ask(ctx, domain.Name) })
+			if k.begin(domain.Name) {
+				attempts.Go(func() { k.ask(ctx, domain.Name) })
+			}
 		case due.Before(next):
 			next = due
 		}
@@ -161,7 +164,7 @@ func (k *Keeper) attempt(ctx context.Context, domain Domain) error {
 	if err != nil {
 		err = k.failed(domain, err)
 	}
-	return cmp.Or(err, k.options.Settle(ctx)) // the challenges go, too
+	return cmp.Or(err, k.settle(ctx)) // the challenges go, too
 }
 
 // obtained keeps what was obtained, if it is worth anything.

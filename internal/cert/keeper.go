@@ -63,9 +63,9 @@ func OpenKeeper(o KeeperOptions) (*Keeper, error) {
 	o.ACME.Directory = cmp.Or(o.ACME.Directory, LetsEncrypt)
 	k := &Keeper{
 		options: o, files: records{folder: o.Folder, sealer: o.Sealer}, changed: make(chan struct{}, 1),
-		solver: &solver{settle: o.Settle, answers: map[string]springtide.Challenge{}},
-		busy:   map[string]bool{}, failures: map[string]int{}, told: map[string]string{},
+		busy: map[string]bool{}, failures: map[string]int{}, told: map[string]string{},
 	}
+	k.solver = &solver{settle: k.settle, answers: map[string]springtide.Challenge{}}
 	var err error
 	k.records, err = k.files.load(func(path string, err error) {
 		o.Logger.Error("a certificate that is kept cannot be read", "path", path, "error", err)
@@ -74,6 +74,16 @@ func OpenKeeper(o KeeperOptions) (*Keeper, error) {
 		k.issuer, err = newAuthority(o.ACME, filepath.Clean(o.Folder), o.Sealer, k.solver)
 	}
 	return k, err
+}
+
+// settleLimit is how long the edges may take to have a table in force.
+const settleLimit = 30 * time.Second
+
+// settle returns when every live edge serves what is here now.
+func (k *Keeper) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	return k.options.Settle(ctx)
 }
 
 // Changed says that there may be other domains.

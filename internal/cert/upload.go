@@ -31,7 +31,7 @@ func (k *Keeper) Add(ctx context.Context, domains []Domain, chain, key []byte) e
 		k.happened(domain, "certificate.added", "a file until "+leaf.NotAfter.UTC().Format(time.DateOnly))
 	}
 	k.Changed()
-	return k.options.Settle(ctx)
+	return k.settle(ctx)
 }
 
 // Remove forgets a certificate of somebody's own. It returns when no edge serves
@@ -48,5 +48,5 @@ func (k *Keeper) Remove(ctx context.Context, domain Domain) error {
 	}
 	k.happened(domain, "certificate.removed", "the file was removed")
 	k.Changed()
-	return k.options.Settle(ctx)
+	return k.settle(ctx)
 }
