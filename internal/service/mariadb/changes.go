@@ -24,8 +24,8 @@ const (
 	// name of the newest that was put there.
 	changesFolder = "changes"
 	changesLast   = "changes.last"
-	// defaultFinish is how old a binary log becomes.
-	defaultFinish = time.Minute
+	// defaultFinishAfter is how old a binary log becomes.
+	defaultFinishAfter = time.Minute
 )
 
 func segmentName(number int) string { return fmt.Sprintf("binlog.%06d", number) }
@@ -70,13 +70,18 @@ func (d Driver) Changes(ctx context.Context, server service.Server) (string, err
 	return filepath.Join(server.Folder, changesFolder), err
 }
 
+// Finish finishes the binary log that is being written, so that it can be shipped.
+func (Driver) Finish(ctx context.Context, server service.Server) error {
+	return with(ctx, server, func(conn *sql.Conn) error { return do(ctx, conn, "FLUSH BINARY LOGS") })
+}
+
 // due says whether the binary log that is written to is old enough to be finished,
 // and has a transaction.
 func (d Driver) due(ctx context.Context, conn *sql.Conn, server service.Server, name string) (bool, error) {
 	begun, err := begunAt(filepath.Join(server.Folder, "data", name))
-	limit := d.Finish
+	limit := d.FinishAfter
 	if limit == 0 {
-		limit = defaultFinish
+		limit = defaultFinishAfter
 	}
 	if err != nil || time.Since(begun) < limit {
 		return false, err

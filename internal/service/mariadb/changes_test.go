@@ -19,7 +19,7 @@ import (
 )
 
 // often finishes binary logs as often as it is asked.
-var often = quick{mariadb.Driver{Finish: time.Nanosecond, Zones: "none"}}
+var often = quick{mariadb.Driver{FinishAfter: time.Nanosecond, Zones: "none"}}
 
 // archive is where segments are shipped to.
 type archive map[string][]byte
@@ -214,6 +214,11 @@ func TestEachFinishedBinaryLogIsHandedOutOnce(t *testing.T) {
 	check(t, os.Remove(filepath.Join(server.Folder, "changes.last")))
 	if again := waiting(often); len(again) != len(first) {
 		t.Errorf("it was not handed out again: %v", again)
+	}
+	do(t, app(t, server), "INSERT INTO t VALUES (1)")
+	check(t, mariadb.Driver{}.Finish(t.Context(), server.Server))
+	if asked := waiting(mariadb.Driver{}); len(asked) != len(first)+1 {
+		t.Errorf("after it was to be finished at once there are %v", asked)
 	}
 	replica := server.Replica()
 	if folder, err := often.Changes(t.Context(), replica.Server); folder != "" || err != nil {

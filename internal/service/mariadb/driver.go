@@ -17,9 +17,9 @@ import (
 // [service.Follower], [service.Rotator], [service.Forker], [service.Upgrader] and
 // [service.Backuper].
 type Driver struct {
-	// Finish is how old the binary log becomes that changes are written to, if there
+	// FinishAfter is how old the binary log becomes that changes are written to, if there
 	// are any, before it is finished and can be shipped. Default: one minute.
-	Finish time.Duration
+	FinishAfter time.Duration
 	// Zones is the folder of the time zones that statements may name. Default:
 	// /usr/share/zoneinfo.
 	Zones string
