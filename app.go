@@ -98,6 +98,8 @@ type Process struct {
 	// they too are given Drain to end by themselves.
 	FinishStreams bool   `json:"finish_streams,omitempty"`
 	Limits        Limits `json:"limits"`
+	// Announcements are what is announced of it, in the order of the manifest.
+	Announcements []Announcement `json:"announcements,omitempty"`
 }
 
 // Health says how an instance is probed: for readiness before its first

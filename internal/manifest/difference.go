@@ -132,6 +132,7 @@ func (d *difference) process(path string, name springtide.ProcessName, from, to 
 	d.value(path+".http", restart, strconv.FormatBool(from.HTTP), strconv.FormatBool(to.HTTP))
 	d.health(path+".health", restart, from.Health, to.Health)
 	d.scale(path+".scale", from.Scale, to.Scale)
+	d.announcements(name, from.Announcements, to.Announcements)
 	d.env(path+".env", restart, from.Env, to.Env)
 	d.value(path+".drain", restart, formatDuration(from.Drain), formatDuration(to.Drain))
 	d.worker(path, restart, from, to)

@@ -22,6 +22,7 @@ type document struct {
 	Secrets      []set[variable]              `json:"secrets,omitempty" jsonschema_description:"Names of secrets that must be set before the app can be released. All secrets that are set are given to it."`
 	Backups      map[name]*backupSection      `json:"backups,omitempty" jsonschema_description:"What is kept safe: the name of a service, or files."`
 	Environments map[name]*environmentSection `json:"environments,omitempty" jsonschema_description:"What is different in an environment, by its name: production, staging, ..."`
+	Events       []*eventSection              `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected, in production."`
 
 	laterSections
 }
@@ -30,7 +31,6 @@ type document struct {
 // recognised and not carried out yet.
 type laterSections struct {
 	Cache  later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
-	Events later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
 	Budget later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
 	Locks  later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
 	Alerts later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
@@ -130,6 +130,8 @@ type environmentSection struct {
 	Files     map[name]*filesSection    `json:"files,omitempty" jsonschema_description:"What is added, or different in a shared folder."`
 	Secrets   []set[variable]           `json:"secrets,omitempty" jsonschema_description:"The secrets that this environment needs, in place of the others."`
 	Backups   map[name]*backupSection   `json:"backups,omitempty" jsonschema_description:"What is different in a backup."`
+
+	Events later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
 
 	laterSections
 }

@@ -35,8 +35,8 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(d).Elem())
 	effective.Environments = nil
 	if environment != name(springtide.Production) {
-		// Two environments cannot have the same domain.
-		effective.Domains = nil
+		// Two environments cannot have the same domain, and one that is visited.
+		effective.Domains, effective.Events = nil, nil
 	}
 	section := d.Environments[environment]
 	if section == nil {
@@ -124,6 +124,7 @@ func (r *resolver) resolve(d *document) springtide.App {
 		}
 		app.Processes[springtide.ProcessName(process)] = resolved
 	}
+	r.announce(d, &app)
 	r.serve(d, &app)
 	if len(app.Processes) == 0 && !r.problems.about("processes") {
 		r.problems.add(d.At, "processes is missing: say what runs, like processes: { web: ./bin/web }")

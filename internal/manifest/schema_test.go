@@ -178,6 +178,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: extensionPattern.String()}
 	case variable:
 		return &jsonschema.Schema{Type: "string", Pattern: variablePattern.String()}
+	case moment:
+		return &jsonschema.Schema{Type: "string", Format: "date-time"}
 	case timeOfDay:
 		return &jsonschema.Schema{Type: "string", Pattern: timeOfDayPattern.String()}
 	case callURL:

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // Floor announces that so many instances are to be there from one time until
@@ -13,6 +15,15 @@ type Floor struct {
 	Event       string
 	From, Until time.Time
 	Instances   int
+}
+
+// floors gives what was announced.
+func floors(announced []springtide.Announcement) []Floor {
+	all := make([]Floor, 0, len(announced))
+	for _, one := range announced {
+		all = append(all, Floor{Event: "event " + one.Name, From: one.From, Until: one.Until, Instances: one.Instances})
+	}
+	return all
 }
 
 const (

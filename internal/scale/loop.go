@@ -88,7 +88,7 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		}
 		l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
 		st.target = target
-		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale, Floors: target.Floors}
+		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale, Floors: floors(target.Process.Announcements)}
 		if !target.Process.HTTP {
 			st.spec.Worker = target.Process.Worker
 		}

@@ -25,8 +25,6 @@ type Target struct {
 	Replicas int
 	// Process is as in its release, with the overrides of `tide scale`.
 	Process springtide.Process
-	// Floors are what was announced for it.
-	Floors []Floor
 	// Stopped says that its environment is held at no instances: leave it alone.
 	Stopped bool
 }

@@ -501,3 +501,29 @@ func TestDecisionsThatChangeNothingAreRecordedSparingly(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnnouncedEventWakesAGroupThatIsAtZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, 0, springtide.Scale{Min: 0, Max: 20, Concurrency: 10, Idle: time.Minute})
+		begin := time.Now().Add(30 * time.Minute)
+		p.change(func() {
+			p.targets[0].Process.Announcements = []springtide.Announcement{{Name: "Top 10", From: begin, Until: begin.Add(time.Hour), Instances: 12}}
+		})
+		p.play(29*time.Minute, constantly(0))
+		if n := p.replicas(); n != 0 {
+			t.Errorf("%d instances a minute before", n)
+		}
+		p.play(time.Minute, constantly(0))
+		if n := p.replicas(); n != 12 {
+			t.Errorf("%d instances when it begins, want 12", n)
+		}
+		decisions := p.decisions()
+		if last := decisions[len(decisions)-1].Sentence; last != "0 to 12: event Top 10 keeps 12" {
+			t.Errorf("%s", last)
+		}
+		p.play(2*time.Hour, constantly(0))
+		if n := p.replicas(); n != 0 {
+			t.Errorf("%d instances after it", n)
+		}
+	})
+}

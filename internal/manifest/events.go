@@ -1,0 +1,92 @@
+package manifest
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// eventSection says when more traffic is expected.
+type eventSection struct {
+	At position `json:"-"`
+
+	Name  set[content]        `json:"name,omitempty" jsonschema_description:"What it is, as people are told."`
+	Begin set[moment]         `json:"at,omitempty" jsonschema_description:"When it begins, with its offset: 2026-11-28T18:00+01:00."`
+	For   set[duration]       `json:"for,omitempty" jsonschema:"minimum=1s,maximum=7d" jsonschema_description:"How long it goes on. Default: 1h."`
+	Min   map[name]set[count] `json:"min,omitempty" jsonschema_description:"How many instances are to be ready by then, at least, by process."`
+}
+
+const defaultEventFor = time.Hour
+
+// moment is a time with its offset, as in RFC 3339; the seconds can be left out.
+type moment time.Time
+
+func (v *moment) parse(n *node) error {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00"} {
+		if at, err := time.Parse(layout, n.text); err == nil && n.kind == text {
+			*v = moment(at)
+			return nil
+		}
+	}
+	return fmt.Errorf("want a time with its offset, like \"2026-11-28T18:00+01:00\", got %s", n.shown())
+}
+
+func (v *moment) write() (string, bool) { return time.Time(*v).Format(time.RFC3339), false }
+
+// announce gives the processes what is announced of them.
+func (r *resolver) announce(d *document, app *springtide.App) {
+	for i, s := range d.Events {
+		path, title := fmt.Sprintf("events[%d]", i), string(s.Name.Value)
+		if title == "" {
+			title = strconv.Itoa(i + 1)
+		}
+		if !s.Begin.IsSet && !s.Begin.attempted() {
+			r.problems.add(s.At, "%s: at is missing: say when it begins, like at: \"2026-11-28T18:00+01:00\"", path)
+		}
+		if len(s.Min) == 0 {
+			r.problems.add(s.At, "%s: min is missing: say how many are to be ready, like min: { web: 12 }", path)
+		}
+		from := time.Time(s.Begin.Value)
+		for _, process := range sortedKeys(s.Min) {
+			least := s.Min[process]
+			announced, known := app.Processes[springtide.ProcessName(process)]
+			switch {
+			case !known:
+				r.problems.add(least.At, "%s.min: there is no process %q", path, process)
+			case !announced.HTTP:
+				r.problems.add(least.At, "%s.min.%s: the process is given no requests", path, process)
+			case least.IsSet && least.Value < 1:
+				r.problems.add(least.At, "%s.min.%s: %d is too little; it is at least 1", path, process, least.Value)
+			case int(least.Value) > announced.Scale.Max:
+				r.problems.add(least.At, "%s.min.%s: %d is more than processes.%s.scale.max, which is %d", path, process, least.Value, process, announced.Scale.Max)
+			default:
+				announced.Announcements = append(announced.Announcements, springtide.Announcement{
+					Name: title, From: from, Until: from.Add(time.Duration(s.For.or(duration(defaultEventFor)))), Instances: int(least.Value),
+				})
+				app.Processes[springtide.ProcessName(process)] = announced
+			}
+		}
+	}
+}
+
+// announcements compares what is announced of a process.
+func (d *difference) announcements(process springtide.ProcessName, from, to []springtide.Announcement) {
+	named := func(all []springtide.Announcement) map[string]springtide.Announcement {
+		by := make(map[string]springtide.Announcement, len(all))
+		for _, one := range all {
+			by[one.Name] = one
+		}
+		return by
+	}
+	words := func(a *springtide.Announcement) string {
+		if a == nil {
+			return ""
+		}
+		return strconv.Itoa(a.Instances) + " of " + string(process) + " from " + a.From.Format(time.RFC3339) + " for " + formatDuration(a.Until.Sub(a.From))
+	}
+	eachOf(named(from), named(to), func(name string, before, after *springtide.Announcement) {
+		d.value("events."+name, effectScale, words(before), words(after))
+	})
+}

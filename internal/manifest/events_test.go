@@ -1,0 +1,67 @@
+package manifest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+const events = `app: quiz
+processes:
+  web: { command: ./web, scale: { max: 20 } }
+events:
+  - { name: Top 10, at: "2026-11-28T18:00+01:00", for: 90m, min: { web: 12 } }
+  - { at: "2026-11-29T18:00:00Z", min: { web: 5 } }
+`
+
+func TestEventsAreAnnouncedToTheirProcessesInProduction(t *testing.T) {
+	m := parse(t, events)
+	got := m.App(springtide.Production).Processes["web"].Announcements
+	begin := time.Date(2026, 11, 28, 17, 0, 0, 0, time.UTC)
+	want := []springtide.Announcement{
+		{Name: "Top 10", From: begin, Until: begin.Add(90 * time.Minute), Instances: 12},
+		{Name: "2", From: begin.Add(25 * time.Hour), Until: begin.Add(26 * time.Hour), Instances: 5},
+	}
+	if !slices.EqualFunc(got, want, func(a, b springtide.Announcement) bool {
+		return a.Name == b.Name && a.Instances == b.Instances && a.From.Equal(b.From) && a.Until.Equal(b.Until)
+	}) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := m.App("staging").Processes["web"].Announcements; got != nil {
+		t.Errorf("staging is not visited, but has %+v", got)
+	}
+}
+
+func TestAnEventThatCannotBeIsToldWhere(t *testing.T) {
+	_, err := Parse(FileName, []byte(`app: quiz
+processes:
+  web: { command: ./web }
+  clock: ./clock
+events:
+  - { at: "18:00", min: { web: 3 } }
+  - { min: { web: 3 } }
+  - { at: "2026-11-28T18:00Z" }
+  - { at: "2026-11-28T18:00Z", min: { web: 9, clock: 1, wep: 2 } }
+  - { at: "2026-11-28T18:00Z", for: -1h, min: { web: 0 } }
+`))
+	if err == nil {
+		t.Fatal("no problem")
+	}
+	for _, want := range []string{
+		`tide.yaml:6:11: events.at: want a time with its offset`,
+		`tide.yaml:7:7: events[1]: at is missing`,
+		`tide.yaml:8:7: events[2]: min is missing`,
+		`events[3].min.web: 9 is more than processes.web.scale.max, which is 4`,
+		`events[3].min.clock: the process is given no requests`,
+		`events[3].min: there is no process "wep"`,
+		`events.for: -1h is negative`,
+		`events[4].min.web: 0 is too little`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\ndoes not say %s", err, want)
+		}
+	}
+}
