@@ -68,7 +68,15 @@ func ask(request *message.Request, a *asked) {
 	if a.pass {
 		a.why = "request"
 	}
-	switch request.Method {
+	a.method(request.Method)
+	if a.ifNoneMatch {
+		a.ifModifiedSince = "" // RFC 9110, section 13.1.3
+	}
+}
+
+// method takes in what a method means to the cache.
+func (a *asked) method(method string) {
+	switch method {
 	case "GET":
 		a.safe = true
 	case "HEAD":
@@ -78,9 +86,6 @@ func ask(request *message.Request, a *asked) {
 		a.safe, a.pass, a.why = true, true, "method"
 	default:
 		a.pass, a.why = true, "method"
-	}
-	if a.ifNoneMatch {
-		a.ifModifiedSince = "" // RFC 9110, section 13.1.3
 	}
 }
 
