@@ -475,8 +475,13 @@ func TestSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range []ACME{
-		{Directory: LetsEncrypt}, {Email: "you"}, {Email: "You <you@example.com>"}, {Email: "you@example.com", Directory: "http://a.example"},
-		{Email: "you@example.com", Root: file}, {Email: "you@example.com", Root: file + "x"}, {Email: "you@example.com", Hook: file},
+		{Directory: LetsEncrypt},
+		{Email: "you"},
+		{Email: "You <you@example.com>"},
+		{Email: "you@example.com", Directory: "http://a.example"},
+		{Email: "you@example.com", Root: file},
+		{Email: "you@example.com", Root: file + "x"},
+		{Email: "you@example.com", Hook: file},
 		{Email: "you@example.com", Hook: "relative"},
 	} {
 		if err := a.Validate(); springtide.KindOf(err) != springtide.Invalid {
