@@ -96,8 +96,10 @@ func TestAPoolerHoldsQueriesWhileTheServerIsChanged(t *testing.T) {
 		what string
 		do   func(context.Context, springtide.ServiceID) error
 	}{
-		{"a rotation", w.Rotate}, {"the end of a rotation", w.Retire},
-		{"a promotion", w.Promote}, {"a restart", w.Restart},
+		{"a rotation", w.Rotate},
+		{"the end of a rotation", w.Retire},
+		{"a promotion", w.Promote},
+		{"a restart", w.Restart},
 	} {
 		w.eventually("it is well before "+done.what, func() bool { return w.status("db").State == service.StateReady })
 		began := time.Now()

@@ -98,11 +98,16 @@ func TestServicesAreMeasuredAndWhatDoesNotFitIsSaid(t *testing.T) {
 		name, service string
 		least, most   float64
 	}{
-		{"tide_service_up", "db", 1, 1}, {"tide_service_up", "cache", 1, 1},
-		{"tide_service_connections", "db", 1, 10}, {"tide_service_connections_limit", "db", 10, 10},
-		{"tide_service_connections_limit", "cache", 1000, 1000}, {"tide_service_size_bytes", "db", 1 << 20, 1 << 40},
-		{"tide_service_replication_lag_bytes", "db", 0, 1 << 30}, {"tide_service_cache_hits_total", "db", 1, 1e15},
-		{"tide_service_latency_p99_seconds", "cache", 1e-9, 1}, {"tide_service_restarts_total", "db", 0, 0},
+		{"tide_service_up", "db", 1, 1},
+		{"tide_service_up", "cache", 1, 1},
+		{"tide_service_connections", "db", 1, 10},
+		{"tide_service_connections_limit", "db", 10, 10},
+		{"tide_service_connections_limit", "cache", 1000, 1000},
+		{"tide_service_size_bytes", "db", 1 << 20, 1 << 40},
+		{"tide_service_replication_lag_bytes", "db", 0, 1 << 30},
+		{"tide_service_cache_hits_total", "db", 1, 1e15},
+		{"tide_service_latency_p99_seconds", "cache", 1e-9, 1},
+		{"tide_service_restarts_total", "db", 0, 0},
 	} {
 		if got := s.metric(want.name, want.service); got < want.least || got > want.most {
 			t.Errorf("%s of %s is %v, not from %v to %v", want.name, want.service, got, want.least, want.most)
