@@ -36,10 +36,15 @@ func TestAFloorThatNobodyNeedsIsHalved(t *testing.T) {
 		need  float64
 		floor int
 	}{
-		{0, 1, 12}, {179 * time.Second, 1, 12}, {180 * time.Second, 1, 6}, {6 * time.Minute, 1, 3},
-		{9 * time.Minute, 1, 2}, {12 * time.Minute, 1, 1},
+		{0, 1, 12},
+		{179 * time.Second, 1, 12},
+		{180 * time.Second, 1, 6},
+		{6 * time.Minute, 1, 3},
+		{9 * time.Minute, 1, 2},
+		{12 * time.Minute, 1, 1},
 		// Those who come late find it raised again.
-		{7 * time.Minute, 5, 6}, {7 * time.Minute, 8, 12},
+		{7 * time.Minute, 5, 6},
+		{7 * time.Minute, 8, 12},
 	} {
 		if n, why := spec.floorNow(noon.Add(test.after), h, test.need); n != test.floor || test.floor < 12 && !strings.Contains(why, "nobody came") {
 			t.Errorf("after %s with a need of %v: %d (%s), want %d", test.after, test.need, n, why, test.floor)

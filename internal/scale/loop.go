@@ -128,7 +128,7 @@ func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
 	if !st.due.IsZero() {
 		st.due = later(st.due, now.Add(period))
 	}
-	if verdict.To != verdict.From && !l.apply(ctx, now, st, verdict) {
+	if verdict.To != verdict.From && !l.apply(ctx, st, verdict) {
 		return
 	}
 	st.memory.Remember(now, verdict)
@@ -159,7 +159,7 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 }
 
 // apply carries a change out; it tells whether that succeeded.
-func (l *loop) apply(ctx context.Context, now time.Time, st *state, verdict Verdict) bool {
+func (l *loop) apply(ctx context.Context, st *state, verdict Verdict) bool {
 	ctx, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	if err := l.options.Applier.SetReplicas(ctx, st.target.Group, verdict.To, verdict.Decision); err != nil {
