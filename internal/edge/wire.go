@@ -131,17 +131,17 @@ func (w *wire) gather(buffer []byte, write func() error) error {
 
 // readNow reads what is there; EAGAIN if nothing is.
 func readNow(descriptor uintptr, to []byte) (int, syscall.Errno) {
-	return transfer(syscall.SYS_READ, descriptor, to)
+	return transfer(syscall.SYS_RECVFROM, descriptor, to, 0)
 }
 
 // writeNow writes what there is room for; EAGAIN if there is none.
 func writeNow(descriptor uintptr, from []byte) (int, syscall.Errno) {
-	return transfer(syscall.SYS_WRITE, descriptor, from)
+	return transfer(syscall.SYS_SENDTO, descriptor, from, syscall.MSG_NOSIGNAL)
 }
 
-func transfer(call, descriptor uintptr, bytes []byte) (int, syscall.Errno) {
+func transfer(call, descriptor uintptr, bytes []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(call, descriptor, uintptr(unsafe.Pointer(unsafe.SliceData(bytes))), uintptr(len(bytes)))
+		n, _, errno := syscall.RawSyscall6(call, descriptor, uintptr(unsafe.Pointer(unsafe.SliceData(bytes))), uintptr(len(bytes)), flags, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}
