@@ -195,7 +195,7 @@ func (g *gateway) begin() (pid int, err error) {
 }
 
 func (g *gateway) command(program string) *exec.Cmd {
-	return exec.Command(program, "-folder", filepath.Join(g.data, "files"), "-listen", g.s3.String(), "-public", g.public.String()) //nolint:noctx // it goes on
+	return exec.Command(program, "-folder", filepath.Join(g.data, "files"), "-listen", g.s3.String(), "-public", g.public.String())
 }
 
 func (g *gateway) lock() string { return filepath.Join(g.data, "run", "files.lock") }

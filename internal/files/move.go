@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -214,10 +215,10 @@ func (c *copier) send(ctx context.Context, file *File) error {
 	if kind == "" {
 		kind = TypeOf(file.Entry.Name)
 	}
-	metadata := map[string]string{modifiedKey: stamp(file.Entry)}
-	for name, value := range file.Attributes.Metadata {
-		metadata[name] = value
-	}
+	metadata := map[string]string{}
+	maps.Copy(metadata, file.Attributes.Metadata)
+	maps.DeleteFunc(metadata, func(name, _ string) bool { return strings.EqualFold(name, modifiedKey) })
+	metadata[modifiedKey] = stamp(file.Entry)
 	_, err := c.client.PutObject(ctx, c.to.Name, c.to.Prefix+file.Entry.Name, reader{ctx, file}, file.Entry.Size, minio.PutObjectOptions{
 		ContentType: kind, UserMetadata: metadata, SendContentMd5: true,
 		CacheControl: file.Attributes.Headers["Cache-Control"], ContentDisposition: file.Attributes.Headers["Content-Disposition"],

@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, logger *slog.Logger) error {
 	}
 	ready := os.NewFile(readyPipe, "ready")
 	o.Ready = func() {
-		fmt.Fprintln(ready, "ready") //nolint:errcheck // nobody may be there to read it any more
+		fmt.Fprintln(ready, "ready")
 		ready.Close()
 	}
 	return gateway.Run(ctx, o)
