@@ -51,6 +51,7 @@ func TestWordPressIsBroughtUpUpdatedDamagedAndRestored(t *testing.T) {
 	post := b.post(map[string]any{"title": "A storm", "content": "Waves, " + storm.SourceURL, "status": "publish", "featured_media": storm.ID})
 	b.isSeen(post, storm, large)
 	b.mailsItsOwner()
+	b.imports()
 
 	b.edit("wp-content/themes/shore/index.php", "Made on the shore.", "Made on another shore.")
 	b.write("wp-content/mu-plugins/tide.php", plugin)
@@ -111,6 +112,18 @@ func (b *blog) isSeen(post, storm entry, large []byte) {
 		b.everywhere(b.path(size.SourceURL), "PNG")
 	}
 	b.everywhere("/wp-admin/profile.php", "admin@example.com")
+}
+
+// imports has a dump be read, larger than what fits into any line or buffer.
+func (b *blog) imports() {
+	b.t.Helper()
+	dump := "-- " + strings.Repeat("a storm\t", 50_000) + "\nUPDATE wp_options SET option_value = 'Tide mark' WHERE option_name = 'blogname';\n"
+	command := b.command("db", "psql")
+	command.Stdin = strings.NewReader(dump)
+	if output, err := command.CombinedOutput(); err != nil || len(output) > 0 {
+		b.t.Fatalf("%v\n%.500s", err, output)
+	}
+	b.everywhere("/", "Tide mark")
 }
 
 // mailsItsOwner asks for a new password.
