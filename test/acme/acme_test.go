@@ -54,9 +54,12 @@ func refused(t *testing.T, p *platform.Platform, arguments ...string) string {
 	return string(output)
 }
 
-// shown gives the certificate that a host name is served with, nil if there is none.
-func shown(https, name string) *x509.Certificate {
-	conn, err := tls.Dial("tcp", https, &tls.Config{ServerName: name, InsecureSkipVerify: true}) //nolint:gosec // it is verified by the caller
+// domain is the public name that the leaflet gets.
+const domain = "leaflet.example.com"
+
+// shown gives the certificate that the domain is served with, nil if there is none.
+func shown(https string) *x509.Certificate {
+	conn, err := tls.Dial("tcp", https, &tls.Config{ServerName: domain, InsecureSkipVerify: true}) //nolint:gosec // it is verified by the caller
 	if err != nil {
 		return nil
 	}
@@ -95,12 +98,12 @@ func TestADomainGetsACertificateByHTTPAndWhatFailsIsSaid(t *testing.T) {
 	if own, err := p.CA(t.Context()); err != nil || !trusted(https, "leaflet.localhost", own) {
 		t.Errorf("the local name is not served by the own authority: %v", err)
 	}
-	tide(t, p, "domains", "add", "--app", "leaflet", "leaflet.example.com", "blocked.example.com", "*.leaflet.example.com")
-	if shown(https, "leaflet.example.com") == nil {
+	tide(t, p, "domains", "add", "--app", "leaflet", domain, "blocked.example.com", "*.leaflet.example.com")
+	if shown(https) == nil {
 		t.Error("nothing is served while the ACME server is asked")
 	}
-	story.Eventually(t, "a certificate", patience, func() bool { return trusted(https, "leaflet.example.com", ca.issuers) })
-	if c := certificateOf(t, p, "leaflet.example.com"); c.Source != "acme" || !strings.HasPrefix(c.Issuer, "Pebble") || c.Renewal.Before(time.Now().Add(59*24*time.Hour)) || c.Trouble != "" {
+	story.Eventually(t, "a certificate", patience, func() bool { return trusted(https, domain, ca.issuers) })
+	if c := certificateOf(t, p, domain); c.Source != "acme" || !strings.HasPrefix(c.Issuer, "Pebble") || c.Renewal.Before(time.Now().Add(59*24*time.Hour)) || c.Trouble != "" {
 		t.Errorf("%+v", c)
 	}
 	story.Eventually(t, "the failure to be said", patience, func() bool {
@@ -158,21 +161,21 @@ func ownFile(t *testing.T, p *platform.Platform, https string, ca *pebble) {
 		}
 		return append([]string{"certificates", "add", "--app", "leaflet", "--chain", chain, "--key", key}, names...)
 	}
-	tide(t, p, add("leaflet.example.com", "leaflet.example.com")...)
-	if !trusted(https, "leaflet.example.com", roots) {
+	tide(t, p, add(domain, domain)...)
+	if !trusted(https, domain, roots) {
 		t.Error("the file is not served when the command returns")
 	}
-	if said := refused(t, p, add("other.example.com", "leaflet.example.com")...); !strings.Contains(said, "the certificate is not for leaflet.example.com") {
+	if said := refused(t, p, add("other.example.com", domain)...); !strings.Contains(said, "the certificate is not for leaflet.example.com") {
 		t.Error(said)
 	}
 	if said := refused(t, p, add("other.example.com", "other.example.com")...); !strings.Contains(said, "tide domains add other.example.com") {
 		t.Error(said)
 	}
-	if !trusted(https, "leaflet.example.com", roots) {
+	if !trusted(https, domain, roots) {
 		t.Error("the last good one is not served any more")
 	}
-	tide(t, p, "certificates", "rm", "--app", "leaflet", "leaflet.example.com")
-	if !trusted(https, "leaflet.example.com", ca.issuers) {
+	tide(t, p, "certificates", "rm", "--app", "leaflet", domain)
+	if !trusted(https, domain, ca.issuers) {
 		t.Error("the certificate of before is not served again")
 	}
 }
@@ -182,23 +185,23 @@ func TestACertificateIsObtainedByTLSAndRenewedThoughTheControlPlaneIsKilled(t *t
 	const life = 40 * time.Second
 	ca := startPebble(t, pebbleOptions{http: free(t), https: https, life: life, slow: 3 * time.Second})
 	p := serve(t, ca, https, plain)
-	tide(t, p, "domains", "add", "--app", "leaflet", "leaflet.example.com")
+	tide(t, p, "domains", "add", "--app", "leaflet", domain)
 	table := filepath.Join(p.Data, "edge", "table.json")
 	story.Eventually(t, "an edge that knows the challenge", patience, func() bool {
 		text, err := os.ReadFile(table)
 		return err == nil && bytes.Contains(text, []byte(`"challenges":[`))
 	})
 	kill(t, p)
-	if shown(https, "leaflet.example.com") == nil {
+	if shown(https) == nil {
 		t.Error("nothing is served while the control plane is away")
 	}
-	story.Eventually(t, "a certificate", patience, func() bool { return trusted(https, "leaflet.example.com", ca.issuers) })
-	first := shown(https, "leaflet.example.com")
+	story.Eventually(t, "a certificate", patience, func() bool { return trusted(https, domain, ca.issuers) })
+	first := shown(https)
 	kill(t, p)
 	var second *x509.Certificate
 	story.Eventually(t, "another certificate", patience, func() bool {
-		second = shown(https, "leaflet.example.com")
-		return second != nil && second.SerialNumber.Cmp(first.SerialNumber) != 0 && trusted(https, "leaflet.example.com", ca.issuers)
+		second = shown(https)
+		return second != nil && second.SerialNumber.Cmp(first.SerialNumber) != 0 && trusted(https, domain, ca.issuers)
 	})
 	if at := second.NotBefore.Sub(first.NotBefore); at < life/2 || at > life {
 		t.Errorf("the second was made %s after the first, which lived for %s", at, life)
