@@ -430,3 +430,39 @@ func (p *Publisher) version() int64 {
 	defer p.mu.Unlock()
 	return p.table.Version
 }
+
+func TestPublicCertificatesGoBeforeTheOthersAndChallengesReachTheEdges(t *testing.T) {
+	p, _, path := start(t)
+	var mu sync.Mutex
+	var challenges []springtide.Challenge
+	p.options.Public = func() ([]springtide.Certificate, []springtide.Challenge) {
+		mu.Lock()
+		defer mu.Unlock()
+		return []springtide.Certificate{{Names: []string{"quiz.localhost"}, Chain: "public"}}, challenges
+	}
+	p.Observe(springtide.Snapshot{})
+	e := connect(t, path, "edge-1")
+	table := e.table()
+	e.report(table.Version)
+	if len(table.Certificates) != 2 || table.Certificates[0].Chain != "public" {
+		t.Errorf("certificates: %v", table.Certificates)
+	}
+	mu.Lock()
+	challenges = []springtide.Challenge{{Host: "quiz.example.com", Token: "token", Answer: "answer"}}
+	mu.Unlock()
+	settled := make(chan error, 1)
+	go func() { settled <- p.Settle(t.Context()) }()
+	table = e.table()
+	if len(table.Challenges) != 1 || table.Challenges[0] != challenges[0] {
+		t.Errorf("challenges: %v", table.Challenges)
+	}
+	select {
+	case err := <-settled:
+		t.Fatalf("settled before the edge had it: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	e.report(table.Version)
+	if err := <-settled; err != nil {
+		t.Fatal(err)
+	}
+}
