@@ -19,7 +19,6 @@ import (
 // enterGate has a request at the gate, and tells what came of it.
 func enterGate(ctx context.Context, g *gate) (*lease, error) {
 	return g.enter(ctx, newTicket(g))
-
 }
 
 func newTicket(g *gate) *ticket {

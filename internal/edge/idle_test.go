@@ -28,7 +28,7 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 	for _, conn := range open {
 		conn.Close()
 	}
-	open = nil
+	clear(open)
 	var without uint64
 	eventually(t, "the memory to be free", func() bool { without = measure(); return without+connections*1000 < with })
 	each := int64(with-without) / connections

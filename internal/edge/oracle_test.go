@@ -27,7 +27,7 @@ func describe(w http.ResponseWriter, r *http.Request) {
 	}
 	var lines []string
 	for name, values := range r.Header {
-		if !isClaim(name) && name != "Connection" && name != "Expect" { // our own
+		if !isClaim(name) && name != "Connection" && name != "Expect" && name != "Content-Length" { // our own, or told below
 			lines = append(lines, fmt.Sprintf("%s: %q", name, values))
 		}
 	}
@@ -67,7 +67,7 @@ func oracle(t testing.TB, instance string) (address string) {
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: instance})
-			r.Out.Host = r.In.Host
+			r.Out.Host, r.Out.URL.RawQuery = r.In.Host, r.In.URL.RawQuery // also if it cannot be parsed
 			r.Out.URL.Opaque = ""
 			if path, _, _ := strings.Cut(r.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") || path == "*" {
 				r.Out.URL.Opaque = path
@@ -89,7 +89,7 @@ func requestsIn(stream []byte) (methods []string, whole bool) {
 	for len(stream) > 0 {
 		var head message.RequestHead
 		end, err := message.HeadEnd(stream, 0)
-		if err != nil || end == 0 || head.Parse(stream[:end]) != nil {
+		if err != nil || end == 0 || head.Parse(stream[:end]) != nil || head.Host == "" { // net/http makes a host up
 			return methods, false
 		}
 		stream = stream[end:]

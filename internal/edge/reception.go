@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -47,7 +48,7 @@ func (e *edge) receive(v *visitor, kind string) {
 		secured := tls.Server(v, e.tls)
 		e.clock.watch(c)
 		c.reading.set(e.clock.after(headerTimeout))
-		err := secured.Handshake()
+		err := secured.HandshakeContext(context.Background())
 		late := c.reading.stop()
 		e.clock.forget(c)
 		switch {

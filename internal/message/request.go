@@ -202,7 +202,7 @@ func absolute(target string) (authority, rest string, ok bool) {
 // isAuthority says that s is a host, with a port if it has one: a name, or an
 // IP address, that of version 6 in brackets (RFC 3986, section 3.2).
 func isAuthority(s string) bool {
-	host, port := s, ""
+	var host, port string
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
 		if end < 3 || end+1 < len(s) && s[end+1] != ':' {
@@ -213,7 +213,7 @@ func isAuthority(s string) bool {
 				return false
 			}
 		}
-		host, port = "", strings.TrimPrefix(s[end+1:], ":")
+		port = strings.TrimPrefix(s[end+1:], ":")
 	} else {
 		host, port, _ = strings.Cut(s, ":")
 		if host == "" {
