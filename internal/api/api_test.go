@@ -520,7 +520,10 @@ func TestOverTLSAClientNeedsAToken(t *testing.T) {
 		t.Errorf("the list of tokens: %s", body)
 	}
 	for _, owners := range []struct{ method, path, body string }{
-		{"POST", "/v1/platform/drain", ""}, {"POST", "/v1/platform/upgrade", "{}"}, {"POST", "/v1/tokens", `{"name":"more"}`}, {"DELETE", "/v1/tokens/ci", ""},
+		{"POST", "/v1/platform/drain", ""},
+		{"POST", "/v1/platform/upgrade", "{}"},
+		{"POST", "/v1/tokens", `{"name":"more"}`},
+		{"DELETE", "/v1/tokens/ci", ""},
 		{"GET", "/v1/apps/quiz/environments/production/secrets/export?recipient=age1xyz", ""},
 	} {
 		response, body := ask(t, remote, owners.method, "https://"+server.Address+owners.path, owners.body, "Authorization", bearer)
