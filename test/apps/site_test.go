@@ -63,15 +63,16 @@ func open(t testing.TB, example string, app springtide.AppName, secrets map[stri
 			t.Fatalf("%v\n%s", err, output)
 		}
 	}
-	s.deploy()
+	s.url = s.deploy()
 	return s
 }
 
 // deploy makes a release of the folder, and waits until it has all the instances.
-func (s *site) deploy() {
+func (s *site) deploy() (url string) {
 	s.t.Helper()
-	s.url = story.Deploy(s.t, s.Platform, s.source)
+	url = story.Deploy(s.t, s.Platform, s.source)
 	s.ready()
+	return url
 }
 
 // ready waits until there are as many instances as there should be, of the newest

@@ -65,6 +65,12 @@ func (Driver) Process(server service.Server) service.Process {
 // waits says whether a primary is to wait for its replica.
 func waits(server service.Server) bool { return server.Standby && server.Spec.Synchronous }
 
+// temporaryFiles gives a server a place of its own for its temporary tables: one
+// that starts deletes all that it finds there, also those of others that run.
+func temporaryFiles(server service.Server) string {
+	return "--tmpdir=" + filepath.Join(server.Folder, "run")
+}
+
 // settings are those of every server, whatever it does with the data.
 func settings(server service.Server, data string) []string {
 	spec := server.Spec
@@ -75,7 +81,7 @@ func settings(server service.Server, data string) []string {
 	}
 	args := []string{
 		"--no-defaults", "--datadir=" + data,
-		"--socket=" + socket, "--pid-file=mariadb.pid",
+		"--socket=" + socket, "--pid-file=mariadb.pid", temporaryFiles(server),
 		"--skip-name-resolve", "--local-infile=0", "--symbolic-links=0", "--log-warnings=1",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--max-allowed-packet=64M",
 		"--innodb-buffer-pool-size=" + strconv.FormatInt(memory(spec), 10), "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=64M",

@@ -66,7 +66,7 @@ func (d Driver) Create(ctx context.Context, server service.Server) error {
 		defer os.Remove(statements)
 		_, err = run(ctx, server, job{Process: service.Process{Path: look("mariadb-install-db"), Args: append([]string{
 			"--no-defaults", "--datadir=" + folder, "--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket",
-			"--extra-file=" + statements, "--innodb-log-file-size=64M",
+			"--extra-file=" + statements, temporaryFiles(server), "--innodb-log-file-size=64M",
 		}, building()...)}})
 		return err
 	})

@@ -3,11 +3,13 @@ package servicetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -202,6 +204,9 @@ func (s *Server) do(what string, work func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
 	if err := work(ctx); err != nil {
+		if told, is := errors.AsType[*springtide.Error](err); is && len(told.Lines) > 0 {
+			s.t.Log(strings.Join(told.Lines, "\n"))
+		}
 		s.t.Fatalf("%s: %v", what, err)
 	}
 }
