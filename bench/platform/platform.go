@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -108,7 +110,7 @@ func (p *Platform) await(ctx context.Context) error {
 	defer cancel()
 	for {
 		status, err := p.Client.Status(ctx)
-		if err == nil && status.Processes.Supervisor == p.command.Process.Pid && len(status.Edges) > 0 {
+		if err == nil && len(status.Edges) > 0 && p.started(status.Processes.Control) {
 			return nil
 		}
 		select {
@@ -119,6 +121,17 @@ func (p *Platform) await(ctx context.Context) error {
 			return fmt.Errorf("tide serve did not come up: %w", errors.Join(ctx.Err(), err))
 		}
 	}
+}
+
+// started says whether a process is a child of this `tide serve`, and not of one
+// that was killed: what that one left behind answers for a moment.
+func (p *Platform) started(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	return len(fields) > 1 && fields[1] == strconv.Itoa(p.command.Process.Pid)
 }
 
 // Supervisor is the PID of `tide serve`.
