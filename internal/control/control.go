@@ -89,6 +89,7 @@ type plane struct {
 	publisher *routing.Publisher
 	busy      *busy
 	engine    *process.Engine
+	started   bool // the engine runs, or did
 	fleet     *deploy.Fleet
 	scaler    *scale.Scaler
 	// targets, work and queued are rung when there is another wish, of the fleet
@@ -126,6 +127,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() {
 		cancel()
 		err = errors.Join(err, p.all.Wait())
+		if p.engine != nil && !p.started { // that takes away what nobody uses
+			_ = p.engine.Run(ctx)
+		}
 		p.close()
 	}()
 	for _, join := range []func(context.Context) error{
@@ -201,6 +205,7 @@ func (p *plane) start(ctx context.Context) error {
 			p.all.Go(func() error { return part(ctx) })
 		}
 	}
+	p.started = true
 	run(p.events.Run, p.kept.run, p.samples.Run, p.keeper.Run, p.engine.Run)
 	if err := p.fleet.Load(ctx, p.builds.Root); err != nil {
 		return err

@@ -152,7 +152,7 @@ func TestCtrlCLetsEverythingGoAndLeavesNothing(t *testing.T) {
 }
 
 func TestCtrlCDuringTheStartLeavesNothing(t *testing.T) {
-	for _, after := range []time.Duration{20 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond} {
+	for _, after := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {
 			up := command(t)
 			if err := up.Start(); err != nil {

@@ -351,6 +351,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-retry.C:
 		case <-e.wake:
 		}
+		if ctx.Err() != nil {
+			continue
+		}
 		if crowded := e.reconcile(); crowded {
 			retry.Reset(capacityRetry)
 		}
