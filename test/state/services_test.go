@@ -155,13 +155,13 @@ func TestAMomentAfterAPromotionComesBackFromABackupBeforeIt(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond)
 	s.tide("db", "psql", "--", "-c", "DELETE FROM rows")
 	restored := s.tide("db", "restore", "--to", moment)
-	name := strings.Fields(lastLine(restored))[0]
-	s.tide("backups", "promote", "db", name)
-	if names := s.tide("db", "psql", "--", "-tAc", "SELECT string_agg(DISTINCT name, ',' ORDER BY name) FROM rows"); strings.TrimSpace(names) != "after,backup,before" {
-		t.Errorf("back are the rows of %s", names)
-	}
 	if backups := s.tide("backups", "ls", "db", "--json"); strings.Count(backups, `"kind": "whole"`) != 1 {
 		t.Errorf("it did not come from the one backup before the promotion: %s", backups)
+	}
+	name := strings.Fields(lastLine(restored))[0]
+	s.tide("backups", "promote", "db", name) // after which the next backup is made
+	if names := s.tide("db", "psql", "--", "-tAc", "SELECT string_agg(DISTINCT name, ',' ORDER BY name) FROM rows"); strings.TrimSpace(names) != "after,backup,before" {
+		t.Errorf("back are the rows of %s", names)
 	}
 }
 
