@@ -287,7 +287,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"start", "POST", quizPath + "/start", ""},
 		{"shell", "GET", quizPath + instance + "/shell", ""},
 		{"destroy-environment", "DELETE", quizPath, ""},
-		{"upgrade-platform", "POST", "/v1/platform/upgrade", `{"file":"/root/tide-v2"}`},
+		{"upgrade-platform", "POST", "/v1/platform/upgrade", `{"file":"/usr/local/lib/tide-v2"}`},
 		{"drain", "POST", "/v1/platform/drain", ""},
 	} {
 		t.Run(call.id, func(t *testing.T) {
