@@ -1,10 +1,11 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"slices"
+
+	"github.com/springtide/springtide/bench/figures"
 )
 
 // row is what one round of a subject has shown in a case.
@@ -30,30 +31,24 @@ func (r row) String() string {
 	return fmt.Sprintf("%s, %s: %.1f s, %.1f s of processor, %d MiB", r.Case, r.Subject, r.Seconds, r.CPU, r.Bytes>>20)
 }
 
-// spread is a median with what it lies between.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func (s spread) text(format string) string {
+// told writes a spread, if the case has one.
+func told(s figures.Spread, verb string) string {
 	if s.Max == 0 {
 		return "-"
 	}
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", s.Median, s.Min, s.Max)
+	return s.Format(verb)
 }
 
 // summary is what is quoted of a subject in a case.
 type summary struct {
-	Case    string `json:"case"`
-	Subject string `json:"subject"`
-	Rounds  int    `json:"rounds"`
-	Seconds spread `json:"seconds"`
-	CPU     spread `json:"cpu_seconds"`
-	MiB     spread `json:"mebibytes"`
-	P50     spread `json:"p50_us"`
-	P99     spread `json:"p99_us"`
+	Case    string         `json:"case"`
+	Subject string         `json:"subject"`
+	Rounds  int            `json:"rounds"`
+	Seconds figures.Spread `json:"seconds"`
+	CPU     figures.Spread `json:"cpu_seconds"`
+	MiB     figures.Spread `json:"mebibytes"`
+	P50     figures.Spread `json:"p50_us"`
+	P99     figures.Spread `json:"p99_us"`
 }
 
 func summaries(rows []row) []summary {
@@ -62,15 +57,14 @@ func summaries(rows []row) []summary {
 		if first.Round != 1 {
 			continue
 		}
-		of := func(value func(row) float64) spread {
+		of := func(value func(row) float64) figures.Spread {
 			var values []float64
 			for _, r := range rows {
 				if r.Case == first.Case && r.Subject == first.Subject {
 					values = append(values, value(r))
 				}
 			}
-			slices.Sort(values)
-			return spread{values[len(values)/2], values[0], values[len(values)-1]}
+			return figures.SpreadOf(values)
 		}
 		rounds := 0
 		s := summary{
@@ -88,31 +82,20 @@ func summaries(rows []row) []summary {
 func report(o options, rows []row) error {
 	list := summaries(rows)
 	if o.json {
-		encoder := json.NewEncoder(os.Stdout)
-		for _, r := range rows {
-			if err := encoder.Encode(r); err != nil {
-				return err
-			}
-		}
-		for _, s := range list {
-			if err := encoder.Encode(s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return errors.Join(figures.Encode(os.Stdout, rows), figures.Encode(os.Stdout, list))
 	}
 	fmt.Println("| case | subject | seconds: median (min to max) | processor, s | kept, MiB |")
 	fmt.Println("|---|---|---|---|---|")
 	for _, s := range list {
 		if s.P50.Max == 0 {
-			fmt.Printf("| %s | %s | %s | %s | %s |\n", s.Case, s.Subject, s.Seconds.text("%.1f"), s.CPU.text("%.1f"), s.MiB.text("%.0f"))
+			fmt.Printf("| %s | %s | %s | %s | %s |\n", s.Case, s.Subject, told(s.Seconds, "%.1f"), told(s.CPU, "%.1f"), told(s.MiB, "%.0f"))
 		}
 	}
 	fmt.Println("\n| query | | p50, us | p99, us |")
 	fmt.Println("|---|---|---|---|")
 	for _, s := range list {
 		if s.P50.Max > 0 {
-			fmt.Printf("| %s | %s | %s | %s |\n", s.Case, s.Subject, s.P50.text("%.0f"), s.P99.text("%.0f"))
+			fmt.Printf("| %s | %s | %s | %s |\n", s.Case, s.Subject, told(s.P50, "%.0f"), told(s.P99, "%.0f"))
 		}
 	}
 	return nil

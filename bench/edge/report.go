@@ -1,50 +1,35 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/springtide/springtide/bench/figures"
 )
 
 // direct is the origin without a proxy before it.
 const direct = "direct"
 
-// spread is what a figure was over the rounds.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(values []float64) spread {
-	values = slices.Sorted(slices.Values(values))
-	return spread{values[len(values)/2], values[0], values[len(values)-1]}
-}
-
-func (s spread) format(verb string) string {
-	return fmt.Sprintf(verb+" ("+verb+" to "+verb+")", s.Median, s.Min, s.Max)
-}
-
 // summary is what is quoted of one subject in one case.
 type summary struct {
-	Case    string `json:"case"`
-	Subject string `json:"subject"`
-	Rounds  int    `json:"rounds"`
-	CPU     spread `json:"cpu_ms_per_1000_requests"`
-	Rate    spread `json:"requests_per_second"`
-	P50     spread `json:"p50_ms"`
-	P99     spread `json:"p99_ms"`
-	Memory  spread `json:"memory_mib"`
+	Case    string         `json:"case"`
+	Subject string         `json:"subject"`
+	Rounds  int            `json:"rounds"`
+	CPU     figures.Spread `json:"cpu_ms_per_1000_requests"`
+	Rate    figures.Spread `json:"requests_per_second"`
+	P50     figures.Spread `json:"p50_ms"`
+	P99     figures.Spread `json:"p99_ms"`
+	Memory  figures.Spread `json:"memory_mib"`
 }
 
 // ratio compares ours with a peer, or with the best of some, round by round:
 // below 1 ours needs less processor time.
 type ratio struct {
-	Case string `json:"case"`
-	Peer string `json:"peer"`
-	CPU  spread `json:"cpu_ratio"`
+	Case string         `json:"case"`
+	Peer string         `json:"peer"`
+	CPU  figures.Spread `json:"cpu_ratio"`
 }
 
 func summaries(rows []row) (list []summary) {
@@ -59,7 +44,7 @@ func summaries(rows []row) (list []summary) {
 				p50, p99 = append(p50, r.P50), append(p99, r.P99)
 			}
 		}
-		list = append(list, summary{first.Case, first.Subject, len(cpu), spreadOf(cpu), spreadOf(rate), spreadOf(p50), spreadOf(p99), spreadOf(memory)})
+		list = append(list, summary{first.Case, first.Subject, len(cpu), figures.SpreadOf(cpu), figures.SpreadOf(rate), figures.SpreadOf(p50), figures.SpreadOf(p99), figures.SpreadOf(memory)})
 	}
 	return list
 }
@@ -88,7 +73,7 @@ func ratios(rows []row) (list []ratio) {
 				}
 			}
 			if len(all) > 0 {
-				compared.CPU = spreadOf(all)
+				compared.CPU = figures.SpreadOf(all)
 				list = append(list, compared)
 			}
 		}
@@ -99,8 +84,7 @@ func ratios(rows []row) (list []ratio) {
 func report(o options, rows []row) error {
 	list, compared := summaries(rows), ratios(rows)
 	if o.json {
-		encoder := json.NewEncoder(os.Stdout)
-		return errors.Join(encodeAll(encoder, rows), encodeAll(encoder, list), encodeAll(encoder, compared))
+		return errors.Join(figures.Encode(os.Stdout, rows), figures.Encode(os.Stdout, list), figures.Encode(os.Stdout, compared))
 	}
 	for _, c := range cases() {
 		if !slices.ContainsFunc(list, func(s summary) bool { return s.Case == c.Name }) {
@@ -111,23 +95,14 @@ func report(o options, rows []row) error {
 		fmt.Println("|---|---|---|---|---|---|")
 		for _, s := range list {
 			if s.Case == c.Name {
-				fmt.Printf("| %s | %s | %.0f | %.2f | %.2f | %.1f |\n", s.Subject, s.CPU.format("%.1f"), s.Rate.Median, s.P50.Median, s.P99.Median, s.Memory.Median)
+				fmt.Printf("| %s | %s | %.0f | %.2f | %.2f | %.1f |\n", s.Subject, s.CPU.Format("%.1f"), s.Rate.Median, s.P50.Median, s.P99.Median, s.Memory.Median)
 			}
 		}
 	}
 	fmt.Println("\n| case | peer | our CPU to its |")
 	fmt.Println("|---|---|---|")
 	for _, r := range compared {
-		fmt.Printf("| %s | %s | %s |\n", r.Case, r.Peer, r.CPU.format("%.2f"))
-	}
-	return nil
-}
-
-func encodeAll[T any](encoder *json.Encoder, lines []T) error {
-	for _, line := range lines {
-		if err := encoder.Encode(line); err != nil {
-			return err
-		}
+		fmt.Printf("| %s | %s | %s |\n", r.Case, r.Peer, r.CPU.Format("%.2f"))
 	}
 	return nil
 }

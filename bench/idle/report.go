@@ -1,10 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/springtide/springtide/bench/figures"
 )
 
 // row is what the platform used in one case.
@@ -27,27 +29,15 @@ func (r row) String() string {
 		megabytes(r.Memory["supervisor"]), megabytes(r.Memory["control"]), megabytes(r.Memory["edge"]), megabytes(r.Memory["init"]), r.CPU)
 }
 
-// spread is a median with what it lies between.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(values []float64) spread {
-	slices.Sort(values)
-	return spread{values[len(values)/2], values[0], values[len(values)-1]}
-}
-
 // summary is what is quoted of one case.
 type summary struct {
-	Case    string `json:"case"`
-	Subject string `json:"subject"`
-	Rounds  int    `json:"rounds"`
-	Memory  spread `json:"memory_mb"`
-	CPU     spread `json:"cpu_percent"`
+	Case    string         `json:"case"`
+	Subject string         `json:"subject"`
+	Rounds  int            `json:"rounds"`
+	Memory  figures.Spread `json:"memory_mb"`
+	CPU     figures.Spread `json:"cpu_percent"`
 	// PerApp is what each app beyond the first adds, in kB.
-	PerApp *spread `json:"memory_kb_per_app,omitempty"`
+	PerApp *figures.Spread `json:"memory_kb_per_app,omitempty"`
 }
 
 func summaries(rows []row) []summary {
@@ -67,9 +57,9 @@ func summaries(rows []row) []summary {
 				growth = append(growth, float64(r.Total-rows[one].Total)/1000/float64(r.Apps-1))
 			}
 		}
-		s := summary{Case: first.Case, Subject: "tide", Rounds: len(memory), Memory: spreadOf(memory), CPU: spreadOf(cpu)}
+		s := summary{Case: first.Case, Subject: "tide", Rounds: len(memory), Memory: figures.SpreadOf(memory), CPU: figures.SpreadOf(cpu)}
 		if len(growth) > 0 {
-			perApp := spreadOf(growth)
+			perApp := figures.SpreadOf(growth)
 			s.PerApp = &perApp
 		}
 		list = append(list, s)
@@ -80,18 +70,7 @@ func summaries(rows []row) []summary {
 func report(o options, rows []row) error {
 	list := summaries(rows)
 	if o.json {
-		encoder := json.NewEncoder(os.Stdout)
-		for _, r := range rows {
-			if err := encoder.Encode(r); err != nil {
-				return err
-			}
-		}
-		for _, s := range list {
-			if err := encoder.Encode(s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return errors.Join(figures.Encode(os.Stdout, rows), figures.Encode(os.Stdout, list))
 	}
 	fmt.Println("| case | memory, MB (min to max) | of one core, % (min to max) | each further app, kB |")
 	fmt.Println("|---|---|---|---|")
@@ -100,8 +79,7 @@ func report(o options, rows []row) error {
 		if s.PerApp != nil {
 			perApp = fmt.Sprintf("%.0f", s.PerApp.Median)
 		}
-		fmt.Printf("| %s | %.1f (%.1f to %.1f) | %.2f (%.2f to %.2f) | %s |\n", s.Case,
-			s.Memory.Median, s.Memory.Min, s.Memory.Max, s.CPU.Median, s.CPU.Min, s.CPU.Max, perApp)
+		fmt.Printf("| %s | %s | %s | %s |\n", s.Case, s.Memory.Format("%.1f"), s.CPU.Format("%.2f"), perApp)
 	}
 	return nil
 }

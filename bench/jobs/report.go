@@ -1,12 +1,13 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/springtide/springtide/bench/figures"
 )
 
 // row is what one subject did in one case of one round.
@@ -42,31 +43,15 @@ func (r row) String() string {
 	return line
 }
 
-// spread is a median with what it lies between.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(values []float64) spread {
-	slices.Sort(values)
-	return spread{values[len(values)/2], values[0], values[len(values)-1]}
-}
-
-func (s spread) format(verb string) string {
-	return fmt.Sprintf(strings.ReplaceAll("% (% to %)", "%", verb), s.Median, s.Min, s.Max)
-}
-
 // summary is what is quoted of one subject in one case.
 type summary struct {
-	Case    string `json:"case"`
-	Subject string `json:"subject"`
-	Rounds  int    `json:"rounds"`
-	Rate    spread `json:"jobs_per_second"`
-	CPU     spread `json:"cpu_seconds_per_1000"`
-	P50     spread `json:"p50_ms"`
-	P99     spread `json:"p99_ms"`
+	Case    string         `json:"case"`
+	Subject string         `json:"subject"`
+	Rounds  int            `json:"rounds"`
+	Rate    figures.Spread `json:"jobs_per_second"`
+	CPU     figures.Spread `json:"cpu_seconds_per_1000"`
+	P50     figures.Spread `json:"p50_ms"`
+	P99     figures.Spread `json:"p99_ms"`
 }
 
 // ratio compares a subject of ours with a peer, round by round: above 1 ours is
@@ -76,8 +61,8 @@ type ratio struct {
 	Subject string `json:"subject"`
 	Peer    string `json:"peer"`
 	// Rate is left out where it is given.
-	Rate *spread `json:"rate_ratio,omitempty"`
-	CPU  spread  `json:"cpu_ratio"`
+	Rate *figures.Spread `json:"rate_ratio,omitempty"`
+	CPU  figures.Spread  `json:"cpu_ratio"`
 }
 
 // peers are whom each of ours is compared with.
@@ -102,7 +87,7 @@ func summaries(rows []row) (list []summary) {
 				rate, cpu, p50, p99 = append(rate, r.Rate), append(cpu, r.CPU), append(p50, r.P50), append(p99, r.P99)
 			}
 		}
-		list = append(list, summary{first.Case, first.Subject, len(rate), spreadOf(rate), spreadOf(cpu), spreadOf(p50), spreadOf(p99)})
+		list = append(list, summary{first.Case, first.Subject, len(rate), figures.SpreadOf(rate), figures.SpreadOf(cpu), figures.SpreadOf(p50), figures.SpreadOf(p99)})
 	}
 	slices.SortStableFunc(list, func(a, b summary) int { return slices.Index(cases(), a.Case) - slices.Index(cases(), b.Case) })
 	return list
@@ -121,9 +106,9 @@ func ratios(rows []row) (list []ratio) {
 			if len(rate) == 0 {
 				continue
 			}
-			compared := ratio{Case: name, Subject: pair[0], Peer: pair[1], CPU: spreadOf(cpu)}
+			compared := ratio{Case: name, Subject: pair[0], Peer: pair[1], CPU: figures.SpreadOf(cpu)}
 			if name != pickUpCase {
-				rates := spreadOf(rate)
+				rates := figures.SpreadOf(rate)
 				compared.Rate = &rates
 			}
 			list = append(list, compared)
@@ -137,45 +122,25 @@ func cases() []string { return []string{singlesCase, batchesCase, workCase, pick
 func report(o options, rows []row) error {
 	list, compared := summaries(rows), ratios(rows)
 	if o.json {
-		return encode(rows, list, compared)
+		return errors.Join(figures.Encode(os.Stdout, rows), figures.Encode(os.Stdout, list), figures.Encode(os.Stdout, compared))
 	}
 	fmt.Println("| case | subject | jobs/s: median (min to max) | CPU seconds per 1,000 jobs | p50, ms | p99, ms |")
 	fmt.Println("|---|---|---|---|---|---|")
 	for _, s := range list {
 		p50, p99 := "-", "-"
 		if s.Case == pickUpCase {
-			p50, p99 = s.P50.format("%.1f"), s.P99.format("%.1f")
+			p50, p99 = s.P50.Format("%.1f"), s.P99.Format("%.1f")
 		}
-		fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", s.Case, s.Subject, s.Rate.format("%.0f"), s.CPU.format("%.3f"), p50, p99)
+		fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", s.Case, s.Subject, s.Rate.Format("%.0f"), s.CPU.Format("%.3f"), p50, p99)
 	}
 	fmt.Println("\n| case | ours | peer | our rate to its | its CPU to ours |")
 	fmt.Println("|---|---|---|---|---|")
 	for _, r := range compared {
 		rate := "-"
 		if r.Rate != nil {
-			rate = r.Rate.format("%.2f")
+			rate = r.Rate.Format("%.2f")
 		}
-		fmt.Printf("| %s | %s | %s | %s | %s |\n", r.Case, r.Subject, r.Peer, rate, r.CPU.format("%.2f"))
-	}
-	return nil
-}
-
-func encode(rows []row, list []summary, compared []ratio) error {
-	encoder := json.NewEncoder(os.Stdout)
-	for _, r := range rows {
-		if err := encoder.Encode(r); err != nil {
-			return err
-		}
-	}
-	for _, s := range list {
-		if err := encoder.Encode(s); err != nil {
-			return err
-		}
-	}
-	for _, r := range compared {
-		if err := encoder.Encode(r); err != nil {
-			return err
-		}
+		fmt.Printf("| %s | %s | %s | %s | %s |\n", r.Case, r.Subject, r.Peer, rate, r.CPU.Format("%.2f"))
 	}
 	return nil
 }
