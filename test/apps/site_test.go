@@ -121,14 +121,7 @@ func (s *site) command(arguments ...string) *exec.Cmd {
 // tide runs a command that has to succeed, and gives what it prints.
 func (s *site) tide(arguments ...string) string {
 	s.t.Helper()
-	command := s.command(arguments...)
-	var told strings.Builder
-	command.Stderr = &told
-	output, err := command.Output()
-	if err != nil {
-		s.t.Fatalf("tide %s: %v\n%s%s", strings.Join(arguments, " "), err, output, told.String())
-	}
-	return string(output)
+	return story.Output(s.t, s.command(arguments...))
 }
 
 // send makes a request. A body that is nil is none.

@@ -80,28 +80,14 @@ func (s *shop) command(arguments ...string) *exec.Cmd {
 // tide runs a command that has to succeed, and gives what it prints.
 func (s *shop) tide(arguments ...string) string {
 	s.t.Helper()
-	command := s.command(arguments...)
-	var told strings.Builder
-	command.Stderr = &told
-	output, err := command.Output()
-	if err != nil {
-		s.t.Fatalf("tide %s: %v\n%s%s", strings.Join(arguments, " "), err, output, told.String())
-	}
-	return string(output)
+	return story.Output(s.t, s.command(arguments...))
 }
 
 // refused runs a command that has to fail with an exit code, and gives what it
 // says.
 func (s *shop) refused(code int, arguments ...string) string {
 	s.t.Helper()
-	command := s.command(arguments...)
-	var told strings.Builder
-	command.Stderr = &told
-	err := command.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != code {
-		s.t.Errorf("tide %s: %v, want exit code %d\n%s", strings.Join(arguments, " "), err, code, told.String())
-	}
-	return told.String()
+	return story.Refused(s.t, s.command(arguments...), code)
 }
 
 // enqueue hands a job over as `tide jobs enqueue` does.

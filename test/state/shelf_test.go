@@ -4,7 +4,6 @@ package state
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -100,22 +99,14 @@ func (s *shelf) command(arguments ...string) *exec.Cmd {
 // tide runs a command that has to succeed, and gives what it prints.
 func (s *shelf) tide(arguments ...string) string {
 	s.t.Helper()
-	command := s.command(arguments...)
-	var told strings.Builder
-	command.Stderr = &told
-	output, err := command.Output()
-	if err != nil {
-		s.t.Fatalf("tide %s: %v\n%s%s", strings.Join(arguments, " "), err, output, told.String())
-	}
-	return string(output)
+	return story.Output(s.t, s.command(arguments...))
 }
 
 // refused runs a command that has to fail with an exit code, and say something.
 func (s *shelf) refused(code int, says string, arguments ...string) {
 	s.t.Helper()
-	output, err := s.command(arguments...).CombinedOutput()
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != code || !strings.Contains(string(output), says) {
-		s.t.Errorf("tide %s: %v, want exit code %d and %q\n%s", strings.Join(arguments, " "), err, code, says, output)
+	if told := story.Refused(s.t, s.command(arguments...), code); !strings.Contains(told, says) {
+		s.t.Errorf("tide %s does not say %q:\n%s", strings.Join(arguments, " "), says, told)
 	}
 }
 
