@@ -147,6 +147,7 @@ func TestABodyIsAskedForAfterAWhileIfTheInstanceSaysNothing(t *testing.T) {
 
 func TestWhatAnInstanceSaysUnaskedReachesNobody(t *testing.T) {
 	var connections atomic.Int64
+	answered, said := make(chan struct{}), make(chan struct{})
 	address := startPlain(t, rawInstance(t, "a", func(conn net.Conn, requests *bufio.Reader) {
 		n := connections.Add(1)
 		for {
@@ -154,15 +155,19 @@ func TestWhatAnInstanceSaysUnaskedReachesNobody(t *testing.T) {
 				return
 			}
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n)
-			time.Sleep(20 * time.Millisecond) // so that it comes behind the answer
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+			if _, open := <-answered; open {
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+				close(said)
+			}
 		}
 	}).Address)
 	_, answers := talk(t, address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	if got := heard(t, answers); got != "200 1" {
 		t.Fatalf("heard %q", got)
 	}
-	time.Sleep(100 * time.Millisecond)
+	answered <- struct{}{}
+	<-said
+	close(answered)
 	_, answers = talk(t, address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
 	if got := heard(t, answers); got != "200 2" {
 		t.Errorf("heard %q", got)
@@ -170,9 +175,12 @@ func TestWhatAnInstanceSaysUnaskedReachesNobody(t *testing.T) {
 }
 
 func TestAKeptConnectionThatIsDeadCostsNoRequest(t *testing.T) {
+	ended := make(chan struct{}, 20)
 	address := startPlain(t, rawInstance(t, "a", func(conn net.Conn, requests *bufio.Reader) {
 		if _, err := http.ReadRequest(requests); err == nil {
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine") // and hangs up, without having said so
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+			conn.Close() // without having said so
+			ended <- struct{}{}
 		}
 	}).Address)
 	conn, answers := talk(t, address, "")
@@ -181,7 +189,7 @@ func TestAKeptConnectionThatIsDeadCostsNoRequest(t *testing.T) {
 		if got := heard(t, answers); got != "200 fine" {
 			t.Fatalf("heard %q", got)
 		}
-		time.Sleep(5 * time.Millisecond) // the end of the connection has come by then
+		<-ended
 	}
 }
 
