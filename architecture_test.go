@@ -3,6 +3,7 @@ package springtide_test
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -18,6 +19,22 @@ func TestFilesNamedInTheArchitectureExist(t *testing.T) {
 	for _, match := range named {
 		if _, err := os.Stat(match[1]); err != nil {
 			t.Errorf("ARCHITECTURE.md names %s: %v", match[1], err)
+		}
+	}
+}
+
+// Who adds a package says where it belongs.
+func TestEveryPackageHasItsPlaceInTheArchitecture(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range allowed {
+		if strings.Count(name, "/") > 1 || strings.HasSuffix(name, "test") {
+			continue // of its parent's, or a test kit
+		}
+		if !strings.Contains(string(text), "`"+name+"/") && !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("ARCHITECTURE.md does not name %s", name)
 		}
 	}
 }
