@@ -127,11 +127,7 @@ func (s *session) listServices(use, short string) *cobra.Command {
 	command := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
 		RunE: runs(func(ctx context.Context, _ []string) error {
-			var id springtide.EnvironmentID
-			c, err := s.platform()
-			if !all && err == nil {
-				id, err = s.environmentID(".")
-			}
+			c, id, err := s.scope(all)
 			if err != nil {
 				return err
 			}

@@ -133,6 +133,16 @@ func (s *session) target() (*client.Client, springtide.EnvironmentID, error) {
 	return c, id, err
 }
 
+// scope is the platform, and the environment that a listing is of; none if it is
+// of all.
+func (s *session) scope(all bool) (c *client.Client, id springtide.EnvironmentID, err error) {
+	c, err = s.platform()
+	if !all && err == nil {
+		id, err = s.environmentID(".")
+	}
+	return c, id, err
+}
+
 // insideInstance tells whether the command is about the instance's own
 // environment: it runs in one, and no flag names another.
 func (s *session) insideInstance() bool {
