@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/store/storetest":         {"internal/store"},
 	"internal/cert":                    {"internal/durable"},
 	"internal/scale":                   {"internal/engine"},
+	"internal/simulate":                {"internal/scale"},
 	"internal/deploy":                  {"internal/engine", "internal/health"},
 	"internal/routing":                 {},
 	"internal/message":                 {},

@@ -4,17 +4,19 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/springtide/springtide/internal/simulate"
 )
 
 // day is in seconds.
 const day = 24 * 3600
 
 // given are the traces of the folder, and what is made of them.
-func given() ([]Trace, error) {
-	var all []Trace
+func given() ([]simulate.Trace, error) {
+	var all []simulate.Trace
 	var failed error
-	add := func(name, file, column string, factor float64, from, length, step int, tuned bool) Trace {
-		t, err := openTrace("traces/"+file, column, factor, from, length)
+	add := func(name, file, column string, factor float64, from, length, step int, tuned bool) simulate.Trace {
+		t, err := simulate.OpenTrace("traces/"+file, column, factor, from, length)
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -38,12 +40,12 @@ func given() ([]Trace, error) {
 }
 
 // few are the cases of -quick.
-func few(all []Trace) []Trace {
+func few(all []simulate.Trace) []simulate.Trace {
 	names := []string{
 		"chart show x20", "chart show x20, announced", "chart show, announced, nobody comes", "show x40",
 		"step x20 at once", "clumps of 10", "square of 10 min",
 	}
-	return slices.DeleteFunc(all, func(t Trace) bool { return !slices.Contains(names, t.Name) })
+	return slices.DeleteFunc(all, func(t simulate.Trace) bool { return !slices.Contains(names, t.Name) })
 }
 
 // contender is a subject that can be made for a run.
@@ -51,20 +53,20 @@ type contender struct {
 	Name string
 	// Kind says whose code decides: ours, its own, rewritten, or plain.
 	Kind string
-	make func(Trace, Conditions) subject
+	make func(simulate.Trace, simulate.Conditions) simulate.Subject
 }
 
 func contenders(peers string) []contender {
 	all := []contender{
-		{"springtide", "the product's", newLaw},
+		{"springtide", "the product's", func(t simulate.Trace, c simulate.Conditions) simulate.Subject { return simulate.NewLaw(t, c) }},
 		{"Knative", "its own", startProcess(peers+"/knative", time.Second)},
 		{"Kubernetes HPA", "its own", startProcess(peers+"/hpa", 5*time.Second)},
-		{"KEDA-http", "rewritten", newKEDA},
-		{"Nomad", "rewritten", newNomad},
-		{"AWS target tracking", "rewritten", newAWS},
-		{"Heroku", "rewritten", newHeroku},
-		{"fixed peak", "plain", fixedPeak},
-		{"clairvoyant", "plain", newClairvoyant},
+		{"KEDA-http", "rewritten", simulate.NewKEDA},
+		{"Nomad", "rewritten", simulate.NewNomad},
+		{"AWS target tracking", "rewritten", simulate.NewAWS},
+		{"Heroku", "rewritten", simulate.NewHeroku},
+		{"fixed peak", "plain", simulate.NewFixedPeak},
+		{"clairvoyant", "plain", simulate.NewClairvoyant},
 	}
 	if peers == "" {
 		return slices.DeleteFunc(all, func(c contender) bool { return c.Kind == "its own" })
@@ -80,30 +82,15 @@ type row struct {
 	Kind      string  `json:"code"`
 	ColdStart float64 `json:"cold_start_seconds"`
 	Seed      uint64  `json:"seed"`
-	Requests  int64   `json:"requests"`
-	Late      float64 `json:"late_percent"`
-	Dropped   int64   `json:"dropped"`
-	Recover   float64 `json:"recover_seconds"`
-	Cost      float64 `json:"instance_seconds_over_clairvoyant"`
-	Overshoot float64 `json:"overshoot"`
-	Flaps     float64 `json:"flaps_per_hour"`
-	Starts    int     `json:"starts"`
-	// FalseAlarm is what was spent for nothing, in instance-hours: given where nobody comes.
-	FalseAlarm float64 `json:"false_alarm_instance_hours"`
-	series     []Point
+	simulate.Figures
+	series []simulate.Point
 }
 
-func newRow(t Trace, c Conditions, k contender, o, base Outcome) row {
-	r := row{
+func newRow(t simulate.Trace, c simulate.Conditions, k contender, o, base simulate.Outcome) row {
+	return row{
 		Case: t.Name, Tuned: t.Tuned, Subject: k.Name, Kind: k.Kind, ColdStart: c.ColdStart.Seconds(), Seed: c.Seed,
-		Requests: o.Requests, Late: 100 * float64(o.WindowLate) / float64(max(o.WindowRequests, 1)), Dropped: o.Dropped,
-		Recover: o.Recover.Seconds(), Cost: o.InstanceSeconds / base.InstanceSeconds, Overshoot: float64(o.Peak) / float64(base.Peak),
-		Flaps: float64(o.Flaps) / (float64(len(t.Rates)) / 3600), Starts: o.Starts, series: o.Series,
+		Figures: o.Figures(t, base), series: o.Series,
 	}
-	if len(t.Floors) > 0 && t.Step < 0 {
-		r.FalseAlarm = (o.InstanceSeconds - base.InstanceSeconds) / 3600
-	}
-	return r
 }
 
 // String gives one line.

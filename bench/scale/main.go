@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/springtide/springtide/internal/simulate"
 )
 
 func main() {
@@ -37,11 +39,11 @@ type options struct {
 	trace, column        string
 	factor, clump        float64
 	step, tuned          int
-	conditions           Conditions
+	conditions           simulate.Conditions
 }
 
 func parse(args []string) (options, error) {
-	o := options{conditions: Conditions{Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 500, HoldFor: 30 * time.Second, HoldLimit: 10_000}}
+	o := options{conditions: simulate.Conditions{Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 500, HoldFor: 30 * time.Second, HoldLimit: 10_000}}
 	flags := flag.NewFlagSet("scale", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "one seed and few cases, under 50 s; not to be quoted")
 	flags.BoolVar(&o.json, "json", false, "a line for each run, then the summaries")
@@ -88,11 +90,11 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-func (o options) traces() ([]Trace, error) {
+func (o options) traces() ([]simulate.Trace, error) {
 	if o.trace != "" {
-		t, err := openTrace(o.trace, o.column, o.factor, 0, 0)
+		t, err := simulate.OpenTrace(o.trace, o.column, o.factor, 0, 0)
 		t.Step, t.Clump = o.step, o.clump
-		return []Trace{t}, err
+		return []simulate.Trace{t}, err
 	}
 	all, err := given()
 	if err != nil {
@@ -101,7 +103,7 @@ func (o options) traces() ([]Trace, error) {
 	if o.quick && o.only == "" {
 		all = few(all)
 	}
-	return slices.DeleteFunc(all, func(t Trace) bool {
+	return slices.DeleteFunc(all, func(t simulate.Trace) bool {
 		return !strings.Contains(t.Name, o.only) || o.tuned >= 0 && t.Tuned != (o.tuned == 1)
 	}), nil
 }
@@ -145,12 +147,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // job is all runs of one case with one seed and one cold start.
 type job struct {
-	trace      Trace
-	conditions Conditions
+	trace      simulate.Trace
+	conditions simulate.Conditions
 }
 
 // play makes all runs, as many at once as there are processors.
-func (o options) play(ctx context.Context, traces []Trace, out io.Writer) ([]row, error) {
+func (o options) play(ctx context.Context, traces []simulate.Trace, out io.Writer) ([]row, error) {
 	var jobs []job
 	for _, t := range traces {
 		for _, cold := range o.colds {
@@ -191,17 +193,17 @@ func (o options) play(ctx context.Context, traces []Trace, out io.Writer) ([]row
 }
 
 func (o options) playOne(j job, out io.Writer) ([]row, error) {
-	base := simulate(j.trace, j.conditions, newClairvoyant(j.trace, j.conditions))
+	base := simulate.Run(j.trace, j.conditions, simulate.NewClairvoyant(j.trace, j.conditions))
 	var rows []row
 	for _, k := range contenders(o.peers) {
 		if !o.wants(k.Name) {
 			continue
 		}
 		s := k.make(j.trace, j.conditions)
-		if l, ok := s.(*law); ok && o.verbose {
-			l.log = func(format string, a ...any) { fmt.Fprintf(out, format+"\n", a...) }
+		if l, ok := s.(*simulate.Law); ok && o.verbose {
+			l.Log = func(format string, a ...any) { fmt.Fprintf(out, format+"\n", a...) }
 		}
-		outcome := simulate(j.trace, j.conditions, s)
+		outcome := simulate.Run(j.trace, j.conditions, s)
 		if p, ok := s.(*process); ok {
 			if err := p.close(); err != nil {
 				return nil, fmt.Errorf("%s: %w", k.Name, err)

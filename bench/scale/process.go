@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/springtide/springtide/internal/simulate"
 )
 
 // process is a peer's own code in a process of its own, which is told a line
@@ -23,7 +25,7 @@ type process struct {
 	every   time.Duration
 	due     time.Duration
 	wanted  int
-	last    sight
+	last    simulate.Sight
 	err     error
 }
 
@@ -42,8 +44,8 @@ func buildPeer(ctx context.Context, folder, name string) (string, error) {
 }
 
 // startProcess gives a subject that is asked every so often.
-func startProcess(path string, every time.Duration) func(Trace, Conditions) subject {
-	return func(_ Trace, c Conditions) subject {
+func startProcess(path string, every time.Duration) func(simulate.Trace, simulate.Conditions) simulate.Subject {
+	return func(_ simulate.Trace, c simulate.Conditions) simulate.Subject {
 		p := &process{command: exec.Command(path, "-slots", strconv.Itoa(c.Slots)), every: every}
 		p.command.Stderr = os.Stderr
 		var out io.ReadCloser
@@ -59,22 +61,22 @@ func startProcess(path string, every time.Duration) func(Trace, Conditions) subj
 	}
 }
 
-func (p *process) period() time.Duration { return p.every }
+func (p *process) Period() time.Duration { return p.every }
 
-func (p *process) decide(s *sight) int {
+func (p *process) Decide(s *simulate.Sight) int {
 	if p.err != nil {
-		return s.replicas
+		return s.Replicas
 	}
-	seconds := max((s.now - p.last.now).Seconds(), s.step.Seconds())
-	inFlight := (s.busyTime + s.heldTime - p.last.busyTime - p.last.heldTime).Seconds() / seconds
-	if _, p.err = fmt.Fprintf(p.in, "%d %d %d %.3f %d\n", int((s.now+p.every/2)/time.Second), s.ready, s.replicas-s.ready, inFlight, s.arrived-p.last.arrived); p.err != nil {
-		return s.replicas
+	seconds := max((s.Now - p.last.Now).Seconds(), s.Step.Seconds())
+	inFlight := (s.BusyTime + s.HeldTime - p.last.BusyTime - p.last.HeldTime).Seconds() / seconds
+	if _, p.err = fmt.Fprintf(p.in, "%d %d %d %.3f %d\n", int((s.Now+p.every/2)/time.Second), s.Ready, s.Replicas-s.Ready, inFlight, s.Arrived-p.last.Arrived); p.err != nil {
+		return s.Replicas
 	}
 	p.last = *s
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		p.err = err
-		return s.replicas
+		return s.Replicas
 	}
 	p.wanted, p.err = strconv.Atoi(strings.TrimSpace(line))
 	return p.wanted

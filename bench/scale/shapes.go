@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/springtide/springtide/internal/simulate"
 )
 
 // shape makes a trace of a length in seconds from a function of the second.
-func shape(name string, seconds, step int, rate func(t float64) float64) Trace {
-	trace := Trace{Name: name, Step: step, Clump: 1, Rates: make([]float64, seconds)}
+func shape(name string, seconds, step int, rate func(t float64) float64) simulate.Trace {
+	trace := simulate.Trace{Name: name, Step: step, Clump: 1, Rates: make([]float64, seconds)}
 	for i := range trace.Rates {
 		trace.Rates[i] = rate(float64(i))
 	}
@@ -20,22 +22,22 @@ func shape(name string, seconds, step int, rate func(t float64) float64) Trace {
 func logistic(t, at, width float64) float64 { return 1 / (1 + math.Exp(-(t-at)/width)) }
 
 // shapes are the synthetic traces: what real ones do not do, or do too seldom.
-func shapes() []Trace {
-	step := func(name string, from, to, ramp float64) Trace {
+func shapes() []simulate.Trace {
+	step := func(name string, from, to, ramp float64) simulate.Trace {
 		return shape(name, 3600, 900, func(t float64) float64 {
 			up := min(max((t-900)/max(ramp, 1e-9), 0), 1)
 			down := min(max((t-2700)/120, 0), 1)
 			return from + (to-from)*(up-down)
 		})
 	}
-	clumped := func(name string, rate, clump float64) Trace {
+	clumped := func(name string, rate, clump float64) simulate.Trace {
 		t := shape(name, 7200, -1, func(t float64) float64 { return rate * (1 + 0.3*math.Sin(t/600)) })
 		t.Clump = clump
 		return t
 	}
 	walk := rand.New(rand.NewPCG(23, 1))
 	level := math.Log(60.0)
-	all := []Trace{
+	all := []simulate.Trace{
 		shape("show x40", 5400, 1800, func(t float64) float64 {
 			return 15 + 585*(logistic(t, 1830, 5)-logistic(t, 4200, 30))
 		}),
@@ -70,12 +72,12 @@ func shapes() []Trace {
 }
 
 // heldOut are the shapes that were made when the law was done.
-func heldOut() []Trace {
+func heldOut() []simulate.Trace {
 	lunch := shape("lunch, in pairs", 10800, -1, func(t float64) float64 {
 		return 20 + 180*math.Exp(-math.Pow((t-5400)/1500, 2))
 	})
 	lunch.Clump = 2
-	return []Trace{
+	return []simulate.Trace{
 		shape("two rises", 4500, 1500, func(t float64) float64 {
 			return 30 + 120*min(max((t-900)/60, 0), 1) + 450*min(max((t-1500)/20, 0), 1) - 570*min(max((t-3000)/60, 0), 1)
 		}),
@@ -88,8 +90,8 @@ func heldOut() []Trace {
 }
 
 // announced adds what was announced to a trace.
-func announced(t Trace, name string, from, to time.Duration, n int) Trace {
+func announced(t simulate.Trace, name string, from, to time.Duration, n int) simulate.Trace {
 	t.Name = name
-	t.Floors = []Floor{{from, to, n}}
+	t.Floors = []simulate.Floor{{From: from, To: to, Instances: n}}
 	return t
 }

@@ -1,10 +1,9 @@
-package main
+package simulate
 
 import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestTracesOfSecondsMinutesAndFiveMinutesAreRead(t *testing.T) {
@@ -60,7 +59,7 @@ func FuzzReadTrace(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(rates) < 2 || len(rates) > longestTrace {
+		if len(rates) < 2 || len(rates) > LongestTrace {
 			t.Fatalf("%d seconds", len(rates))
 		}
 		for _, rate := range rates {
@@ -69,51 +68,4 @@ func FuzzReadTrace(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestEveryRequestIsServedOrDroppedAndCountedOnce(t *testing.T) {
-	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 50, HoldFor: 5 * time.Second, HoldLimit: 500, Seed: 1}
-	flat := shape("too much", 120, -1, func(float64) float64 { return 80 })
-	o := simulate(flat, c, fixed(1)) // serves about 50 a second
-	served := float64(o.Requests - o.Dropped)
-	if o.Dropped == 0 || math.Abs(served/120-52) > 4 {
-		t.Errorf("%d of %d dropped: %.1f a second were served, one instance serves 50", o.Dropped, o.Requests, served/120)
-	}
-	if o.Late < o.Dropped || o.Late > o.Requests || o.WindowLate != o.Late || o.WindowRequests != o.Requests {
-		t.Errorf("%+v", Outcome{Requests: o.Requests, Late: o.Late, Dropped: o.Dropped, WindowRequests: o.WindowRequests, WindowLate: o.WindowLate})
-	}
-	if math.Abs(o.InstanceSeconds-120*2) > 1.01 && math.Abs(o.InstanceSeconds-120) > 5 {
-		t.Errorf("%.1f instance-seconds", o.InstanceSeconds)
-	}
-}
-
-func TestTheSameSeedGivesTheSameRun(t *testing.T) {
-	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 50, HoldFor: 30 * time.Second, HoldLimit: 10_000, Seed: 7}
-	for _, one := range few(shapes()) {
-		a, b := simulate(one, c, newLaw(one, c)), simulate(one, c, newLaw(one, c))
-		a.Series, b.Series = nil, nil
-		if a.Late != b.Late || a.InstanceSeconds != b.InstanceSeconds || a.Starts != b.Starts {
-			t.Errorf("%s: %+v and %+v", one.Name, a, b)
-		}
-	}
-}
-
-// The promises of the README, as far as one seed can hold them.
-func TestTheLawMeetsARiseOfTwentyTimes(t *testing.T) {
-	traces, err := given()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := Conditions{ColdStart: 3 * time.Second, Service: 200 * time.Millisecond, Slots: 10, Min: 1, Max: 500, HoldFor: 30 * time.Second, HoldLimit: 10_000, Seed: 11}
-	for _, one := range traces {
-		most := map[string]float64{"chart show x20": 1.2, "chart show x20, announced": 1.3, "chart show, announced, nobody comes": 1.5}[one.Name]
-		if most == 0 {
-			continue
-		}
-		base := simulate(one, c, newClairvoyant(one, c))
-		r := newRow(one, c, contender{Name: "springtide"}, simulate(one, c, newLaw(one, c)), base)
-		if r.Late > 0.01 || r.Dropped > 0 || r.Cost > most {
-			t.Errorf("%s, at most %.1f of the clairvoyant's cost", r, most)
-		}
-	}
 }

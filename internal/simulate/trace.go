@@ -1,4 +1,4 @@
-package main
+package simulate
 
 import (
 	"encoding/csv"
@@ -35,8 +35,8 @@ type Floor struct {
 	Instances int
 }
 
-// longestTrace bounds what is read: 40 days.
-const longestTrace = 40 * 24 * 3600
+// LongestTrace bounds what is read: 40 days.
+const LongestTrace = 40 * 24 * 3600
 
 // ReadTrace reads a CSV of requests per row. The column is that of the given
 // name; else the first named rate_per_s, requests, value or count; else the sum
@@ -74,7 +74,7 @@ func ReadTrace(r io.Reader, column string) ([]float64, error) {
 			}
 		}
 		values = append(values, value)
-		if len(values) > longestTrace {
+		if len(values) > LongestTrace {
 			return nil, errors.New("longer than 40 days of seconds")
 		}
 	}
@@ -142,7 +142,7 @@ func rowTime(head, cell string) (time.Duration, error) {
 // perSecondRates makes seconds of rows. Of what happens within a longer row
 // nothing is known: the rate goes straight from the middle of one to the next.
 func perSecondRates(values []float64, every int, perSecond bool) ([]float64, error) {
-	if len(values)*every > longestTrace {
+	if len(values)*every > LongestTrace {
 		return nil, errors.New("longer than 40 days")
 	}
 	rates := make([]float64, 0, len(values)*every)
@@ -161,8 +161,8 @@ func perSecondRates(values []float64, every int, perSecond bool) ([]float64, err
 	return rates, nil
 }
 
-// openTrace reads a file, scaled by a factor, from a second on and for so many (0: to the end).
-func openTrace(path, column string, factor float64, from, length int) (Trace, error) {
+// OpenTrace reads a file, scaled by a factor, from a second on and for so many (0: to the end).
+func OpenTrace(path, column string, factor float64, from, length int) (Trace, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Trace{}, err

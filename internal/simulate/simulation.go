@@ -1,4 +1,4 @@
-package main
+package simulate
 
 import (
 	"math"
@@ -28,39 +28,39 @@ type instance struct {
 	number         int
 }
 
-// sight is all that a subject may see. Sums only grow.
-type sight struct {
-	now        time.Duration
-	conditions Conditions
-	step       time.Duration
+// Sight is all that a subject may see. Sums only grow.
+type Sight struct {
+	Now        time.Duration
+	Conditions Conditions
+	Step       time.Duration
 
-	arrived, completed, refused int64
-	service                     time.Duration // of those completed
-	busyTime, heldTime          time.Duration // integrals of busy and held
-	waits                       []int64       // answers by the steps from arrival to answer
+	Arrived, Completed, Refused int64
+	Service                     time.Duration // of those completed
+	BusyTime, HeldTime          time.Duration // integrals of busy and held
+	Waits                       []int64       // answers by the steps from arrival to answer
 
-	held, busy int
-	replicas   int // ordered and not taken away
-	ready      int // of them
+	Held, Busy int
+	Replicas   int // ordered and not taken away
+	Ready      int // of them
 	instances  []instance
-	changed    int // counts changes of instances
+	Changed    int // counts changes of instances
 }
 
-// subject decides how many instances there are.
-type subject interface {
-	// decide gives how many there are to be. It is asked every period.
-	decide(s *sight) int
+// Subject decides how many instances there are.
+type Subject interface {
+	// Decide gives how many there are to be. It is asked every period.
+	Decide(s *Sight) int
 }
 
 // periodic is a subject that is not asked every 250 ms.
-type periodic interface{ period() time.Duration }
+type periodic interface{ Period() time.Duration }
 
 // watchful is a subject that is told of each step, and may ask to decide at once.
-type watchful interface{ watch(s *sight) (now bool) }
+type watchful interface{ Watch(s *Sight) (now bool) }
 
 // simulation plays every request on its own, in steps of a hundredth of a second or less.
 type simulation struct {
-	sight
+	Sight
 	trace  Trace
 	random *rand.Rand
 	steps  int64 // so far
@@ -105,36 +105,37 @@ type Outcome struct {
 // Point is a moment of a run.
 type Point struct{ Ready, Ordered, Held int }
 
-func simulate(trace Trace, c Conditions, s subject) Outcome {
+// Run plays a trace to a subject. The same seed gives the same run.
+func Run(trace Trace, c Conditions, s Subject) Outcome {
 	sim := newSimulation(trace, c)
 	period := 250 * time.Millisecond
 	if p, ok := s.(periodic); ok {
-		period = p.period()
+		period = p.Period()
 	}
 	watcher, _ := s.(watchful)
 	due := time.Duration(0)
 	for second := range trace.Rates {
 		rate := trace.Rates[second] / max(trace.Clump, 1)
-		per := rate * sim.step.Seconds()
+		per := rate * sim.Step.Seconds()
 		none := math.Exp(-per)
-		for range int(time.Second / sim.step) {
+		for range int(time.Second / sim.Step) {
 			sim.advance(sim.draw(per, none))
-			if watcher != nil && watcher.watch(&sim.sight) || sim.now >= due {
-				sim.apply(s.decide(&sim.sight))
-				if sim.now >= due {
+			if watcher != nil && watcher.Watch(&sim.Sight) || sim.Now >= due {
+				sim.apply(s.Decide(&sim.Sight))
+				if sim.Now >= due {
 					due += period
 				}
 			}
 		}
-		sim.result.Series = append(sim.result.Series, Point{sim.ready, sim.replicas, sim.held})
+		sim.result.Series = append(sim.result.Series, Point{sim.Ready, sim.Replicas, sim.Held})
 	}
 	return sim.end()
 }
 
 func newSimulation(trace Trace, c Conditions) *simulation {
 	sim := &simulation{trace: trace, random: rand.New(rand.NewPCG(c.Seed, 1)), orders: rand.New(rand.NewPCG(c.Seed, 2)), lastLate: -1}
-	sim.conditions = c
-	sim.step = min(max(c.Service/20, time.Millisecond), 10*time.Millisecond)
+	sim.Conditions = c
+	sim.Step = min(max(c.Service/20, time.Millisecond), 10*time.Millisecond)
 	// The quantiles of the log-normal, made to have the mean.
 	sigma := math.Sqrt(math.Ln2)
 	sum, exact := 0.0, make([]float64, 1<<14)
@@ -145,24 +146,24 @@ func newSimulation(trace Trace, c Conditions) *simulation {
 	sim.lengths = make([]int32, len(exact))
 	longest := int32(0)
 	for i, x := range exact {
-		steps := x * float64(len(exact)) / sum * float64(c.Service) / float64(sim.step)
+		steps := x * float64(len(exact)) / sum * float64(c.Service) / float64(sim.Step)
 		sim.lengths[i] = max(int32(steps+sim.random.Float64()), 1)
 		longest = max(longest, sim.lengths[i])
 	}
 	sim.ends = make([]ending, longest+1)
-	sim.waits = make([]int64, int(c.HoldFor/sim.step)+int(longest)+2)
+	sim.Waits = make([]int64, int(c.HoldFor/sim.Step)+int(longest)+2)
 	sim.windowTo = math.MaxInt64
 	if trace.Step >= 0 {
-		sim.windowFrom = int64(trace.Step) * int64(time.Second/sim.step)
-		sim.windowTo = sim.windowFrom + 300*int64(time.Second/sim.step)
+		sim.windowFrom = int64(trace.Step) * int64(time.Second/sim.Step)
+		sim.windowTo = sim.windowFrom + 300*int64(time.Second/sim.Step)
 	}
 	// It begins with what the first second needs.
 	for range max(c.Min, needed(trace.Rates[0], c)) {
-		sim.instances = append(sim.instances, instance{ordered: -time.Hour, ready: -time.Hour + c.ColdStart, number: sim.changed})
-		sim.changed++
+		sim.instances = append(sim.instances, instance{ordered: -time.Hour, ready: -time.Hour + c.ColdStart, number: sim.Changed})
+		sim.Changed++
 	}
-	sim.replicas, sim.ready = len(sim.instances), len(sim.instances)
-	sim.result.Peak = sim.replicas
+	sim.Replicas, sim.Ready = len(sim.instances), len(sim.instances)
+	sim.result.Peak = sim.Replicas
 	return sim
 }
 
@@ -198,71 +199,71 @@ func (sim *simulation) draw(mean, none float64) int {
 // advance plays one step.
 func (sim *simulation) advance(arrived int) {
 	sim.steps++
-	sim.now += sim.step
-	c := &sim.conditions
+	sim.Now += sim.Step
+	c := &sim.Conditions
 	slot := &sim.ends[sim.steps%int64(len(sim.ends))]
 	if ended := int(slot.count); ended > 0 {
-		sim.service += time.Duration(slot.steps) * sim.step
+		sim.Service += time.Duration(slot.steps) * sim.Step
 		*slot = ending{}
 		if sim.drained > 0 {
-			sim.drained = max(sim.drained-float64(ended)*sim.drained/float64(sim.busy), 0)
+			sim.drained = max(sim.drained-float64(ended)*sim.drained/float64(sim.Busy), 0)
 			if sim.drained < 0.5 {
 				sim.drained = 0
 			}
 		}
-		sim.busy -= ended
-		sim.completed += int64(ended)
+		sim.Busy -= ended
+		sim.Completed += int64(ended)
 	}
 	sim.boot()
 	if arrived > 0 {
-		sim.arrived += int64(arrived)
+		sim.Arrived += int64(arrived)
 		if sim.inWindow(sim.steps) {
 			sim.result.WindowRequests += int64(arrived)
 		}
-		if over := sim.held + arrived - c.HoldLimit - sim.free(); over > 0 {
+		if over := sim.Held + arrived - c.HoldLimit - sim.free(); over > 0 {
 			sim.drop(sim.steps, min(over, arrived))
 			arrived -= min(over, arrived)
 		}
 		if arrived > 0 {
 			sim.queue = append(sim.queue, waiting{sim.steps, arrived})
-			sim.held += arrived
+			sim.Held += arrived
 		}
 	}
 	sim.serve()
-	sim.busyTime += time.Duration(sim.busy) * sim.step
-	sim.heldTime += time.Duration(sim.held) * sim.step
+	sim.BusyTime += time.Duration(sim.Busy) * sim.Step
+	sim.HeldTime += time.Duration(sim.Held) * sim.Step
 	// What is going costs until it has gone.
 	going := math.Ceil(sim.drained / float64(c.Slots))
-	sim.result.InstanceSeconds += (float64(sim.replicas) + going) * sim.step.Seconds()
+	sim.result.InstanceSeconds += (float64(sim.Replicas) + going) * sim.Step.Seconds()
 }
 
 func (sim *simulation) free() int {
-	return max(sim.ready*sim.conditions.Slots-sim.busy+int(sim.drained), 0)
+	return max(sim.Ready*sim.Conditions.Slots-sim.Busy+int(sim.drained), 0)
 }
 
 func (sim *simulation) boot() {
-	if sim.ready == sim.replicas {
+	if sim.Ready == sim.Replicas {
 		return
 	}
 	ready := 0
 	for i := range sim.instances {
-		if sim.instances[i].ready <= sim.now {
+		if sim.instances[i].ready <= sim.Now {
 			ready++
 		}
 	}
-	if ready != sim.ready {
-		sim.ready = ready
-		sim.changed++
+	if ready != sim.Ready {
+		sim.Ready = ready
+		sim.Changed++
 	}
 }
 
 // serve gives the longest waiting their slots, and lets go of those that waited too long.
 func (sim *simulation) serve() {
-	if sim.held == 0 {
+	if sim.Held == 0 {
 		return
 	}
-	late := int64(lateAfter / sim.step)
-	for free := sim.free(); free > 0 && sim.held > 0; {
+	late := int64(lateAfter / sim.Step)
+	for free := sim.free(); free > 0 && sim.Held > 0; {
 		w := &sim.queue[sim.first]
 		n := min(free, w.count)
 		waited := sim.steps - w.step
@@ -274,17 +275,17 @@ func (sim *simulation) serve() {
 			end := &sim.ends[(sim.steps+int64(length))%int64(len(sim.ends))]
 			end.count++
 			end.steps += int64(length)
-			sim.waits[waited+int64(length)]++
+			sim.Waits[waited+int64(length)]++
 		}
-		sim.busy += n
-		sim.held -= n
+		sim.Busy += n
+		sim.Held -= n
 		free -= n
 		w.count -= n
 		sim.pop()
 	}
-	for sim.held > 0 && sim.steps-sim.queue[sim.first].step >= int64(sim.conditions.HoldFor/sim.step) {
+	for sim.Held > 0 && sim.steps-sim.queue[sim.first].step >= int64(sim.Conditions.HoldFor/sim.Step) {
 		w := &sim.queue[sim.first]
-		sim.held -= w.count
+		sim.Held -= w.count
 		sim.drop(w.step, w.count)
 		w.count = 0
 		sim.pop()
@@ -316,17 +317,17 @@ func (sim *simulation) late(arrived, n int64) {
 	}
 	sim.result.WindowLate += n
 	// The first lateness is over once nobody was late for 30 s.
-	if sim.lastLate >= 0 && sim.steps-sim.lastLate > 30*int64(time.Second/sim.step) {
+	if sim.lastLate >= 0 && sim.steps-sim.lastLate > 30*int64(time.Second/sim.Step) {
 		sim.recovered = true
 	}
 	if !sim.recovered && sim.trace.Step >= 0 {
 		sim.lastLate = sim.steps
-		sim.result.Recover = time.Duration(sim.steps-sim.windowFrom) * sim.step
+		sim.result.Recover = time.Duration(sim.steps-sim.windowFrom) * sim.Step
 	}
 }
 
 func (sim *simulation) drop(arrived int64, n int) {
-	sim.refused += int64(n)
+	sim.Refused += int64(n)
 	sim.result.Dropped += int64(n)
 	sim.late(arrived, int64(n))
 }
@@ -334,21 +335,21 @@ func (sim *simulation) drop(arrived int64, n int) {
 // apply orders instances or takes them away: those that are not ready first,
 // then the youngest.
 func (sim *simulation) apply(n int) {
-	c := sim.conditions
+	c := sim.Conditions
 	n = min(max(n, c.Min), c.Max)
-	if n == sim.replicas {
+	if n == sim.Replicas {
 		return
 	}
 	direction := 1
-	for range n - sim.replicas {
-		sim.changed++
+	for range n - sim.Replicas {
+		sim.Changed++
 		took := time.Duration(float64(c.ColdStart) * math.Exp(0.174*sim.orders.NormFloat64()))
-		sim.instances = append(sim.instances, instance{sim.now, sim.now + took, sim.changed})
+		sim.instances = append(sim.instances, instance{sim.Now, sim.Now + took, sim.Changed})
 		sim.result.Starts++
 	}
-	if n < sim.replicas {
+	if n < sim.Replicas {
 		direction = -1
-		sim.changed++
+		sim.Changed++
 		for len(sim.instances) > n {
 			last := 0
 			for i := range sim.instances {
@@ -356,9 +357,9 @@ func (sim *simulation) apply(n int) {
 					last = i
 				}
 			}
-			if sim.instances[last].ready <= sim.now {
-				sim.drained += (float64(sim.busy) - sim.drained) / float64(sim.ready)
-				sim.ready--
+			if sim.instances[last].ready <= sim.Now {
+				sim.drained += (float64(sim.Busy) - sim.drained) / float64(sim.Ready)
+				sim.Ready--
 			}
 			sim.instances = append(sim.instances[:last], sim.instances[last+1:]...)
 		}
@@ -367,24 +368,24 @@ func (sim *simulation) apply(n int) {
 		sim.result.Flaps++
 	}
 	sim.result.direction = direction
-	sim.replicas = n
+	sim.Replicas = n
 	sim.result.Peak = max(sim.result.Peak, n)
 }
 
 func (sim *simulation) end() Outcome {
-	sim.result.Requests = sim.arrived
+	sim.result.Requests = sim.Arrived
 	return sim.result
 }
 
 // engineInstances gives the instances as an engine would tell them.
-func (s *sight) engineInstances(group springtide.GroupID, began time.Time, names []springtide.InstanceID) []springtide.Instance {
+func (s *Sight) engineInstances(group springtide.GroupID, began time.Time, names []springtide.InstanceID) []springtide.Instance {
 	all := make([]springtide.Instance, len(s.instances))
 	for i, one := range s.instances {
 		all[i] = springtide.Instance{
 			ID: names[one.number], Group: group, State: springtide.InstanceStarting,
 			Ordered: began.Add(one.ordered), Started: began.Add(one.ordered),
 		}
-		if one.ready <= s.now {
+		if one.ready <= s.Now {
 			all[i].State, all[i].Ready = springtide.InstanceReady, began.Add(one.ready)
 		}
 	}

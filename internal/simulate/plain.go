@@ -1,11 +1,11 @@
-package main
+package simulate
 
 import "time"
 
 // fixed is always the same number: what the peak needs.
 type fixed int
 
-func fixedPeak(trace Trace, c Conditions) subject {
+func NewFixedPeak(trace Trace, c Conditions) Subject {
 	peak := 0
 	for _, rate := range trace.Rates {
 		peak = max(peak, needed(rate, c))
@@ -13,13 +13,13 @@ func fixedPeak(trace Trace, c Conditions) subject {
 	return fixed(peak)
 }
 
-func (f fixed) decide(*sight) int { return int(f) }
+func (f fixed) Decide(*Sight) int { return int(f) }
 
 // clairvoyant knows the rates to come, but not the noise: it has what the
 // highest rate needs until whatever it orders now is there.
 type clairvoyant struct{ need []int }
 
-func newClairvoyant(trace Trace, c Conditions) subject {
+func NewClairvoyant(trace Trace, c Conditions) Subject {
 	lead := int(1.5*c.ColdStart.Seconds()) + 2
 	need := make([]int, len(trace.Rates))
 	var highest []int // indices of falling needs within the lead
@@ -40,6 +40,6 @@ func newClairvoyant(trace Trace, c Conditions) subject {
 	return clairvoyant{need}
 }
 
-func (k clairvoyant) decide(s *sight) int {
-	return k.need[min(int(s.now/time.Second), len(k.need)-1)]
+func (k clairvoyant) Decide(s *Sight) int {
+	return k.need[min(int(s.Now/time.Second), len(k.need)-1)]
 }

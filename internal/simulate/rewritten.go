@@ -1,4 +1,4 @@
-package main
+package simulate
 
 import (
 	"math"
@@ -9,15 +9,15 @@ import (
 
 // window remembers what was seen, to tell means over a time.
 type window struct {
-	seen []sight
+	seen []Sight
 	keep time.Duration
 }
 
-func (w *window) add(s *sight) {
+func (w *window) add(s *Sight) {
 	one := *s
-	one.instances, one.waits = nil, nil
+	one.instances, one.Waits = nil, nil
 	w.seen = append(w.seen, one)
-	for len(w.seen) > 2 && s.now-w.seen[1].now >= w.keep {
+	for len(w.seen) > 2 && s.Now-w.seen[1].Now >= w.keep {
 		w.seen = w.seen[1:]
 	}
 }
@@ -25,17 +25,17 @@ func (w *window) add(s *sight) {
 // rate gives arrivals per second, inFlight the mean of requests held and being served.
 func (w *window) rate() float64 {
 	a, b, seconds := w.ends()
-	return float64(b.arrived-a.arrived) / seconds
+	return float64(b.Arrived-a.Arrived) / seconds
 }
 
 func (w *window) inFlight() float64 {
 	a, b, seconds := w.ends()
-	return (b.busyTime + b.heldTime - a.busyTime - a.heldTime).Seconds() / seconds
+	return (b.BusyTime + b.HeldTime - a.BusyTime - a.HeldTime).Seconds() / seconds
 }
 
-func (w *window) ends() (a, b sight, seconds float64) {
+func (w *window) ends() (a, b Sight, seconds float64) {
 	a, b = w.seen[0], w.seen[len(w.seen)-1]
-	return a, b, max((b.now - a.now).Seconds(), 1e-3)
+	return a, b, max((b.Now - a.Now).Seconds(), 1e-3)
 }
 
 // targetShare is how full the instances are to be, the same for all.
@@ -54,28 +54,28 @@ type keda struct {
 	recommended []int
 }
 
-func newKEDA(Trace, Conditions) subject { return &keda{window: window{keep: time.Minute}} }
+func NewKEDA(Trace, Conditions) Subject { return &keda{window: window{keep: time.Minute}} }
 
-func (*keda) period() time.Duration { return 15 * time.Second }
+func (*keda) Period() time.Duration { return 15 * time.Second }
 
-func (k *keda) decide(s *sight) int {
+func (k *keda) Decide(s *Sight) int {
 	k.add(s)
-	wanted := k.rate() / targetRate(s.conditions)
+	wanted := k.rate() / targetRate(s.Conditions)
 	n := int(math.Ceil(wanted))
-	if math.Abs(wanted/float64(max(s.replicas, 1))-1) <= 0.1 {
-		n = s.replicas
+	if math.Abs(wanted/float64(max(s.Replicas, 1))-1) <= 0.1 {
+		n = s.Replicas
 	}
 	k.recommended = append(k.recommended, n)
 	if len(k.recommended) > 20 {
 		k.recommended = k.recommended[1:]
 	}
-	if n < s.replicas {
+	if n < s.Replicas {
 		for _, before := range k.recommended {
 			n = max(n, before)
 		}
-		return min(n, s.replicas)
+		return min(n, s.Replicas)
 	}
-	return min(n, max(2*s.replicas, s.replicas+4))
+	return min(n, max(2*s.Replicas, s.Replicas+4))
 }
 
 // nomad is Nomad's autoscaler: the target-value strategy every 10 s on the mean
@@ -85,17 +85,17 @@ type nomad struct {
 	rest time.Duration
 }
 
-func newNomad(Trace, Conditions) subject { return &nomad{window: window{keep: time.Minute}} }
+func NewNomad(Trace, Conditions) Subject { return &nomad{window: window{keep: time.Minute}} }
 
-func (*nomad) period() time.Duration { return 10 * time.Second }
+func (*nomad) Period() time.Duration { return 10 * time.Second }
 
-func (n *nomad) decide(s *sight) int {
+func (n *nomad) Decide(s *Sight) int {
 	n.add(s)
-	wanted := int(math.Ceil(n.inFlight()/(targetShare*float64(s.conditions.Slots)) - 0.01))
-	if s.now < n.rest || wanted == s.replicas {
-		return s.replicas
+	wanted := int(math.Ceil(n.inFlight()/(targetShare*float64(s.Conditions.Slots)) - 0.01))
+	if s.Now < n.rest || wanted == s.Replicas {
+		return s.Replicas
 	}
-	n.rest = s.now + time.Minute
+	n.rest = s.Now + time.Minute
 	return wanted
 }
 
@@ -107,36 +107,36 @@ type aws struct {
 	rest         time.Duration
 }
 
-func newAWS(Trace, Conditions) subject {
+func NewAWS(Trace, Conditions) Subject {
 	return &aws{window: window{keep: time.Minute}, above: -1, below: -1}
 }
 
-func (*aws) period() time.Duration { return time.Second }
+func (*aws) Period() time.Duration { return time.Second }
 
-func (a *aws) decide(s *sight) int {
+func (a *aws) Decide(s *Sight) int {
 	a.add(s)
-	share := a.rate() / float64(max(s.replicas, 1)) / targetRate(s.conditions)
+	share := a.rate() / float64(max(s.Replicas, 1)) / targetRate(s.Conditions)
 	since := func(at *time.Duration, holds bool) time.Duration {
 		if !holds {
 			*at = -1
 			return -1
 		}
 		if *at < 0 {
-			*at = s.now
+			*at = s.Now
 		}
-		return s.now - *at
+		return s.Now - *at
 	}
 	above, below := since(&a.above, share > 1), since(&a.below, share < 0.9)
-	wanted := int(math.Ceil(share * float64(s.replicas)))
+	wanted := int(math.Ceil(share * float64(s.Replicas)))
 	switch {
 	case above >= 86*time.Second:
-		a.above, a.rest = s.now, s.now+5*time.Minute
-		return max(wanted, s.replicas)
-	case below >= 363*time.Second && s.now >= a.rest:
-		a.below, a.rest = s.now, s.now+5*time.Minute
-		return min(wanted, s.replicas)
+		a.above, a.rest = s.Now, s.Now+5*time.Minute
+		return max(wanted, s.Replicas)
+	case below >= 363*time.Second && s.Now >= a.rest:
+		a.below, a.rest = s.Now, s.Now+5*time.Minute
+		return min(wanted, s.Replicas)
 	}
-	return s.replicas
+	return s.Replicas
 }
 
 // heroku adds a dyno a minute while the 95th percentile of response times is
@@ -146,34 +146,34 @@ type heroku struct {
 	waits []int64
 }
 
-func newHeroku(Trace, Conditions) subject { return &heroku{window: window{keep: time.Minute}} }
+func NewHeroku(Trace, Conditions) Subject { return &heroku{window: window{keep: time.Minute}} }
 
-func (*heroku) period() time.Duration { return time.Minute }
+func (*heroku) Period() time.Duration { return time.Minute }
 
-func (h *heroku) decide(s *sight) int {
+func (h *heroku) Decide(s *Sight) int {
 	h.add(s)
 	total, count := int64(0), int64(0)
 	if h.waits == nil {
-		h.waits = make([]int64, len(s.waits))
+		h.waits = make([]int64, len(s.Waits))
 	}
-	for i, n := range s.waits {
+	for i, n := range s.Waits {
 		total += n - h.waits[i]
 	}
 	p95 := time.Duration(0)
-	for i, n := range s.waits {
+	for i, n := range s.Waits {
 		if count += n - h.waits[i]; count*20 >= total*19 {
-			p95 = time.Duration(i) * s.step
+			p95 = time.Duration(i) * s.Step
 			break
 		}
 	}
-	copy(h.waits, s.waits)
+	copy(h.waits, s.Waits)
 	// The target is what requests take without waiting, and as long again.
-	target := 8 * s.conditions.Service
+	target := 8 * s.Conditions.Service
 	switch {
 	case p95 > target:
-		return s.replicas + 1
-	case h.rate() < targetRate(s.conditions)*float64(s.replicas-1):
-		return s.replicas - 1
+		return s.Replicas + 1
+	case h.rate() < targetRate(s.Conditions)*float64(s.Replicas-1):
+		return s.Replicas - 1
 	}
-	return s.replicas
+	return s.Replicas
 }
