@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"internal/routing":                 {},
 	"internal/message":                 {},
 	"internal/cache":                   {"internal/message", "internal/durable"},
-	"internal/edge":                    {"internal/socket", "internal/durable", "internal/message"},
+	"internal/edge":                    {"internal/socket", "internal/durable", "internal/message", "internal/cache"},
 	"internal/observe":                 {"internal/jobs"},
 	"internal/cron":                    {},
 	"internal/jobs":                    {"internal/durable"},

@@ -29,6 +29,18 @@ type Answer struct {
 	boundary string
 }
 
+// Stored says that the answer is of a stored response, and not of the cache's own.
+func (a *Answer) Stored() bool { return a.entry != nil }
+
+// Length is what Content-Length says: how long the body is, to HEAD the one that GET
+// would get; -1 where nothing is said.
+func (a *Answer) Length() int64 {
+	if a.Status == http.StatusNotModified || a.Status == http.StatusNoContent {
+		return -1
+	}
+	return a.length
+}
+
 // AppendHead appends the answer's field lines for HTTP/1.1, without the status line
 // and without the empty line at the end. It has a Content-Length where there is one.
 func (a *Answer) AppendHead(dst []byte) []byte {

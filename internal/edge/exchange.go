@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cache"
 	"github.com/springtide/springtide/internal/message"
 )
 
@@ -46,6 +47,14 @@ type client interface {
 	stopReading()
 	// tunnel hands out the connection, and what came behind the request.
 	tunnel() (net.Conn, []byte, error)
+}
+
+// preparer is a client that writes the head of what is stored as the cache has it
+// prepared. Implemented by connection; other clients are given its fields.
+type preparer interface {
+	// beginStored is begin for an answer of the cache's, which has the fields and the
+	// Content-Length; what else there is to say is in the answer.
+	beginStored(a *answer, stored *cache.Answer) error
 }
 
 // answer is the head of an answer as a client gets it.

@@ -198,12 +198,17 @@ func (f *forwarder) answer(x *exchange, to destination, u *upstream, stream bool
 func (x *exchange) begin(a *answer) error {
 	x.speaking.Lock()
 	defer x.speaking.Unlock()
+	x.opening(a)
+	return x.client.begin(a)
+}
+
+// opening notes that an answer's head goes to the client.
+func (x *exchange) opening(a *answer) {
 	a.id = x.id
 	// The rest of a body must not be taken for a request.
 	a.unread = !x.received.Load()
 	x.status = a.Status
 	x.begun.Store(true)
-	return x.client.begin(a)
 }
 
 func isEventStream(fields message.Fields) bool {

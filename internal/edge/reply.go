@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/springtide/springtide/internal/cache"
 	"github.com/springtide/springtide/internal/message"
 )
 
@@ -42,13 +43,27 @@ func (c *connection) begin(a *answer) error {
 	if !a.Fields.Has("Date") {
 		to = message.AppendField(to, "Date", *c.edge.clock.date.Load())
 	}
-	to = message.AppendField(to, "X-Request-Id", a.id)
 	switch {
 	case c.chunked:
 		to = append(to, "Transfer-Encoding: chunked\r\n"...)
 	case a.declared >= 0 && (a.Status == http.StatusNotModified || message.HasBody(a.Status)):
 		to = appendLength(to, a.declared)
 	}
+	c.endHead(to, a)
+	return nil
+}
+
+// beginStored implements preparer.
+func (c *connection) beginStored(a *answer, stored *cache.Answer) error {
+	c.bare = c.x.request.Method == http.MethodHead || !message.HasBody(a.Status)
+	c.persistent = c.persistent && !a.leaving && !a.unread
+	c.endHead(stored.AppendHead(appendStatus(c.buffer(), stored.Status, "")), a)
+	return nil
+}
+
+// endHead has the head wait, with what it says of the connection.
+func (c *connection) endHead(to []byte, a *answer) {
+	to = message.AppendField(to, "X-Request-Id", a.id)
 	switch {
 	case !c.persistent:
 		to = append(to, "Connection: close\r\n"...)
@@ -56,7 +71,6 @@ func (c *connection) begin(a *answer) error {
 		to = append(to, "Connection: keep-alive\r\n"...)
 	}
 	c.waiting = append(to, "\r\n"...)
-	return nil
 }
 
 func appendStatus(to []byte, status int, reason string) []byte {
