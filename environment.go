@@ -14,6 +14,9 @@ type Environment struct {
 	// Stopped says that its groups are held at no instances and its requests are
 	// refused until `tide start` or the next deploy.
 	Stopped bool `json:"stopped,omitempty"`
+	// Maintenance says that edges answer its requests themselves, until `tide
+	// maintenance off`; nil: they do not.
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
 	// Config is what `tide config set` holds; the next release takes a snapshot.
 	Config map[string]string `json:"config,omitempty"`
 	// Domains were added by hand, besides those of the manifest.

@@ -59,6 +59,9 @@ type Route struct {
 	FinishStreams bool `json:"finish_streams,omitempty"`
 	// Stopped says that nothing will come up by itself: answer 503 at once.
 	Stopped bool `json:"stopped,omitempty"`
+	// Protection holds for all its requests, and Maintenance if it is not nil.
+	Protection  Protection   `json:"protection,omitzero"`
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
 	// Files are the shared folders of which files are served without asking an instance.
 	Files []PublicFiles `json:"files,omitempty"`
 }

@@ -359,6 +359,8 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 				AnswerWithin:  process.Timeout,
 				FinishStreams: process.FinishStreams,
 				Stopped:       environment.Stopped,
+				Protection:    release.App.Protection,
+				Maintenance:   environment.Maintenance,
 			})
 		}
 	}
