@@ -29,6 +29,7 @@ type Environments interface {
 	SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) (springtide.Environment, error)
 	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
 	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
+	SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error)
 }
 
 // Groups is what the engine is to run. Implemented by the store.

@@ -59,6 +59,15 @@ func (f *Fleet) SetScale(ctx context.Context, id springtide.EnvironmentID, proce
 	})
 }
 
+// SetMaintenance has edges answer all requests themselves, or ends that: nil. What
+// runs and what is rolled out goes on.
+func (f *Fleet) SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) error {
+	return f.change(ctx, func() error {
+		_, err := f.store.SetMaintenance(ctx, id, maintenance)
+		return err
+	})
+}
+
 // Stop holds the environment at no instances and refuses its requests. While a
 // rollout is under way it is refused, since the rollout would start it again.
 func (f *Fleet) Stop(ctx context.Context, id springtide.EnvironmentID) error {

@@ -69,6 +69,8 @@ type Environments interface {
 	// SetScale sets how many instances a process may have; nil leaves it to the manifest.
 	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
 	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
+	// SetMaintenance begins maintenance; nil ends it.
+	SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error)
 }
 
 // Releases remembers what was made to be run.

@@ -11,7 +11,7 @@ import (
 )
 
 const selectEnvironments = `
-	SELECT app, name, created, active, generation, stopped, config, scale,
+	SELECT app, name, created, active, generation, stopped, maintenance, config, scale,
 		(SELECT json_group_array(domain ORDER BY domain) FROM domains
 			WHERE domains.app = environments.app AND domains.environment = environments.name AND by_hand)
 	FROM environments `
@@ -19,7 +19,7 @@ const selectEnvironments = `
 func scanEnvironment(row row) (springtide.Environment, error) {
 	var e springtide.Environment
 	err := row.Scan(&e.ID.App, &e.ID.Name, (*moment)(&e.Created), &e.Active, &e.Generation, &e.Stopped,
-		document{&e.Config}, document{&e.Scale}, document{&e.Domains})
+		document{&e.Maintenance}, document{&e.Config}, document{&e.Scale}, document{&e.Domains})
 	return e, err
 }
 
@@ -125,6 +125,15 @@ func (s *Store) SetStopped(ctx context.Context, id springtide.EnvironmentID, sto
 	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE environments SET stopped = ? WHERE app = ? AND name = ?`,
 			stopped, id.App, id.Name)
+		return err
+	})
+}
+
+// SetMaintenance implements store.Environments.
+func (s *Store) SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error) {
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE environments SET maintenance = ? WHERE app = ? AND name = ?`,
+			document{maintenance}, id.App, id.Name)
 		return err
 	})
 }

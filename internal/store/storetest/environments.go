@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ var environmentTests = []test{
 			"SetDomains":         second(f.SetDomains(ctx, nowhere, []string{"example.com"}, nil)),
 			"SetScale":           second(f.SetScale(ctx, nowhere, springtide.Web, &springtide.ScaleRange{Min: 1, Max: 1})),
 			"SetStopped":         second(f.SetStopped(ctx, nowhere, true)),
+			"SetMaintenance":     second(f.SetMaintenance(ctx, nowhere, nil)),
 			"AddRelease":         second(f.AddRelease(ctx, springtide.Release{Environment: nowhere, Artifact: digest})),
 			"LastRollout":        second(f.LastRollout(ctx, nowhere)),
 			"AddSecrets":         f.AddSecrets(ctx, nowhere, nil),
@@ -82,6 +84,23 @@ var environmentTests = []test{
 		f.check(err)
 		if !maps.Equal(e.Config, want) {
 			f.Errorf("after reopening: %v, want %v", e.Config, want)
+		}
+	}},
+	{"Maintenance begins, outlives a reopening and ends", func(f *fixture) {
+		f.environment(production)
+		want := &springtide.Maintenance{
+			Since: time.Now().UTC().Round(0), Page: "<p>soon", RetryAfter: time.Minute, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		}
+		_, err := f.SetMaintenance(f.Context(), production, want)
+		f.check(err)
+		f.reopen()
+		e, err := f.Environment(f.Context(), production)
+		f.check(err)
+		if diff := cmp.Diff(want, e.Maintenance, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+			f.Error(diff)
+		}
+		if e, err = f.SetMaintenance(f.Context(), production, nil); err != nil || e.Maintenance != nil {
+			f.Errorf("it ended as %+v, %v", e.Maintenance, err)
 		}
 	}},
 	{"A scale is set, replaced and removed", func(f *fixture) {

@@ -1,0 +1,1 @@
+ALTER TABLE environments ADD COLUMN maintenance TEXT NOT NULL DEFAULT 'null'; -- JSON: *Maintenance
