@@ -71,9 +71,7 @@ func reclaim(ctx context.Context, runFolder string) (found handover, err error) 
 		if err != nil {
 			continue
 		}
-		asked, cancel := context.WithTimeout(ctx, 2*time.Second)
-		listeners, err := edge.Reclaim(asked, path)
-		cancel()
+		listeners, err := askBack(ctx, path, pid)
 		switch {
 		case err != nil:
 			if !running(pid) {
@@ -87,6 +85,24 @@ func reclaim(ctx context.Context, runFolder string) (found handover, err error) 
 		}
 	}
 	return found, nil
+}
+
+// askBack asks an edge for its listening sockets. One that is just starting may
+// have made its own socket and not listen on it yet.
+func askBack(ctx context.Context, path string, pid int) ([]edge.Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for {
+		listeners, err := edge.Reclaim(ctx, path)
+		if !errors.Is(err, unix.ECONNREFUSED) || !running(pid) {
+			return listeners, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // listen opens what is wanted, using what was reclaimed where the address is

@@ -99,13 +99,11 @@ func Run(ctx context.Context, options Options, force <-chan os.Signal) error {
 			notify("STOPPING=1")
 			return s.end(force)
 		case <-s.hangup:
-			if ctx.Err() != nil {
-				continue // the next image would not know that it is to end
-			}
 			notify("RELOADING=1")
-			err := s.upgrade()
+			if err := s.upgrade(ctx); err != nil {
+				options.Logger.Error("the upgrade failed; the old version goes on", "error", err)
+			}
 			notify("READY=1")
-			options.Logger.Error("the upgrade failed; the old version goes on", "error", err)
 		case <-s.edge.ended():
 			s.edge.schedule()
 		case <-s.edge.due:
@@ -189,11 +187,9 @@ func (s *Supervisor) abandon() {
 	s.lock.Close()
 }
 
-// replaceControl ends the control plane of an earlier supervisor and starts one.
+// replaceControl ends the control plane of an earlier supervisor, if that handed
+// one over, and starts one.
 func (s *Supervisor) replaceControl(pid int) (err error) {
-	if pid == 0 {
-		pid = Holder(filepath.Join(s.options.DataFolder, "run", "control.lock"))
-	}
 	if pid != 0 {
 		adopt("control", pid).stop(unix.SIGTERM, controlStopLimit)
 	}
@@ -233,7 +229,12 @@ func (s *Supervisor) dismiss(old *child) {
 	s.leaving = append(s.leaving, old)
 }
 
+// startControl starts the control plane, in place of one that nobody handed over:
+// its supervisor was killed, maybe before it had even taken its lock.
 func (s *Supervisor) startControl() (*child, error) {
+	if pid := Holder(filepath.Join(s.options.DataFolder, "run", "control.lock")); pid != 0 {
+		adopt("control", pid).stop(unix.SIGTERM, controlStopLimit)
+	}
 	argv := append([]string{s.options.Executable, "control", "--data", s.options.DataFolder}, s.options.ControlArguments...)
 	return s.family.start("control", argv, childEnvironment(), s.options.Output, nil)
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -143,11 +144,13 @@ func (p *platform) start(owner ...*os.File) {
 	p.t.Cleanup(func() {
 		command.Process.Kill()
 		<-ended
-		for _, pid := range append(p.edges(), p.control()) {
-			if pid != 0 {
+		eventually(p.t, "the end of all that was started", func() bool {
+			left := p.processes()
+			for _, pid := range left {
 				syscall.Kill(pid, syscall.SIGKILL)
 			}
-		}
+			return len(left) == 0
+		})
 	})
 }
 
@@ -166,6 +169,22 @@ func (p *platform) end() {
 	case <-time.After(20 * time.Second):
 		p.t.Fatal("the supervisor does not end")
 	}
+}
+
+// processes gives the PIDs of all that runs on the data folder, also of what has
+// not got as far as taking a lock.
+func (p *platform) processes() (pids []int) {
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, path := range paths {
+		arguments, _ := os.ReadFile(path) // a zombie has none
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && bytes.Contains(arguments, []byte("\x00"+p.data+"\x00")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // control gives the PID of the control plane; 0 if none runs.
@@ -264,6 +283,15 @@ func TestManyUpgradesAtOnceDoNotEndTheSupervisor(t *testing.T) {
 		time.Sleep(2 * time.Millisecond) // spread over the start of the new image
 	}
 	p.edge(first)
+	// The image that is to end must be the last: a SIGTERM in the instant of an
+	// upgrade is not known to the next.
+	starts, since := p.starts(), time.Now()
+	eventually(t, "the last upgrade", func() bool {
+		if now := p.starts(); now != starts {
+			starts, since = now, time.Now()
+		}
+		return p.control() != 0 && time.Since(since) > 2*time.Second
+	})
 	select {
 	case <-p.ended:
 		t.Fatal("the supervisor has ended")
@@ -271,6 +299,9 @@ func TestManyUpgradesAtOnceDoNotEndTheSupervisor(t *testing.T) {
 	}
 	p.signal(syscall.SIGTERM)
 	p.end()
+	if left := p.processes(); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
 }
 
 func TestAnUpgradeWhoseEdgeDoesNotStartLeavesTheOneBefore(t *testing.T) {

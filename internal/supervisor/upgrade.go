@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -35,8 +36,9 @@ type handover struct {
 }
 
 // upgrade replaces this process's image by the binary on disk. Children,
-// sockets and the lock go over. It returns only if that was not possible.
-func (s *Supervisor) upgrade() error {
+// sockets and the lock go over. It returns only if that was not possible, or ctx
+// has ended.
+func (s *Supervisor) upgrade(ctx context.Context) error {
 	state := fmt.Sprintf("lock=%d control=%d edge=%d", s.lock.Fd(), s.control.pid, s.edge.pid)
 	for _, old := range s.leaving {
 		if !old.over() {
@@ -61,6 +63,9 @@ func (s *Supervisor) upgrade() error {
 	// One more SIGHUP would end the new image while it has no handler yet.
 	signal.Ignore(syscall.SIGHUP)
 	defer signal.Notify(s.hangup, syscall.SIGHUP)
+	if ctx.Err() != nil {
+		return nil // the next image would not know that it is to end
+	}
 	err := syscall.Exec(s.options.Executable, os.Args, append(os.Environ(), stateVariable+"="+state))
 	return fmt.Errorf("execute %s: %w", s.options.Executable, err)
 }
