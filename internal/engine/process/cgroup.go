@@ -22,8 +22,9 @@ const cpuPeriod = 100_000
 // below it one per instance, task or build. The zero value makes none.
 type cgroups struct {
 	version int // 1, 2, or 0: there are none
-	// folders has, for each controller we may use ("cpu", "memory", "pids"), the
-	// folder of the platform in its hierarchy. With version 2 they are all one.
+	// folders has, for each controller we may use ("cpu", "memory", "pids", and
+	// "cpuacct" of version 1), the folder of the platform in its hierarchy. With
+	// version 2 they are all one.
 	folders map[string]string
 	// own has, for each controller, the group this process itself is in.
 	own map[string]string
@@ -50,7 +51,7 @@ func findCgroups(name string) *cgroups {
 		return found
 	}
 	found := &cgroups{version: 1, folders: map[string]string{}, own: map[string]string{}}
-	for _, controller := range []string{"cpu", "memory", "pids"} {
+	for _, controller := range []string{"cpu", "cpuacct", "memory", "pids"} {
 		mount, ok := mounts[controller]
 		if !ok {
 			continue
