@@ -20,7 +20,8 @@ var allowed = map[string][]string{
 	"internal/socket":  {},
 	"internal/durable": {},
 
-	"internal/manifest":                {"internal/cron"},
+	"internal/calendar":                {"internal/cron"},
+	"internal/manifest":                {"internal/cron", "internal/calendar"},
 	"internal/health":                  {},
 	"internal/engine":                  {},
 	"internal/engine/process":          {"internal/engine/process/order", "internal/engine/process/embedded", "internal/engine", "internal/health", "internal/durable", "internal/redact"},
@@ -64,7 +65,7 @@ var allowed = map[string][]string{
 	"internal/api":                     {"internal/jobs"},
 	"internal/api/apitest":             {"internal/api", "internal/jobs", "internal/socket"},
 	"internal/client":                  {"internal/api", "internal/jobs", "internal/socket"},
-	"internal/cli":                     {"internal/client", "internal/api", "internal/manifest", "internal/build", "internal/jobs", "internal/cron", "internal/runner", "internal/secret"},
+	"internal/cli":                     {"internal/client", "internal/api", "internal/manifest", "internal/build", "internal/jobs", "internal/cron", "internal/runner", "internal/secret", "internal/calendar", "internal/simulate"},
 }
 
 // free are the places where everything is joined: they may import anything.

@@ -23,6 +23,8 @@ type Environment struct {
 	Domains []string `json:"domains,omitempty"`
 	// Scale holds what `tide scale` set; it outlives releases and wins over the manifest.
 	Scale map[ProcessName]ScaleRange `json:"scale,omitempty"`
+	// Occasions are what `tide events` announced, in order of ID.
+	Occasions []Occasion `json:"-"`
 }
 
 // ScaleRange is how many instances a process may have. Min equal to Max fixes it.

@@ -285,7 +285,7 @@ func TestTheListOfZonesIsInOrderAndEachIsKnown(t *testing.T) {
 		t.Errorf("%d names", len(names))
 	}
 	for _, name := range names {
-		if _, err := loadZone(name); err != nil {
+		if _, err := LoadZone(name); err != nil {
 			t.Error(err)
 		}
 	}

@@ -70,7 +70,7 @@ func ReadCrontab(from io.Reader, options CrontabOptions) (Crontab, error) {
 	if options.File == "" {
 		options.File = "crontab"
 	}
-	if _, err := loadZone(options.Timezone); err != nil {
+	if _, err := LoadZone(options.Timezone); err != nil {
 		return Crontab{}, err
 	}
 	r := crontabReader{options: options, timezone: options.Timezone, env: map[string]string{}, told: map[string]bool{}}
@@ -195,7 +195,7 @@ func (r *crontabReader) entry(words []string, rest string) {
 func (r *crontabReader) variable(name, value string) {
 	switch name {
 	case "CRON_TZ":
-		if _, err := loadZone(value); err != nil {
+		if _, err := LoadZone(value); err != nil {
 			r.refuse("%s: %v", name, err)
 			return
 		}

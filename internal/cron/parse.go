@@ -61,7 +61,7 @@ var daysOfMonths = []int{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 // Invalid: they name the field and say how to mend it, and what never comes, as
 // the 30th of February, is one.
 func Parse(expression, timezone string) (Timetable, error) {
-	zone, err := loadZone(timezone)
+	zone, err := LoadZone(timezone)
 	if err != nil {
 		return Timetable{}, err
 	}

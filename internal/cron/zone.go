@@ -17,8 +17,8 @@ import (
 //go:embed zones.txt
 var zoneNames string
 
-// loadZone gives the zone of a name; empty: UTC.
-func loadZone(name string) (*time.Location, error) {
+// LoadZone gives the zone of a name; empty: UTC.
+func LoadZone(name string) (*time.Location, error) {
 	// Local is another zone on each machine.
 	if name != "Local" && len(name) < expressionLimit {
 		if zone, err := time.LoadLocation(name); err == nil {

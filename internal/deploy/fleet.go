@@ -28,6 +28,7 @@ type Environments interface {
 	SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (springtide.Environment, error)
 	SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) (springtide.Environment, error)
 	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
+	SetOccasions(ctx context.Context, id springtide.EnvironmentID, change func([]springtide.Occasion) ([]springtide.Occasion, error)) (springtide.Environment, error)
 	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
 	SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error)
 }

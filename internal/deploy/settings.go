@@ -68,6 +68,15 @@ func (f *Fleet) SetMaintenance(ctx context.Context, id springtide.EnvironmentID,
 	})
 }
 
+// SetOccasions changes what is announced besides the manifest; the scaler goes by
+// it at once.
+func (f *Fleet) SetOccasions(ctx context.Context, id springtide.EnvironmentID, change func([]springtide.Occasion) ([]springtide.Occasion, error)) error {
+	return f.change(ctx, func() error {
+		_, err := f.store.SetOccasions(ctx, id, change)
+		return err
+	})
+}
+
 // Stop holds the environment at no instances and refuses its requests. While a
 // rollout is under way it is refused, since the rollout would start it again.
 func (f *Fleet) Stop(ctx context.Context, id springtide.EnvironmentID) error {

@@ -68,6 +68,9 @@ type Environments interface {
 	CheckDomains(ctx context.Context, id springtide.EnvironmentID, domains []string) error
 	// SetScale sets how many instances a process may have; nil leaves it to the manifest.
 	SetScale(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, scale *springtide.ScaleRange) (springtide.Environment, error)
+	// SetOccasions replaces what is announced by what change makes of it, unless
+	// that gives an error. It may be called more than once.
+	SetOccasions(ctx context.Context, id springtide.EnvironmentID, change func([]springtide.Occasion) ([]springtide.Occasion, error)) (springtide.Environment, error)
 	SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error)
 	// SetMaintenance begins maintenance; nil ends it.
 	SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error)

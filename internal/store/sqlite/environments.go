@@ -11,7 +11,7 @@ import (
 )
 
 const selectEnvironments = `
-	SELECT app, name, created, active, generation, stopped, maintenance, config, scale,
+	SELECT app, name, created, active, generation, stopped, maintenance, config, scale, occasions,
 		(SELECT json_group_array(domain ORDER BY domain) FROM domains
 			WHERE domains.app = environments.app AND domains.environment = environments.name AND by_hand)
 	FROM environments `
@@ -19,7 +19,7 @@ const selectEnvironments = `
 func scanEnvironment(row row) (springtide.Environment, error) {
 	var e springtide.Environment
 	err := row.Scan(&e.ID.App, &e.ID.Name, (*moment)(&e.Created), &e.Active, &e.Generation, &e.Stopped,
-		document{&e.Maintenance}, document{&e.Config}, document{&e.Scale}, document{&e.Domains})
+		document{&e.Maintenance}, document{&e.Config}, document{&e.Scale}, document{&e.Occasions}, document{&e.Domains})
 	return e, err
 }
 
@@ -92,6 +92,22 @@ func (s *Store) SetConfig(ctx context.Context, id springtide.EnvironmentID, set 
 		maps.Copy(config, set)
 		_, err = tx.ExecContext(ctx, `UPDATE environments SET config = ? WHERE app = ? AND name = ?`,
 			document{config}, id.App, id.Name)
+		return err
+	})
+}
+
+// SetOccasions implements store.Environments.
+func (s *Store) SetOccasions(ctx context.Context, id springtide.EnvironmentID, change func([]springtide.Occasion) ([]springtide.Occasion, error)) (springtide.Environment, error) {
+	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+		e, err := environment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		occasions, err := change(e.Occasions)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE environments SET occasions = ? WHERE app = ? AND name = ?`, document{occasions}, id.App, id.Name)
 		return err
 	})
 }

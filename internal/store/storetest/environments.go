@@ -40,6 +40,7 @@ var environmentTests = []test{
 			"SetConfig":          second(f.SetConfig(ctx, nowhere, map[string]string{"A": "b"}, nil)),
 			"SetDomains":         second(f.SetDomains(ctx, nowhere, []string{"example.com"}, nil)),
 			"SetScale":           second(f.SetScale(ctx, nowhere, springtide.Web, &springtide.ScaleRange{Min: 1, Max: 1})),
+			"SetOccasions":       second(f.SetOccasions(ctx, nowhere, nil)),
 			"SetStopped":         second(f.SetStopped(ctx, nowhere, true)),
 			"SetMaintenance":     second(f.SetMaintenance(ctx, nowhere, nil)),
 			"AddRelease":         second(f.AddRelease(ctx, springtide.Release{Environment: nowhere, Artifact: digest})),
@@ -101,6 +102,25 @@ var environmentTests = []test{
 		}
 		if e, err = f.SetMaintenance(f.Context(), production, nil); err != nil || e.Maintenance != nil {
 			f.Errorf("it ended as %+v, %v", e.Maintenance, err)
+		}
+	}},
+	{"What is announced is changed as a whole, or stays", func(f *fixture) {
+		f.environment(production)
+		at := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+		want := []springtide.Occasion{{ID: "a", Name: "A", From: at, Until: at.Add(time.Hour), Min: map[springtide.ProcessName]int{springtide.Web: 3}}}
+		set := func(add []springtide.Occasion, err error) error {
+			_, got := f.SetOccasions(f.Context(), production, func(before []springtide.Occasion) ([]springtide.Occasion, error) {
+				return append(before, add...), err
+			})
+			return got
+		}
+		f.check(set(want, nil))
+		f.wantKind(set(want, springtide.Errorf(springtide.Conflict, "it is there")), springtide.Conflict)
+		f.reopen()
+		e, err := f.Environment(f.Context(), production)
+		f.check(err)
+		if diff := cmp.Diff(want, e.Occasions); diff != "" {
+			f.Error(diff)
 		}
 	}},
 	{"A scale is set, replaced and removed", func(f *fixture) {
