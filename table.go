@@ -62,6 +62,8 @@ type Route struct {
 	// Protection holds for all its requests, and Maintenance if it is not nil.
 	Protection  Protection   `json:"protection,omitzero"`
 	Maintenance *Maintenance `json:"maintenance,omitempty"`
+	// Cache are the rules of the cache for this route; none: nothing is cached.
+	Cache []CacheRule `json:"cache,omitempty"`
 	// Files are the shared folders of which files are served without asking an instance.
 	Files []PublicFiles `json:"files,omitempty"`
 }

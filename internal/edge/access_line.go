@@ -11,9 +11,9 @@ import (
 // appendLine appends a line of the access log, an object in JSON:
 //
 //	time, request_id, host, method, path, protocol, status, bytes, duration_ms,
-//	held_ms, instance, app, environment, release, client, user_agent, incomplete
+//	held_ms, cache, instance, app, environment, release, client, user_agent, incomplete
 //
-// What is empty of the last eight is left out, but for the client. The query is
+// What is empty of the last nine is left out, but for the client. The query is
 // never there: it may hold secrets. Incomplete says that the answer broke off, or
 // that the client did.
 func appendLine(to []byte, x *exchange, now time.Time) []byte {
@@ -33,6 +33,7 @@ func appendLine(to []byte, x *exchange, now time.Time) []byte {
 		to = appendMilliseconds(to, "held_ms", x.held)
 	}
 	for _, pair := range [...]struct{ name, value string }{
+		{"cache", x.cached},
 		{"instance", string(x.backend.Instance)}, {"app", string(group.Environment.App)}, {"environment", string(group.Environment.Name)},
 	} {
 		if pair.value != "" {

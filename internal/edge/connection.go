@@ -249,7 +249,7 @@ func (x *exchange) reset() {
 	x.touched.Store(false)
 	x.received.Store(true)
 	x.begun.Store(false)
-	x.status, x.bytes, x.held, x.backend = 0, 0, 0, springtide.Backend{}
+	x.status, x.bytes, x.held, x.backend, x.cached = 0, 0, 0, springtide.Backend{}, ""
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !errors.Is(x.cause, errClientGone) {

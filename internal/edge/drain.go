@@ -32,6 +32,7 @@ func (e *edge) leave() {
 	e.options.Logger.Info("the edge accepts no more connections")
 	e.handback.close()
 	e.closeDoors()
+	e.cache.Release()
 	e.bell.urgent()
 }
 

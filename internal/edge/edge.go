@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cache"
 	"github.com/springtide/springtide/internal/message"
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	IdleLimit time.Duration
 	// MaxConnections is how many client connections may be open. Default: 20,000.
 	MaxConnections int
+	// CacheMemory and CacheDisk bound the cache's tiers, in bytes. Default: 256 MiB, and
+	// 10 GiB, but no more than a tenth of the disk. There is none on disk without DataFolder.
+	CacheMemory, CacheDisk int64
 	// Logger gets what an operator should know. Default: discard.
 	Logger *slog.Logger
 }
@@ -59,7 +63,7 @@ func (o *Options) Validate() error {
 	if len(o.Listeners) == 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
 	}
-	if o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 {
+	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
 	}
 	if o.DrainLimit == 0 {
@@ -84,6 +88,9 @@ type edge struct {
 	bell      *bell
 	router    *router
 	forwarder *forwarder
+	cache     *cache.Cache
+	// errands is what fetches for the cache end with.
+	errands   context.Context //nolint:containedctx // it is the edge's own
 	log       *accessLog
 	kept      *tableFile // nil with Tables, and so are feed and handback
 	feed      *feed
@@ -118,6 +125,10 @@ func Run(ctx context.Context, options Options) error {
 	defer work.Wait()
 	defer stop()
 	work.Go(func() { e.clock.run(background) })
+	work.Go(func() { _ = e.cache.Run(background) }) // it has no error
+	errands, stopErrands := context.WithCancel(background)
+	defer stopErrands()
+	e.errands = errands
 	if e.log != nil {
 		work.Go(func() { e.log.run(background) })
 	}
@@ -152,6 +163,9 @@ func newEdge(options Options) (_ *edge, err error) {
 	e.clock, e.buffers = newClock(), newBuffers()
 	e.forwarder = newForwarder(e.clock, e.buffers, e.draining.Load)
 	e.clock.watch(e.forwarder.pool)
+	if e.cache, err = openCache(&e.options); err != nil {
+		return nil, err
+	}
 	if options.DataFolder != "" {
 		for _, folder := range []string{"run", "edge"} {
 			if err := os.MkdirAll(filepath.Join(options.DataFolder, folder), 0o700); err != nil {

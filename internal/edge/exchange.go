@@ -91,6 +91,8 @@ type exchange struct {
 	started  time.Time
 	ticket   ticket
 	answer   answer
+	// onward are the fields that an instance gets in place of the request's; nil: those.
+	onward message.Fields
 	// interrupt is end, made once.
 	interrupt context.CancelCauseFunc
 
@@ -115,6 +117,7 @@ type exchange struct {
 	held    time.Duration
 	backend springtide.Backend // the one that answered, or was last tried
 	aborted bool               // the answer is incomplete: the client must notice
+	cached  string             // what the cache had to do with it
 }
 
 // end ends the exchange with an instance from outside. Implements what a lease
@@ -193,47 +196,68 @@ func (e *edge) finish(x *exchange) {
 	e.log.write(x, time.Now())
 }
 
-// serve takes a request through the gate to an instance, and to another one if
-// the first fails before it answered.
+// serve answers a request: a file, from the cache, or by an instance.
 func (e *edge) serve(x *exchange) {
 	if x.request.Method == http.MethodConnect {
 		e.refuse(x, http.StatusNotImplemented, 0, "CONNECT is not served here")
 		return
 	}
-	var g *gate
+	g := e.router.find(x.host)
+	if g == nil {
+		e.refuseUnknown(x)
+		return
+	}
+	if e.serveFile(x, g) || e.serveCached(x, g) {
+		return
+	}
+	if g, err := e.pass(x, g); err != nil {
+		e.refuseAfter(x, g, err)
+	}
+}
+
+// pass takes a request through the gate to an instance, and to another one if the
+// first fails before it answered. An error means that nothing was answered; the
+// gate is the one where that was so, nil if there is none any more.
+func (e *edge) pass(x *exchange, g *gate) (*gate, error) {
+	g.arrive(&x.ticket, x.started)
 	repeated := false
 	for {
-		if g == nil {
-			if g = e.router.find(x.host); g == nil {
-				e.refuseUnknown(x)
-				return
-			}
-			if e.serveFile(x, g) {
-				return
-			}
-			g.arrive(&x.ticket, x.started)
-		}
 		err := e.attempt(x, g)
 		failure, failed := errors.AsType[*failure](err)
 		switch {
-		case err == nil:
-			return
 		case errors.Is(err, errMoved):
-			g = nil // the newest table knows where it went
-			continue
-		case e.givenUp(x, err):
-			return
-		case !failed:
-			e.refuseHeld(x, g, err)
-			return
+			if g = e.router.find(x.host); g == nil { // the newest table knows where it went
+				return nil, err
+			}
+			g.arrive(&x.ticket, x.started)
+		case !failed || x.abandoned(err):
+			return g, err
 		case failure.unsent, failure.repeatable && !repeated:
 			repeated = repeated || !failure.unsent
 			g.count((*meter).retried)
 		default:
-			e.refuseFailed(x, g, failure)
-			return
+			return g, err
 		}
 	}
+}
+
+// refuseAfter answers a request that no instance did, if its client is there.
+func (e *edge) refuseAfter(x *exchange, g *gate, err error) {
+	failure, failed := errors.AsType[*failure](err)
+	switch {
+	case e.givenUp(x, err):
+	case g == nil:
+		e.refuseUnknown(x)
+	case failed:
+		e.refuseFailed(x, g, failure)
+	default:
+		e.refuseHeld(x, g, err)
+	}
+}
+
+// abandoned says that an exchange failed by its client.
+func (x *exchange) abandoned(err error) bool {
+	return byClient(x.over()) || x.ctx.Err() != nil || errors.Is(err, errClientGone)
 }
 
 // givenUp ends an exchange that failed by its client.

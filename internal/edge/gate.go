@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cache"
 )
 
 // avoidFor is how long an instance that refused a connection is passed over,
@@ -40,6 +41,8 @@ var (
 type gate struct {
 	bell  *bell
 	files atomic.Pointer[[]springtide.PublicFiles] // the route's
+	// cached is how the cache deals with the route; nil: not at all.
+	cached atomic.Pointer[cache.Rules]
 
 	mu        sync.Mutex
 	route     springtide.Route
@@ -263,6 +266,7 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 	previous := g.meter
 	g.route, g.removed = route, false
 	g.files.Store(&route.Files)
+	g.cached.Store(cacheRules(&route))
 	if g.meters[route.Group] == nil {
 		g.meters[route.Group] = newMeter(route.Group, now)
 	}

@@ -76,12 +76,15 @@ func isNamed(name string, options []string) bool {
 // appendRequest appends the head that an instance gets, and the body if all of
 // it is there. The target is as the client wrote it.
 func appendRequest(to []byte, x *exchange, folder string) []byte {
-	r := &x.request
+	r, fields := &x.request, x.request.Fields
+	if x.onward != nil {
+		fields = x.onward
+	}
 	to = append(append(append(to, r.Method...), ' '), r.Target...)
 	to = append(append(append(to, " HTTP/1.1\r\nHost: "...), r.Host...), "\r\n"...)
 	te := false
-	for i := range r.Fields {
-		name, value := r.Fields[i].Name, r.Fields[i].Value
+	for i := range fields {
+		name, value := fields[i].Name, fields[i].Value
 		switch {
 		case len(name) == 2 && strings.EqualFold(name, "TE"):
 			te = te || hasTrailers(value)

@@ -1,0 +1,37 @@
+package edge
+
+import (
+	"path/filepath"
+	"syscall"
+
+	"github.com/springtide/springtide/internal/cache"
+)
+
+// cacheDisk bounds the cache's files where nobody says otherwise: so many bytes, but
+// no more than this part of the file system.
+const (
+	cacheDisk     = 10 << 30
+	cacheDiskPart = 10
+)
+
+// openCache makes the cache. A folder that cannot be used costs its disk tier only.
+func openCache(options *Options) (*cache.Cache, error) {
+	of := cache.Options{Memory: options.CacheMemory, Disk: options.CacheDisk, Logger: options.Logger}
+	if options.DataFolder != "" {
+		of.Folder = filepath.Join(options.DataFolder, "edge", "cache")
+	}
+	if of.Disk == 0 {
+		of.Disk = cacheDisk
+		var system syscall.Statfs_t
+		if err := syscall.Statfs(options.DataFolder, &system); err == nil {
+			of.Disk = min(of.Disk, int64(system.Blocks)*system.Bsize/cacheDiskPart)
+		}
+	}
+	opened, err := cache.New(of)
+	if err != nil && of.Folder != "" {
+		options.Logger.Error("the cache has no disk tier", "folder", of.Folder, "error", err)
+		of.Folder = ""
+		opened, err = cache.New(of)
+	}
+	return opened, err
+}

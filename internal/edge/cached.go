@@ -1,0 +1,164 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cache"
+)
+
+// othersFetch is how long a request waits for what another one is fetching.
+const othersFetch = 5 * time.Second
+
+// What the access log says of an exchange that the cache had to do with.
+const (
+	cacheHit         = "hit"
+	cacheStale       = "stale"
+	cacheCollapsed   = "collapsed" // another request had fetched it
+	cacheRevalidated = "revalidated"
+	cacheMiss        = "miss"
+	cachePass        = "pass" // it is not stored
+)
+
+// cacheRules gives what the cache has to know of a route, nil if the route is
+// not cached.
+func cacheRules(route *springtide.Route) *cache.Rules {
+	if len(route.Cache) == 0 {
+		return nil
+	}
+	return &cache.Rules{
+		Scope: route.Environment.String(), List: route.Cache,
+		Tags: []string{fmt.Sprintf("release-%d", route.Group.Release)},
+	}
+}
+
+// serveCached answers a request by what is stored, or has what it fetches stored.
+// What is stored asks no instance, so the gate has no part in it: it is no demand.
+func (e *edge) serveCached(x *exchange, g *gate) bool {
+	rules := g.cached.Load()
+	if rules == nil || x.upgrade != "" {
+		return false
+	}
+	verdict := e.cache.Lookup(x.started, &x.request, rules, false)
+	x.cached = cacheHit
+	if verdict.Do == cache.Wait {
+		x.cached = cacheCollapsed
+		select {
+		case <-verdict.Wait:
+		case <-time.After(othersFetch):
+		case <-x.ctx.Done():
+			x.status, x.aborted = statusClientGone, true
+			return true
+		}
+		verdict = e.cache.Lookup(time.Now(), &x.request, rules, true)
+	}
+	if verdict.Do == cache.Forward {
+		e.fetchCached(x, g, verdict.Fetch)
+		return true
+	}
+	if verdict.Fetch != nil {
+		x.cached = cacheStale
+		go e.refresh(newErrand(e.errands, x, verdict.Fetch, nobody{}), g)
+	}
+	e.sendStored(x, g, &verdict.Answer)
+	return true
+}
+
+// fetchCached passes a request on for the cache, and answers by what that makes
+// of the response.
+func (e *edge) fetchCached(x *exchange, g *gate, fetch *cache.Fetch) {
+	defer fetch.End()
+	t := &taking{client: x.client, x: x, fetch: fetch}
+	defer t.leave()
+	at, err := e.take(t, g)
+	if err != nil {
+		if answer, ok := e.insteadOf(x, fetch, err); ok {
+			x.cached = cacheStale
+			e.sendStored(x, g, &answer)
+			return
+		}
+		e.refuseAfter(x, at, err)
+		return
+	}
+	switch {
+	case x.aborted:
+	case t.outcome.Do == cache.Break:
+		x.aborted = true
+	case t.outcome.Do == cache.Serve:
+		x.cached = cacheRevalidated
+		if t.status != http.StatusNotModified {
+			x.cached = cacheStale
+		}
+		e.sendStored(x, g, &t.outcome.Answer)
+	case t.outcome.Rest != nil:
+		e.sendRest(x, g, t.outcome.Rest)
+	}
+}
+
+// insteadOf gives what is stale in place of an answer that no instance gave.
+func (e *edge) insteadOf(x *exchange, fetch *cache.Fetch, err error) (cache.Answer, bool) {
+	if x.abandoned(err) {
+		return cache.Answer{}, false
+	}
+	return fetch.Fail(time.Now())
+}
+
+// sendStored sends an answer of the cache's.
+func (e *edge) sendStored(x *exchange, g *gate, stored *cache.Answer) {
+	if err := x.beginStored(stored, e.draining.Load()); err != nil {
+		x.aborted = true
+		return
+	}
+	if x.request.Method == http.MethodHead {
+		x.aborted = x.client.end(nil) != nil
+		return
+	}
+	e.sendRest(x, g, &stored.Body)
+}
+
+// sendRest sends a body from the cache, and ends the answer.
+func (e *edge) sendRest(x *exchange, g *gate, body *cache.Body) {
+	err := e.sayStored(x, g, body)
+	if err == nil {
+		err = x.client.end(nil)
+	}
+	x.aborted = x.aborted || err != nil
+}
+
+// sayStored writes a body from the cache. What of it has gone meanwhile is fetched
+// from an instance.
+func (e *edge) sayStored(x *exchange, g *gate, body *cache.Body) error {
+	if all, ok := body.Bytes(); ok {
+		return x.say(all)
+	}
+	for {
+		part, err := body.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case part.Wait != nil:
+			if err := x.client.flush(); err != nil {
+				return err
+			}
+			select {
+			case <-part.Wait:
+			case <-time.After(othersFetch):
+			case <-x.ctx.Done():
+				return errClientGone
+			}
+		case part.Fetch != nil:
+			err = e.fetchPart(x, g, part.Fetch)
+		default:
+			err = x.say(part.Bytes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

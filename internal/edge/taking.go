@@ -1,0 +1,152 @@
+package edge
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/springtide/springtide/internal/cache"
+	"github.com/springtide/springtide/internal/message"
+)
+
+// errTaken ends an answer whose body nobody wants: something else is sent.
+var errTaken = errors.New("the answer is not passed on")
+
+// taking stands before a client while something is fetched for the cache, which
+// gets all of it and says what the client gets. Implements client.
+type taking struct {
+	client
+	x     *exchange
+	fetch *cache.Fetch
+	// status is that of the instance's answer, outcome what the cache made of it.
+	status  int
+	outcome cache.Outcome
+	// at is how much of the body has come, sent how much of it the client got.
+	at, sent int64
+	room     [16]message.Field
+}
+
+// take passes a request on as the cache wants it, again if it says so. An error
+// means that there was no answer.
+func (e *edge) take(t *taking, g *gate) (*gate, error) {
+	x := t.x
+	for {
+		t.outcome, t.at = cache.Outcome{}, 0
+		x.client, x.onward = t, t.fetch.Request().Fields
+		at, err := e.pass(x, g)
+		t.leave()
+		if err != nil {
+			return at, err
+		}
+		x.bytes = t.sent
+		if t.outcome.Do != cache.Relay {
+			x.aborted = false // it is the instance's answer that was broken off
+		}
+		if t.outcome.Do != cache.Again {
+			return at, nil
+		}
+	}
+}
+
+// leave lets the exchange have its client back. What did not come whole is not stored.
+func (t *taking) leave() {
+	t.x.client, t.x.onward = t.client, nil
+	if t.outcome.Store != nil {
+		t.outcome.Store.Abort()
+		t.outcome.Store = nil
+	}
+}
+
+// begin implements client.
+func (t *taking) begin(a *answer) error {
+	t.status = a.Status
+	t.outcome = t.fetch.Take(time.Now(), &a.Response, t.room[:0])
+	o := &t.outcome
+	if o.Do != cache.Relay {
+		t.x.begun.Store(false)
+		if a.length == 0 {
+			return nil
+		}
+		return errTaken
+	}
+	if o.Store != nil && isEventStream(a.Fields) {
+		o.Store.Abort() // it has no end
+		o.Store = nil
+	}
+	t.x.cached = cachePass
+	if o.Store != nil {
+		t.x.cached = cacheMiss
+	}
+	t.x.status = o.Status
+	changed := *a
+	changed.Response = message.Response{Status: o.Status, Fields: o.Fields}
+	if o.Status != a.Status {
+		changed.reason = ""
+	}
+	changed.declared = -1
+	if length, err := strconv.ParseInt(o.Fields.Get("Content-Length"), 10, 64); err == nil {
+		changed.declared = length
+	}
+	switch {
+	case o.Status == http.StatusNotModified:
+		changed.length = 0
+	case changed.declared >= 0 && a.length != 0:
+		changed.length = changed.declared
+	}
+	return t.client.begin(&changed)
+}
+
+// Write implements client: the cache gets all, the client its part.
+func (t *taking) Write(p []byte) (int, error) {
+	o := &t.outcome
+	if o.Store != nil {
+		o.Store.Write(p)
+	}
+	from, to := t.at, t.at+int64(len(p))
+	t.at = to
+	from = max(from, o.Skip)
+	if o.Length >= 0 {
+		to = min(to, o.Skip+o.Length)
+	}
+	if from >= to {
+		return len(p), nil
+	}
+	n, err := t.client.Write(p[int64(len(p))-(t.at-from) : int64(len(p))-(t.at-to)])
+	t.sent += int64(n)
+	if err == nil && t.at > to { // what is left is only for the cache
+		err = t.client.flush()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// end implements client.
+func (t *taking) end(trailer message.Fields) error {
+	o := &t.outcome
+	if o.Do != cache.Relay {
+		return nil
+	}
+	if o.Store != nil {
+		o.Store.Commit()
+		o.Store = nil
+	}
+	if o.Rest != nil {
+		return nil
+	}
+	return t.client.end(trailer)
+}
+
+// splice implements splicer, for what the cache does not keep.
+func (t *taking) splice(from *net.TCPConn, bytes int64) (int64, bool, error) {
+	client, ok := t.client.(splicer)
+	if o := &t.outcome; !ok || o.Store != nil || o.Do != cache.Relay || o.Skip > 0 || o.Length >= 0 {
+		return 0, false, nil
+	}
+	n, able, err := client.splice(from, bytes)
+	t.sent += n
+	return n, able, err
+}
