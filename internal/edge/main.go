@@ -15,8 +15,8 @@ func Main(ctx context.Context, options Options) error {
 	options.Drain, options.Finish = drain, finish
 
 	signals := make(chan os.Signal, 4)
+	// For good: one that comes when Run has returned must not kill what ends anyway.
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGQUIT)
-	defer signal.Stop(signals)
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
