@@ -12,25 +12,26 @@ import (
 
 // Platform is all that the API serves. Every field is needed.
 type Platform struct {
-	Deploys      Deploys
-	Environments Environments
-	Settings     Settings
-	Observer     Observer
-	OneOffs      OneOffs
-	Shells       Shells
-	Tokens       TokenStore
-	Machine      Machine
-	Ledger       Ledger
-	Jobs         Jobs
-	Leases       Leases
-	Schedules    Schedules
-	Locks        Locks
-	Mail         Mail
-	Secrets      Secrets
-	Services     Services
-	Files        SharedFiles
-	Backups      Backups
-	Certificates Certificates
+	Deploys       Deploys
+	Environments  Environments
+	Settings      Settings
+	Observer      Observer
+	OneOffs       OneOffs
+	Shells        Shells
+	Tokens        TokenStore
+	Machine       Machine
+	Ledger        Ledger
+	Jobs          Jobs
+	Leases        Leases
+	Schedules     Schedules
+	Locks         Locks
+	Mail          Mail
+	Secrets       Secrets
+	Services      Services
+	Files         SharedFiles
+	Backups       Backups
+	Certificates  Certificates
+	Announcements Announcements
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,

@@ -51,6 +51,10 @@ func (s *Server) handler() http.Handler {
 	get(r, env+"/scale", "get-scale", "Tell how many instances each process has and may have", s.getScale)
 	change(r, "PATCH", env+"/scale", "change-scale", "Set how many instances processes have", s.changeScale)
 
+	// Announcements: what people know as events.
+	get(r, env+"/announcements", "list-announcements", "List the times at which more traffic is expected, the next first", s.announced)
+	change(r, "PATCH", env+"/announcements", "change-announcements", "Announce more traffic, or take that back", s.announce)
+
 	// Instances.
 	get(r, env+"/instances", "list-instances", "List the instances", s.instances)
 	get(r, env+"/decisions", "list-decisions", "List scaling decisions, the newest first", s.decisions)

@@ -43,7 +43,7 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 		ring(p.targets)
 		ring(p.work)
 	}, p.Logger)
-	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics}
+	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics, coming: &coming{}}
 	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger})
 	return nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/deploy"
@@ -19,12 +20,15 @@ type scaling struct {
 	decisions store.Decisions
 	events    *observe.Events
 	metrics   *observe.Metrics
+	coming    *coming
 }
 
 // Targets implements scale.Targets.
 func (s scaling) Targets(context.Context) ([]scale.Target, error) {
 	var targets []scale.Target
+	now := time.Now()
 	for _, active := range s.Active() {
+		active.Process.Announcements = s.coming.of(now, active.Group.ID.Process, active.Process.Announcements, active.Occasions)
 		targets = append(targets, scale.Target{
 			Group: active.Group.ID, Replicas: active.Group.Replicas, Process: active.Process, Stopped: active.Stopped,
 		})

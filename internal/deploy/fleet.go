@@ -216,6 +216,8 @@ type Active struct {
 	// Process is that of the template with the scale that is in force.
 	Process springtide.Process
 	Stopped bool
+	// Occasions are announced of the environment, besides its manifest.
+	Occasions []springtide.Occasion
 }
 
 // Active lists the groups of all active releases, in order.
@@ -249,7 +251,7 @@ func (f *Fleet) activeOf(id springtide.EnvironmentID) (list []Active) {
 		}
 		process := group.Template.Process
 		process.Scale = inForce(environment, name, process.Scale)
-		list = append(list, Active{group, process, environment.Stopped})
+		list = append(list, Active{group, process, environment.Stopped, environment.Occasions})
 	}
 	return list
 }
