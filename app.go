@@ -98,10 +98,27 @@ type Process struct {
 	Grace time.Duration `json:"grace"`
 	// FinishStreams says that WebSockets and event streams count as requests:
 	// they too are given Drain to end by themselves.
-	FinishStreams bool   `json:"finish_streams,omitempty"`
-	Limits        Limits `json:"limits"`
+	FinishStreams bool `json:"finish_streams,omitempty"`
+	// TryTimeout is how long one instance may take to begin its answer, where the
+	// request can go to another one then; 0: as long as Timeout says.
+	TryTimeout time.Duration `json:"try_timeout,omitempty"`
+	// SlowStart is over how long a new instance's share of the requests grows to
+	// that of the others; 0: it has it at once.
+	SlowStart time.Duration `json:"slow_start,omitempty"`
+	// Sticky has a client's requests go to one instance; nil: to any.
+	Sticky *Sticky `json:"sticky,omitempty"`
+	Limits Limits  `json:"limits"`
 	// Announcements are what is announced of it, in the order of the manifest.
 	Announcements []Announcement `json:"announcements,omitempty"`
+}
+
+// Sticky says how the instance is remembered that a client was answered by.
+type Sticky struct {
+	// Cookie is the name of the cookie.
+	Cookie string `json:"cookie"`
+	// For is how long after its last answer a client keeps it, in whole seconds;
+	// 0: until the browser is closed.
+	For time.Duration `json:"for,omitempty"`
 }
 
 // Health says how an instance is probed: for readiness before its first
@@ -129,6 +146,20 @@ type Scale struct {
 	// Concurrency is how many requests one instance serves at a time, at most;
 	// what exceeds it is held. 0: no limit, and no scaling by it.
 	Concurrency int `json:"concurrency,omitempty"`
+	// Requests is how many requests a second one instance is to have; 0: no
+	// scaling by it.
+	Requests float64 `json:"requests,omitempty"`
+	// P95 is the latency that 95 of 100 requests are to stay below; 0: no scaling
+	// by it.
+	P95 time.Duration `json:"p95,omitempty"`
+	// CPU is how much one instance is to use, as a share of its limit, or of one
+	// core where it has none; 0: no scaling by it.
+	CPU float64 `json:"cpu,omitempty"`
+	// Spare is how many more instances there are than are needed, while any is.
+	Spare int `json:"spare,omitempty"`
+	// Priority is the weight of the process where those of a machine want more
+	// than it has; 0: [DefaultPriority].
+	Priority int `json:"priority,omitempty"`
 	// Idle is how long no request may arrive before the last instance stops,
 	// where Min is 0.
 	Idle time.Duration `json:"idle"`
@@ -136,6 +167,9 @@ type Scale struct {
 	// instances are taken away. 0: learnt from the cold start.
 	StableFor time.Duration `json:"stable_for,omitempty"`
 }
+
+// DefaultPriority is the weight of a process that says nothing of it.
+const DefaultPriority = 10
 
 // Limits bound what one instance, one build or one task may use. Zero: no limit.
 type Limits struct {

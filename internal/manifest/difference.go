@@ -154,6 +154,11 @@ func (d *difference) scale(path string, from, to springtide.Scale) {
 	d.value(path+".min", effectScale, strconv.Itoa(from.Min), strconv.Itoa(to.Min))
 	d.value(path+".max", effectScale, strconv.Itoa(from.Max), strconv.Itoa(to.Max))
 	d.value(path+".target.concurrency", effectScale, whole(from.Concurrency), whole(to.Concurrency))
+	d.value(path+".target.requests", effectScale, orNone(from.Requests, new(rate(from.Requests))), orNone(to.Requests, new(rate(to.Requests))))
+	d.value(path+".target.p95", effectScale, orNothing(from.P95), orNothing(to.P95))
+	d.value(path+".target.cpu", effectScale, orNone(from.CPU, new(percent(from.CPU))), orNone(to.CPU, new(percent(to.CPU))))
+	d.value(path+".spare", effectScale, whole(from.Spare), whole(to.Spare))
+	d.value(path+".priority", effectScale, whole(from.Priority), whole(to.Priority))
 	d.value(path+".idle", effectScale, formatDuration(from.Idle), formatDuration(to.Idle))
 	d.value(path+".stable", effectScale, orNothing(from.StableFor), orNothing(to.StableFor))
 }
@@ -233,6 +238,15 @@ func orNothing(d time.Duration) string {
 		return ""
 	}
 	return formatDuration(d)
+}
+
+// orNone writes a number as the manifest does; 0 is none.
+func orNone(number float64, as scalar) string {
+	if number == 0 {
+		return ""
+	}
+	written, _ := as.write()
+	return written
 }
 
 func streamsOf(p springtide.Process) string {

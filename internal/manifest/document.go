@@ -90,11 +90,13 @@ func (s *healthSection) shorthand() scalarField { return &s.Path }
 type scaleSection struct {
 	At position `json:"-"`
 
-	Min    set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1, for a worker 0."`
-	Max    set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests and for workers, else 1; at least min."`
-	Target *targetSection `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
-	Idle   set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives, or no run waits, before the last instance stops, where min is 0. Default: 5m, for a worker 1m."`
-	Stable set[duration]  `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
+	Min      set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1, for a worker 0."`
+	Max      set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests and for workers, else 1; at least min."`
+	Target   *targetSection `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
+	Spare    set[count]     `json:"spare,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"How many more instances there are than are needed, within max, while any is. Default: 0."`
+	Priority set[priority]  `json:"priority,omitempty" jsonschema_description:"The weight of the process where those of a machine want more than it has: low (1), normal (10), high (100), or a number. Default: normal."`
+	Idle     set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives, or no run waits, before the last instance stops, where min is 0. Default: 5m, for a worker 1m."`
+	Stable   set[duration]  `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
 }
 
 // targetSection says what the number of instances is chosen for.
@@ -103,8 +105,9 @@ type targetSection struct {
 
 	Concurrency set[count]    `json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"How many requests, or runs, one instance has at a time, at most. Default: 40, for a worker 1."`
 	Wait        set[duration] `json:"wait,omitempty" jsonschema:"minimum=10ms,maximum=1d" jsonschema_description:"How long a run should wait for its turn at most. Default: 5s."`
-
-	P95 later `json:"p95,omitempty" jsonschema_description:"The latency to stay below. Not carried out by this version."`
+	Requests    set[rate]     `json:"requests,omitempty" jsonschema_description:"How many requests a second one instance is to have. Default: not scaled by it."`
+	P95         set[duration] `json:"p95,omitempty" jsonschema:"minimum=1ms,maximum=10m" jsonschema_description:"The latency, to the first byte of the answer, that 95 of 100 requests are to stay below. Default: not scaled by it."`
+	CPU         set[percent]  `json:"cpu,omitempty" jsonschema:"minimum=1%,maximum=100%" jsonschema_description:"How busy an instance's processor is to be: a share of limits.cpu, or of one core where there is no limit. Default: not scaled by it."`
 }
 
 // limitsSection bounds what an instance or a build may use.

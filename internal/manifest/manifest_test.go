@@ -153,7 +153,7 @@ func TestTheMaximumFollowsAGreaterMinimum(t *testing.T) {
 func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	m := parse(t, `app: quiz
 processes:
-  web: { command: ./web, scale: { target: { p95: 300ms } } }
+  web: ./web
 cache: [{ match: "/assets/*", ttl: 1y }]
 budget:
 environments:
@@ -164,7 +164,6 @@ environments:
 		got = append(got, n.String())
 	}
 	want := []string{
-		"tide.yaml:3: processes.web.scale.target.p95: not carried out by this version",
 		"tide.yaml:4: cache: not carried out by this version",
 		"tide.yaml:5: budget: not carried out by this version",
 		"tide.yaml:7: environments.staging.events: not carried out by this version",

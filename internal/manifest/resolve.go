@@ -179,6 +179,9 @@ func (r *resolver) process(process name, s *processSection) springtide.Process {
 	case s.Timeout.IsSet && !http:
 		r.problems.add(s.Timeout.At, "%s.timeout: %s is given no requests; set http: true", path, process)
 	}
+	if s.Scale != nil && s.Scale.Target != nil && timeout > 0 && time.Duration(s.Scale.Target.P95.Value) >= timeout {
+		r.problems.add(s.Scale.Target.P95.At, "%s.scale.target.p95: requests end after the timeout of %s", path, formatDuration(timeout))
+	}
 	return springtide.Process{
 		Command:       string(s.Command.Value),
 		HTTP:          http,
@@ -253,6 +256,7 @@ func (r *resolver) scale(path string, s *scaleSection, http, worker bool) spring
 	if target.Wait.IsSet && !worker {
 		r.problems.add(target.Wait.At, "%s.scale.target.wait: the process takes no runs; give it queues", path)
 	}
+	r.targets(path, s, target, http, &scale)
 	scale.Idle = time.Duration(s.Idle.or(duration(idle)))
 	scale.Min = int(s.Min.or(count(least)))
 	scale.Max = int(s.Max.or(count(max(most, scale.Min))))
@@ -263,7 +267,33 @@ func (r *resolver) scale(path string, s *scaleSection, http, worker bool) spring
 		}
 		r.problems.add(at, "%s.scale: min %d is more than max %d", path, scale.Min, scale.Max)
 	}
+	if scale.Spare > 0 && scale.Spare >= scale.Max {
+		r.problems.add(s.Spare.At, "%s.scale: spare %d leaves nothing of max %d to work with", path, scale.Spare, scale.Max)
+	}
 	return scale
+}
+
+// targets takes in what a process with requests can be scaled by besides its
+// concurrency, its spare instances, and its priority.
+func (r *resolver) targets(path string, s *scaleSection, target *targetSection, http bool, scale *springtide.Scale) {
+	scale.Requests, scale.P95 = float64(target.Requests.Value), time.Duration(target.P95.Value)
+	scale.CPU, scale.Spare = float64(target.CPU.Value), int(s.Spare.Value)
+	scale.Priority = int(s.Priority.Value)
+	if http {
+		return
+	}
+	for _, key := range []struct {
+		name string
+		set  bool
+		at   position
+	}{
+		{"target.requests", target.Requests.IsSet, target.Requests.At}, {"target.p95", target.P95.IsSet, target.P95.At},
+		{"target.cpu", target.CPU.IsSet, target.CPU.At}, {"spare", s.Spare.IsSet, s.Spare.At},
+	} {
+		if key.set {
+			r.problems.add(key.at, "%s.scale.%s: the process is given no requests", path, key.name)
+		}
+	}
 }
 
 func variables(written map[variable]set[content]) map[string]string {

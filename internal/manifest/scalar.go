@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // scalar is a value that is written as one word or line. Implemented by the
@@ -270,6 +272,51 @@ func (v *cores) parse(n *node) error {
 func (v *cores) write() (string, bool) { return strconv.FormatFloat(float64(*v), 'f', -1, 64), true }
 
 func (v *cores) measure() float64 { return float64(*v) }
+
+// percent is a share, written with its sign: "70%".
+type percent float64
+
+func (v *percent) parse(n *node) error {
+	written, signed := strings.CutSuffix(n.text, "%")
+	f, err := strconv.ParseFloat(strings.TrimSpace(written), 64)
+	if n.kind == number && !signed {
+		return fmt.Errorf("%s has no unit; write %s%%", n.text, n.text)
+	}
+	if n.kind != text || !signed || err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return fmt.Errorf("want a share like 70%%, got %s", n.shown())
+	}
+	*v = percent(f / 100)
+	return nil
+}
+
+func (v *percent) write() (string, bool) {
+	return strconv.FormatFloat(math.Round(float64(*v)*1e9)/1e7, 'f', -1, 64) + "%", true
+}
+
+func (v *percent) measure() float64 { return float64(*v) }
+
+// priority is a weight, or a word for one.
+type priority int
+
+// priorities are the words; their weights are a factor of ten apart, so that a
+// share shows it.
+var priorities = map[string]priority{"low": 1, "normal": springtide.DefaultPriority, "high": 100}
+
+const priorityLimit = 1000
+
+func (v *priority) parse(n *node) error {
+	var weight count
+	if word, known := priorities[n.text]; known {
+		*v = word
+	} else if err := weight.parse(n); err == nil && weight >= 1 && weight <= priorityLimit {
+		*v = priority(weight)
+	} else {
+		return fmt.Errorf("want low, normal, high or a number from 1 to %d, got %s", priorityLimit, n.shown())
+	}
+	return nil
+}
+
+func (v *priority) write() (string, bool) { return strconv.Itoa(int(*v)), true }
 
 // duration is a length of time: "30s", "1h30m", "1y".
 type duration time.Duration

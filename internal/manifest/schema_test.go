@@ -166,7 +166,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "integer"}
 	case cores:
 		return &jsonschema.Schema{Type: "number"}
-	case expression, zone, address:
+	case expression, zone, address, repetition:
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
 	case serviceVersion:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Pattern: `^(newest|[0-9]+(\.[0-9]+){0,2})$`}}}
@@ -179,7 +179,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 	case variable:
 		return &jsonschema.Schema{Type: "string", Pattern: variablePattern.String()}
 	case moment:
-		return &jsonschema.Schema{Type: "string", Format: "date-time"}
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$`}
 	case timeOfDay:
 		return &jsonschema.Schema{Type: "string", Pattern: timeOfDayPattern.String()}
 	case callURL:
@@ -188,6 +188,10 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{}
 	case rate:
 		return &jsonschema.Schema{Type: "number", ExclusiveMinimum: "0", Maximum: json.Number(strconv.Itoa(rateLimit))}
+	case percent:
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(\.[0-9]+)? ?%$`}
+	case priority:
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string", Enum: []any{"low", "normal", "high"}}, {Type: "integer"}}}
 	case duration:
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w|y))+$`}
 	case size:

@@ -168,19 +168,22 @@ func (c *decider) down() (Reason, int, string) {
 		return c.atFloor()
 	}
 	c.stable = stableNeed(c.demand, c.h, c.windows)
-	filled := instances(c.stable/fill, 1)
-	lower := max(filled, c.demand.need, floor)
+	filled, spare := instances(c.stable/fill, 1), 0
+	if filled > 0 {
+		spare = c.spec.Scale.Spare
+	}
+	lower := max(filled+spare, c.demand.need, floor)
 	if c.demand.need == c.from {
 		return ReasonDemand, c.from, c.stay("%s", c.why())
 	}
 	if lower >= c.from {
-		return ReasonWaiting, c.from, c.stay("needs %d now, and needed up to %s in the last %s, %d at %.0f%% fill",
-			c.demand.need, number(c.stable), spell(c.windows.stable), filled, 100*fill)
+		return ReasonWaiting, c.from, c.stay("needs %d now, and needed up to %s in the last %s, %d at %.0f%% fill%s",
+			c.demand.need, number(c.stable), spell(c.windows.stable), filled, 100*fill, spareWords(spare))
 	}
 	if reason, sentence := c.blocked(lower); sentence != "" {
 		return reason, c.from, sentence
 	}
-	return c.shrink(lower, filled)
+	return c.shrink(lower, filled, spare)
 }
 
 // atFloor explains why a group that cannot shrink stays as it is.
@@ -235,7 +238,7 @@ func (c *decider) rest(lower int) time.Duration {
 
 // shrink takes away a tenth at most, one at least, and none before its time; of
 // a surplus a quarter, whatever its age.
-func (c *decider) shrink(lower, filled int) (Reason, int, string) {
+func (c *decider) shrink(lower, filled, spare int) (Reason, int, string) {
 	c.step = max(c.from/10, 1)
 	old := c.fleet.mature + c.fleet.failed
 	if c.surplus(lower) {
@@ -244,7 +247,7 @@ func (c *decider) shrink(lower, filled int) (Reason, int, string) {
 	to := max(lower, c.from-c.step, c.from-old)
 	var limit string
 	switch to {
-	case filled:
+	case filled + spare:
 	case c.from - c.step:
 		limit = fmt.Sprintf("; at most %d fewer every %s", c.step, spell(c.windows.step))
 	case c.from - old:
@@ -254,8 +257,8 @@ func (c *decider) shrink(lower, filled int) (Reason, int, string) {
 	default:
 		limit = "; " + c.keeps()
 	}
-	return ReasonLess, to, c.change(to, "needed at most %s in the last %s, %d at %.0f%% fill%s",
-		number(c.stable), spell(c.windows.stable), filled, 100*fill, limit)
+	return ReasonLess, to, c.change(to, "needed at most %s in the last %s, %d at %.0f%% fill%s%s",
+		number(c.stable), spell(c.windows.stable), filled, 100*fill, spareWords(spare), limit)
 }
 
 // quiet is for how long nothing has been under way.

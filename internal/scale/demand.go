@@ -24,6 +24,10 @@ type demand struct {
 	lasting  float64 // slots that are needed at the rate of now
 	slots    int     // slots of one instance
 	need     int     // instances
+	own      int     // of them, for the concurrency alone
+	aims     []aim   // what the other targets need,
+	won      int     // the first of them that needs most is this one, from 1 on; 0: the concurrency
+	spare    int     // instances beyond what is needed, which need has
 	enough   bool    // need is what there is, since that leaves half of the head-room
 }
 
@@ -36,8 +40,8 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 		held: o.Held, serving: o.Busy, slots: spec.Scale.Concurrency, noise: round(h.noise(), 0.01),
 		ahead: h.ColdStart.Round(100 * time.Millisecond),
 	}
-	minute, rate := h.rates(d.noise)
-	d.rate = roundRate(rate)
+	minute, rateOfNow := h.rates(d.noise)
+	d.rate = roundRate(rateOfNow)
 	d.service = roundService(h.Service)
 	d.known = d.service > 0
 	if d.slots <= 0 {
@@ -57,24 +61,49 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 		}
 		d.later = int(math.Round(o.heldAfter(now, h, f, d.rate, then, d.service, d.slots)))
 		d.heldNeed = roundUp(float64(d.later)*d.service.Seconds()/drainHeld, 0.1)
-		calm := rate
-		if rate < minute+3*math.Sqrt(d.noise*minute/6) {
-			calm = min(minute, rate)
-		}
-		d.headroom = headroom(calm*d.service.Seconds(), d.noise, d.slots, d.service)
+		d.headroom = headroom(d.calm(minute, rate)*d.service.Seconds(), d.noise, float64(d.slots), d.service)
 		d.lasting = round(d.rate*d.service.Seconds(), 0.1) + d.headroom
 		wanted = d.busy + d.heldNeed + d.headroom
 	}
+	slots, replicas := float64(d.slots), max(o.Replicas-spec.Scale.Spare, 0)
 	// What is being served keeps its slots, whatever the rate says.
-	d.need = max(instances(wanted, d.slots), instances(float64(d.serving), d.slots))
+	d.need = max(instances(wanted, slots), instances(float64(d.serving), slots))
 	// Noise is what head-room is for: it orders nothing before half of it is gone,
 	// nor for requests that wait for less than half of what goes unnoticed.
-	if d.known && d.expected == 0 && d.later == 0 && d.need > o.Replicas &&
+	if d.known && d.expected == 0 && d.later == 0 && d.need > replicas &&
 		float64(d.held)*d.service.Seconds() <= unnoticed/2*float64(f.ready*d.slots) &&
-		max(instances(d.busy+d.headroom/2, d.slots), instances(float64(d.serving), d.slots)) <= o.Replicas {
-		d.need, d.enough = o.Replicas, true
+		max(instances(d.busy+d.headroom/2, slots), instances(float64(d.serving), slots)) <= replicas {
+		d.need, d.enough = replicas, true
 	}
+	d.aim(aims(spec, h, d, minute, rateOfNow, replicas), spec.Scale.Spare)
 	return d
+}
+
+// aim takes in what the other targets need: the highest need counts. Instances
+// to spare are added to any.
+func (d *demand) aim(aims []aim, spare int) {
+	d.aims, d.own = aims, d.need
+	for i, a := range aims {
+		if a.need > d.need {
+			d.need, d.won = a.need, i+1
+		}
+		if a.each > 0 {
+			d.lasting = max(d.lasting, round(a.lasting/a.each*float64(d.slots), 0.1))
+		}
+	}
+	if d.need > 0 && spare > 0 {
+		d.spare = spare
+		d.need += spare
+	}
+}
+
+// calm is the rate for which there is to be head-room: that of the last minute,
+// unless the rate is really another.
+func (d demand) calm(minute, rate float64) float64 {
+	if rate < minute+3*math.Sqrt(d.noise*minute/6) {
+		return min(minute, rate)
+	}
+	return rate
 }
 
 // unnoticed is for how long, in seconds, a request may wait without anybody
@@ -84,20 +113,23 @@ const unnoticed = 0.125
 // headroom is rule 5: two standard deviations of the demand, as it is over the
 // time of a request and an unnoticed wait, and up to one instance where the
 // demand is small.
-func headroom(busy, noise float64, slots int, service time.Duration) float64 {
+func headroom(busy, noise, slots float64, service time.Duration) float64 {
 	share := service.Seconds() / (service.Seconds() + unnoticed)
-	return roundUp(max(2*math.Sqrt(noise*busy*share), min(busy, float64(slots))), 0.1)
+	return roundUp(max(2*math.Sqrt(noise*busy*share), min(busy, slots)), 0.1)
 }
 
 // stableNeed is the highest need, in instances, within the window: of each span,
 // the mean demand and its head-room.
 func stableNeed(d demand, h History, w windows) float64 {
-	arrived, busy := h.peaks(w.stable, w.mean)
+	arrived, busy, cores := h.peaks(w.stable, w.mean)
 	slots := float64(d.slots)
 	need := busy / slots
 	if d.known {
 		slotsBusy := round(arrived*d.service.Seconds(), 0.1)
-		need = max(need, (slotsBusy+headroom(slotsBusy, d.noise, d.slots, d.service))/slots)
+		need = max(need, (slotsBusy+headroom(slotsBusy, d.noise, slots, d.service))/slots)
+	}
+	for _, a := range d.aims {
+		need = max(need, a.stable(d.noise, arrived, cores))
 	}
 	return roundUp(need, 0.01)
 }
@@ -106,9 +138,9 @@ func stableNeed(d demand, h History, w windows) float64 {
 // keeps the next scale-out from following at once.
 const fill = 0.95
 
-// instances gives how many instances have so many slots.
-func instances(wanted float64, slots int) int {
-	return int(math.Ceil(wanted/float64(slots) - 1e-9))
+// instances gives how many instances have what is wanted, where one has each.
+func instances(wanted, each float64) int {
+	return int(math.Ceil(wanted/each - 1e-9))
 }
 
 func round(x, unit float64) float64 { return math.Round(x/unit) / (1 / unit) }

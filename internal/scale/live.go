@@ -65,6 +65,10 @@ type liveSecond struct {
 	arrived   int
 	errors    int
 	latencies springtide.Latencies
+	// completed and service are of the answers, heldTime is of requests that were
+	// let go.
+	completed         int
+	service, heldTime time.Duration
 }
 
 // liveRing holds the last seconds. Its zero value is empty.
@@ -83,7 +87,18 @@ func (r *liveRing) add(second int64, d *springtide.Demand) {
 	}
 	slot.arrived += d.Arrived
 	slot.errors += d.Failed + d.Refused
+	slot.completed += d.Completed
+	slot.service += d.Service
+	slot.heldTime += d.HeldTime
 	slot.latencies.Merge(&d.Latencies)
+}
+
+// at gives the sums of a second; nil where there are none.
+func (r *liveRing) at(second int64) *liveSecond {
+	if second < 0 || r.slots == nil || r.slots[second%liveSeconds].index != second {
+		return nil
+	}
+	return &r.slots[second%liveSeconds]
 }
 
 // figures sums the n seconds before the given one.

@@ -87,8 +87,14 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 			st.memory.lastOut = now // somebody else's scale-out
 		}
 		l.meter.Keep(now, target.Group, target.Process.Scale.StableFor)
+		if target.Process.Scale.P95 > 0 {
+			l.meter.Learn(now, target.Group)
+		}
 		st.target = target
-		st.spec = Spec{Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale, Floors: floors(target.Process.Announcements)}
+		st.spec = Spec{
+			Group: target.Group, Requests: target.Process.HTTP, Scale: target.Process.Scale, Limits: target.Process.Limits,
+			Floors: floors(target.Process.Announcements),
+		}
 		if !target.Process.HTTP {
 			st.spec.Worker = target.Process.Worker
 		}

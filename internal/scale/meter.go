@@ -30,6 +30,7 @@ type Meter struct {
 	epoch  time.Time // second 0 began then
 	groups map[springtide.GroupID]*groupMeter
 	edges  map[string]*edgeMeter
+	used   usageMeter
 	// sighted is since when at least one edge has reported without a gap.
 	sighted  time.Time
 	capacity string
@@ -55,6 +56,8 @@ type groupMeter struct {
 	decayed            time.Time
 
 	starts    coldStarts
+	curve     *curveMeter                    // nil: its latency is no target
+	measured  time.Time                      // when it was told last what its instances use
 	timed     map[springtide.InstanceID]bool // whose start was learnt
 	instances []springtide.Instance
 
@@ -166,6 +169,20 @@ func (m *Meter) Keep(now time.Time, id springtide.GroupID, window time.Duration)
 	m.group(now, id).seconds.grow(max(n, keptSeconds))
 }
 
+// Learn makes the meter learn how the latency of a group depends on its load.
+func (m *Meter) Learn(now time.Time, id springtide.GroupID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.group(now, id)
+	if g.curve != nil {
+		return
+	}
+	g.curve = &curveMeter{}
+	if p := m.predecessor(id); p != nil && p.curve != nil {
+		g.curve.inherit(p.curve)
+	}
+}
+
 // Retain forgets the groups that are not to be kept and of which nothing runs
 // and nothing was new for ten minutes.
 func (m *Meter) Retain(now time.Time, keep func(springtide.GroupID) bool) {
@@ -210,6 +227,11 @@ func (m *Meter) View(now time.Time, id springtide.GroupID, seconds []Second) (Ob
 		LastDemand: g.lastDemand,
 	}
 	h.Seconds, h.Current = g.seconds.until(second, seconds)
+	h.Processor = now.Sub(g.measured) <= usageLost
+	if g.curve != nil {
+		g.curve.learn(now, second, g)
+		h.Curve = g.curve.known(now, second)
+	}
 	return o, h
 }
 
@@ -259,7 +281,7 @@ func (m *Meter) predecessor(id springtide.GroupID) *groupMeter {
 	var last *groupMeter
 	var lastID springtide.GroupID
 	for other, g := range m.groups {
-		if other.Environment != id.Environment || other.Process != id.Process {
+		if other == id || other.Environment != id.Environment || other.Process != id.Process {
 			continue
 		}
 		if last == nil || cmp.Or(g.lastDemand.Compare(last.lastDemand),
@@ -310,7 +332,7 @@ func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Dem
 		g.completed += float64(d.Completed)
 	}
 	if d.Arrived > 0 || d.BusyTime > 0 {
-		g.seconds.spread(since, d.Interval, float64(max(d.Arrived, 0)), max(d.BusyTime, 0).Seconds())
+		g.seconds.spread(since, d.Interval, Second{Arrived: float32(max(d.Arrived, 0)), Busy: float32(max(d.BusyTime, 0).Seconds())})
 	}
 	if d.Arrived == 0 && d.Completed == 0 && d.Refused == 0 && d.Failed == 0 {
 		return false
@@ -385,6 +407,16 @@ func (g *groupMeter) meanService() time.Duration {
 		return 0
 	}
 	return time.Duration(g.service / g.completed * float64(time.Second))
+}
+
+// ready counts the instances that get requests.
+func (g *groupMeter) ready() (n int) {
+	for i := range g.instances {
+		if g.instances[i].State == springtide.InstanceReady {
+			n++
+		}
+	}
+	return n
 }
 
 func (g *groupMeter) sum() gauge {

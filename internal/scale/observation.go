@@ -45,6 +45,11 @@ type History struct {
 	LastOut, LastIn time.Time
 	// Reversals is how often it grew soon after it had shrunk, in the last hour.
 	Reversals int
+	// Curve is what was learnt of the latency by concurrency, where that is a
+	// target.
+	Curve Curve
+	// Processor says that it was measured of late what the instances use.
+	Processor bool
 	// Forecast is what past hours say of the minutes to come.
 	Forecast Forecast
 }
@@ -55,6 +60,8 @@ type Second struct {
 	Arrived float32
 	// Busy is the mean number of requests being served.
 	Busy float32
+	// Cores is the mean number of processor cores that instances with requests used.
+	Cores float32
 }
 
 // The part of the history that says how noisy the arrivals are: the newest
@@ -106,27 +113,30 @@ func (h History) noise() float64 {
 	return max(1, (prior+sum-first-second)/float64(prior+count-2))
 }
 
-// peaks gives the highest means, over a span each, of arrivals and of requests
-// being served, among all spans that ended within the window.
-func (h History) peaks(window, span time.Duration) (arrived, busy float64) {
+// peaks gives the highest means, over a span each, of arrivals, of requests being
+// served and of cores in use, among all spans that ended within the window.
+func (h History) peaks(window, span time.Duration) (arrived, busy, used float64) {
 	width := max(int(span/time.Second), 1)
 	n := len(h.Seconds)
 	first := max(n-int(window/time.Second), 0) // the first span ends with this second
-	var arrivals, slots float64
+	var arrivals, slots, cores float64
 	for i := max(first-width+1, 0); i < n; i++ {
 		arrivals += float64(h.Seconds[i].Arrived)
 		slots += float64(h.Seconds[i].Busy)
+		cores += float64(h.Seconds[i].Cores)
 		if begin := i - width; begin >= max(first-width+1, 0) {
 			arrivals -= float64(h.Seconds[begin].Arrived)
 			slots -= float64(h.Seconds[begin].Busy)
+			cores -= float64(h.Seconds[begin].Cores)
 		}
 		if i >= first {
 			covered := float64(min(width, i+1))
 			arrived = max(arrived, arrivals/covered)
 			busy = max(busy, slots/covered)
+			used = max(used, cores/covered)
 		}
 	}
-	return arrived, busy
+	return arrived, busy, used
 }
 
 // fleet counts a group's instances by what can be expected of them.

@@ -40,8 +40,9 @@ func (r *ring) advance(second int64) {
 }
 
 // spread adds what happened evenly in an interval that ends now; now counts
-// from second 0. What is older than the ring is dropped.
-func (r *ring) spread(now, interval time.Duration, arrived, busySeconds float64) {
+// from second 0. What is older than the ring is dropped. The sums are of the
+// interval: requests, and seconds of them and of cores.
+func (r *ring) spread(now, interval time.Duration, sum Second) {
 	last := int64(now / time.Second)
 	r.advance(last)
 	interval = max(interval, time.Microsecond)
@@ -50,9 +51,10 @@ func (r *ring) spread(now, interval time.Duration, arrived, busySeconds float64)
 	for s := max(int64(begin/time.Second), oldest); s <= last; s++ {
 		from := max(begin, time.Duration(s)*time.Second)
 		to := min(now, time.Duration(s+1)*time.Second)
-		share := max(to-from, 0).Seconds() / interval.Seconds()
-		r.at(s).Arrived += float32(arrived * share)
-		r.at(s).Busy += float32(busySeconds * share)
+		share := float32(max(to-from, 0).Seconds() / interval.Seconds())
+		r.at(s).Arrived += sum.Arrived * share
+		r.at(s).Busy += sum.Busy * share
+		r.at(s).Cores += sum.Cores * share
 	}
 }
 

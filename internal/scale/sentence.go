@@ -34,8 +34,42 @@ func (c *decider) notReady() string {
 	return fmt.Sprintf("not ready in time: %d of %d", f.failed, f.ready+f.coming+f.failed)
 }
 
-// explain spells out the demand; its numbers recompute to the need.
+// explain spells out the demand; its numbers recompute to the need. Where there
+// are several targets it says which of them needs most, and what the others need.
 func (d demand) explain() string {
+	if len(d.aims) == 0 {
+		return d.explainSlots() + spareWords(d.spare)
+	}
+	var b strings.Builder
+	if d.won > 0 {
+		b.WriteString("by " + d.aims[d.won-1].name + ": " + d.aims[d.won-1].words)
+	} else {
+		b.WriteString("by concurrency: " + d.explainSlots())
+	}
+	b.WriteString(spareWords(d.spare))
+	if d.won > 0 {
+		fmt.Fprintf(&b, "; by concurrency %d", d.own)
+	}
+	for i, a := range d.aims {
+		if i != d.won-1 && a.words != "" {
+			fmt.Fprintf(&b, "; by %s %d", a.name, a.need)
+		}
+		if a.note != "" {
+			b.WriteString("; " + a.note)
+		}
+	}
+	return b.String()
+}
+
+func spareWords(spare int) string {
+	if spare == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d spare", spare)
+}
+
+// explainSlots spells out what the concurrency needs.
+func (d demand) explainSlots() string {
 	var b strings.Builder
 	switch {
 	case d.slots <= 0:
@@ -59,7 +93,7 @@ func (d demand) explain() string {
 		fmt.Fprintf(&b, "%s slots of head-room", number(d.headroom))
 		if d.enough {
 			b.WriteString(" (half of it is enough)")
-		} else if instances(d.busy+d.heldNeed+d.headroom, d.slots) < d.need {
+		} else if instances(d.busy+d.heldNeed+d.headroom, float64(d.slots)) < d.own {
 			fmt.Fprintf(&b, ", but %d being served", d.serving)
 		}
 	}
@@ -70,7 +104,7 @@ func (d demand) explain() string {
 // inputs names the numbers of the decision.
 func (c *decider) inputs() map[string]float64 {
 	d := c.demand
-	return map[string]float64{
+	inputs := map[string]float64{
 		"rate":               d.rate,
 		"need_slots":         d.lasting,
 		"floor":              float64(c.floor),
@@ -99,7 +133,14 @@ func (c *decider) inputs() map[string]float64 {
 		"mature":             float64(c.fleet.mature),
 		"edges":              float64(c.o.Edges),
 		"cold_start_seconds": c.h.ColdStart.Seconds(),
+		"spare":              float64(d.spare),
+		"need_concurrency":   float64(d.own),
 	}
+	for _, a := range d.aims {
+		inputs["need_"+a.name] = float64(a.need)
+		inputs[a.name+"_wanted"], inputs[a.name+"_each"] = a.wanted, a.each
+	}
+	return inputs
 }
 
 // number writes a number without needless zeros.

@@ -16,6 +16,8 @@ type Spec struct {
 	Worker *springtide.Worker
 	// Scale holds the limits after the overrides of `tide scale`.
 	Scale springtide.Scale
+	// Limits are what one instance may use.
+	Limits springtide.Limits
 	// Floors are what was announced.
 	Floors []Floor
 }

@@ -118,7 +118,7 @@ func reckonWork(spec Spec, coldStart time.Duration, queues []QueueWork) workload
 		l.backlog += q.Backlog
 	}
 	l.rateSlots, l.waitSlots = round(l.rateSlots, 0.1), round(l.waitSlots, 0.1)
-	l.need = max(instances(l.rateSlots, l.slots), instances(l.waitSlots, l.slots), min(l.backlog, 1))
+	l.need = max(instances(l.rateSlots, float64(l.slots)), instances(l.waitSlots, float64(l.slots)), min(l.backlog, 1))
 	return l
 }
 

@@ -1,0 +1,138 @@
+package scale
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// aloneBelow is up to how many requests at a time, on average, each is taken to
+	// be served alone: what it then takes, no further instance makes less.
+	aloneBelow = 0.6
+	// curveSpan is over what factor of concurrency it must have been seen that the
+	// latency stays, before instances are taken not to help.
+	curveSpan = 2.0
+	// mostStep is how far below what was seen an instance is filled at once.
+	mostStep = 0.5
+	// overBase is what is kept of the latency where the target cannot be had: so
+	// many times what it is without load.
+	overBase = 1.25
+)
+
+// Curve is what was seen of the latency of a release by how many requests an
+// instance had at a time, in order of that.
+type Curve []CurvePoint
+
+// CurvePoint is what was seen while an instance had so many requests at a time.
+type CurvePoint struct {
+	// Concurrency is the mean number of requests that an instance had.
+	Concurrency float64
+	// P95 is the latency that 95 of 100 requests stayed below, Service the mean
+	// time they took.
+	P95, Service time.Duration
+	// Weight is how many requests that says of.
+	Weight float64
+}
+
+// knee is what a curve says of a target.
+type knee struct {
+	// slots is how many requests at a time an instance has at the target; 0: as
+	// many as it may, for the latency never exceeded it.
+	slots float64
+	// service is the mean time of a request then.
+	service time.Duration
+	// base is the latency without load, where that exceeds the target: then no
+	// number of instances holds it, and slots is where a quarter more is reached.
+	base time.Duration
+}
+
+// knee finds how many requests at a time an instance may have so that 95 of 100
+// stay below the target.
+//
+// It is between the most at which the latency held and the least at which it did
+// not, on the line through both. Where it never held, it is on the line through
+// what was seen, or, where one point is all, in proportion, as in the gradient
+// of Netflix' concurrency-limits (target / latency, at least a half: a processor
+// that is shared by twice as many takes twice as long). Where that line exceeds the
+// target at any concurrency, the latency is not of the load's making.
+func (c Curve) knee(target time.Duration) knee {
+	rising := c.rising()
+	limit := float64(target)
+	base := rising.base()
+	if base >= limit {
+		limit = overBase * base
+	} else {
+		base = 0
+	}
+	over := slices.IndexFunc(rising, func(p CurvePoint) bool { return float64(p.P95) > limit })
+	if over < 0 {
+		return knee{base: roundService(time.Duration(base))}
+	}
+	k := knee{base: roundService(time.Duration(base))}
+	first := rising[over]
+	if over > 0 {
+		below := rising[over-1]
+		share := (limit - float64(below.P95)) / float64(first.P95-below.P95)
+		k.slots = below.Concurrency + share*(first.Concurrency-below.Concurrency)
+		k.service = below.Service + time.Duration(share*float64(max(first.Service-below.Service, 0)))
+	} else {
+		share := max(limit/float64(first.P95), mostStep)
+		if slope, intercept, ok := rising.line(); ok && slope > 0 && intercept < limit {
+			share = min(max((limit-intercept)/slope/first.Concurrency, mostStep), 1)
+		}
+		k.slots = share * first.Concurrency
+		k.service = time.Duration(share * float64(first.Service))
+	}
+	k.slots = max(k.slots, aloneBelow)
+	return k
+}
+
+// rising makes the latency grow with the concurrency, as it must but for noise:
+// neighbours that contradict each other are given their mean (isotonic
+// regression, by pooling adjacent violators).
+func (c Curve) rising() Curve {
+	type block struct {
+		sum, weight float64
+		points      int
+	}
+	var blocks []block
+	for _, p := range c {
+		blocks = append(blocks, block{float64(p.P95) * p.Weight, p.Weight, 1})
+		for n := len(blocks); n > 1 && blocks[n-2].sum*blocks[n-1].weight >= blocks[n-1].sum*blocks[n-2].weight; n = len(blocks) {
+			a, b := blocks[n-2], blocks[n-1]
+			blocks = append(blocks[:n-2], block{a.sum + b.sum, a.weight + b.weight, a.points + b.points})
+		}
+	}
+	rising := slices.Clone(c)
+	i := 0
+	for _, b := range blocks {
+		for range b.points {
+			rising[i].P95 = time.Duration(b.sum / b.weight)
+			i++
+		}
+	}
+	return rising
+}
+
+// line gives the line through the least loaded point and the first that had
+// twice as many requests at a time; false: there is none.
+func (c Curve) line() (slope, intercept float64, ok bool) {
+	for _, p := range c {
+		first := c[0]
+		if p.Concurrency < curveSpan*first.Concurrency {
+			continue
+		}
+		slope = float64(p.P95-first.P95) / (p.Concurrency - first.Concurrency)
+		return slope, float64(first.P95) - slope*first.Concurrency, true
+	}
+	return 0, 0, false
+}
+
+// base gives the latency without load, in nanoseconds; 0: not known.
+func (c Curve) base() float64 {
+	if len(c) > 0 && c[0].Concurrency <= aloneBelow {
+		return float64(c[0].P95)
+	}
+	_, intercept, _ := c.line()
+	return max(intercept, 0)
+}

@@ -1,0 +1,58 @@
+package scale
+
+import (
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+// usageLost is for how long a measurement of the processors counts.
+const usageLost = 10 * time.Second
+
+// usageMeter is what instances had used when that was measured last.
+type usageMeter struct {
+	at   time.Time
+	used map[springtide.InstanceID]time.Duration
+}
+
+// Use takes in what instances use of the machine. Only those count that get
+// requests, and did when it was measured before: a start tells nothing of the load.
+func (m *Meter) Use(now time.Time, usage springtide.Usage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	interval, before := now.Sub(m.used.at), m.used.used
+	m.used = usageMeter{at: now, used: make(map[springtide.InstanceID]time.Duration, len(usage.Instances))}
+	since := m.since(now)
+	for rest := usage.Instances; len(rest) > 0; {
+		id, n := rest[0].Group, 1
+		for n < len(rest) && rest[n].Group == id {
+			n++
+		}
+		if g := m.groups[id]; g != nil {
+			if used, known := m.use(g, rest[:n], before); known && interval > 0 && interval <= usageLost {
+				g.seconds.spread(since, interval, Second{Cores: float32(used.Seconds())})
+				g.measured = now
+			}
+		}
+		rest = rest[n:]
+	}
+}
+
+// use sums what the instances of a group used since they were measured before.
+func (m *Meter) use(g *groupMeter, all []springtide.InstanceUsage, before map[springtide.InstanceID]time.Duration) (used time.Duration, known bool) {
+	ready := make(map[springtide.InstanceID]bool, len(g.instances))
+	for i := range g.instances {
+		ready[g.instances[i].ID] = g.instances[i].State == springtide.InstanceReady
+	}
+	for _, one := range all {
+		if !ready[one.Instance] {
+			continue
+		}
+		m.used.used[one.Instance] = one.CPU
+		if was, measured := before[one.Instance]; measured && one.CPU >= was {
+			used += one.CPU - was
+			known = true
+		}
+	}
+	return used, known
+}
