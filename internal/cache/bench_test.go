@@ -26,7 +26,7 @@ func filled(b *testing.B, lines ...string) (*Cache, *Rules, []*message.Request) 
 			Fields: pairs("User-Agent: Mozilla/5.0", "Accept: text/html", "Accept-Language: en", "Accept-Encoding: gzip, deflate, br, zstd", "Cookie: session=1"),
 		}
 		requests = append(requests, request)
-		fetch := c.Lookup(time.Now(), request, rules, false).Fetch
+		fetch := c.Lookup(time.Now(), request, rules, 0).Fetch
 		outcome := fetch.Take(time.Now(), &message.Response{Status: 200, Fields: pairs(append(lines,
 			"Cache-Control: max-age=3600", "ETag: \"a\"", "Content-Type: image/png", "Content-Length: 10240")...)}, nil)
 		outcome.Store.Write([]byte(strings.Repeat("x", 10240)))
@@ -60,7 +60,7 @@ func benchmarkHits(b *testing.B, lines ...string) {
 	b.RunParallel(func(pb *testing.PB) {
 		head := make([]byte, 0, 1024)
 		for i := 0; pb.Next(); i++ {
-			verdict := c.Lookup(now, requests[i%len(requests)], rules, false)
+			verdict := c.Lookup(now, requests[i%len(requests)], rules, 0)
 			if verdict.Do != Send {
 				b.Fatal("it is not stored")
 			}
@@ -90,7 +90,7 @@ func BenchmarkPass(b *testing.B) {
 		request.Method = "POST"
 		response := message.Response{Status: 404, Fields: pairs("Content-Type: text/plain", "Content-Length: 3", "Date: "+httpDate(now.UnixNano()))}
 		for pb.Next() {
-			fetch := c.Lookup(now, &request, rules, false).Fetch
+			fetch := c.Lookup(now, &request, rules, 0).Fetch
 			fetch.Request()
 			fetch.Take(now, &response, room)
 			fetch.End()
@@ -109,7 +109,7 @@ func BenchmarkMiss(b *testing.B) {
 	request.Target = "/other"
 	response := message.Response{Status: 200, Fields: pairs("Cache-Control: private", "Content-Type: text/plain", "Content-Length: 3", "Date: "+httpDate(now.UnixNano()))}
 	for b.Loop() {
-		fetch := c.Lookup(now, &request, rules, false).Fetch
+		fetch := c.Lookup(now, &request, rules, 0).Fetch
 		fetch.Request()
 		fetch.Take(now, &response, room)
 		fetch.End()
@@ -123,7 +123,7 @@ func TestAHitTakesNoMemory(t *testing.T) {
 	request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: "/"}
 	head := make([]byte, 0, 1024)
 	if allocations := testing.AllocsPerRun(100, func() {
-		verdict := p.cache.Lookup(p.now, request, p.rules, false)
+		verdict := p.cache.Lookup(p.now, request, p.rules, 0)
 		head = verdict.Answer.AppendHead(head[:0])
 	}); allocations > 0 {
 		t.Errorf("it takes %v allocations", allocations)

@@ -362,7 +362,7 @@ func storeForEver(folder string) {
 	for i := 0; ; i++ {
 		body := bodies[i%7]
 		request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: fmt.Sprintf("/%d", i%50)}
-		verdict := cache.Lookup(time.Now(), request, rules, false)
+		verdict := cache.Lookup(time.Now(), request, rules, 0)
 		if verdict.Fetch != nil {
 			outcome := verdict.Fetch.Take(time.Now(), &message.Response{Status: 200, Fields: pairs(
 				"Cache-Control: max-age=3600", fmt.Sprintf("ETag: \"%d\"", len(body)), fmt.Sprintf("Content-Length: %d", len(body)))}, nil)

@@ -4,7 +4,7 @@
 //
 //	            ┌─ Send ─────▶ Answer: AppendHead or AppendFields, then Body.Next
 //	Lookup ─────┼─ Send and Fetch ▶ the same, and the fetch in the background
-//	(request)   ├─ Wait ─────▶ until closed or too long, then Lookup(…, waited)
+//	(request)   ├─ Wait ─────▶ until closed or too long, then Lookup(…, 1)
 //	            └─ Forward ──▶ Fetch.Request ─▶ the app ─┬─▶ Fetch.Take(response)
 //	                               ▲                     └─▶ Fetch.Fail: stale, or 502
 //	                               │                            │

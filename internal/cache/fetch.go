@@ -187,19 +187,30 @@ func (f *Fetch) Fail(now time.Time) (Answer, bool) {
 
 // instead gives what is stale for an answer that is none, if it may be that stale.
 func (f *Fetch) instead(now int64, limit func(*entry) time.Duration, note string) (Answer, bool) {
+	if !f.allows(now, limit) {
+		return Answer{}, false
+	}
+	f.cache.count.stale.Add(1)
+	return f.cache.answer(now, f.stored, &f.asked, f.request, f.rules, note), true
+}
+
+// Covered says that something stale may be sent if there is no answer.
+func (f *Fetch) Covered(now time.Time) bool {
+	return f.allows(now.UnixNano(), func(e *entry) time.Duration { return e.disconnected })
+}
+
+// allows says that what is stored may be sent as stale as it is.
+func (f *Fetch) allows(now int64, limit func(*entry) time.Duration) bool {
 	e := f.stored
 	if e == nil || f.slices || e.validate || e.strict || f.asked.control.noCache {
-		return Answer{}, false
+		return false
 	}
 	allowed := limit(e)
 	if f.asked.control.staleIfError != absent && e.disconnected >= 0 {
 		allowed = max(allowed, seconds(f.asked.control.staleIfError))
 	}
-	if stale := e.age(now) - e.lifetime; stale >= allowed && stale > 0 {
-		return Answer{}, false
-	}
-	f.cache.count.stale.Add(1)
-	return f.cache.answer(now, e, &f.asked, f.request, f.rules, note), true
+	stale := e.age(now) - e.lifetime
+	return stale < allowed || stale <= 0
 }
 
 // End ends the fetch: who waits for it goes on. It may be called several times.

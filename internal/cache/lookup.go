@@ -30,10 +30,14 @@ type Verdict struct {
 	Wait   <-chan struct{}
 }
 
-// Lookup looks a request up. Waited says that it was looked up before and told to
-// wait: it is not again. The request must stay as it is until its Fetch has ended;
+// MostWaits is how often a request is told to wait at most: whoever it waits for may
+// be left by the client whose request it is.
+const MostWaits = 4
+
+// Lookup looks a request up. Waited is how often it was told to wait before; with
+// [MostWaits] it is not again. The request must stay as it is until its Fetch has ended;
 // an Answer needs it no more.
-func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, waited bool) Verdict {
+func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, waited int) Verdict {
 	rule := rules.match(request.Target)
 	look := looking{c: c, now: now.UnixNano(), request: request, rules: rules, rule: rule, key: keyOf(request, rules, rule), waited: waited}
 	a := &look.a
@@ -100,14 +104,14 @@ type looking struct {
 	rule        *springtide.CacheRule
 	key         key
 	primary, id uint64
-	waited      bool
+	waited      int
 }
 
 // found decides what a stored response is good for (RFC 9111, section 4).
 func (l *looking) found(e *entry) Verdict {
 	switch l.usable(e) {
 	case fresh:
-		if l.waited { // RFC 9211, section 2.6
+		if l.waited > 0 { // RFC 9211, section 2.6
 			return l.send(e, "; fwd=miss; collapsed")
 		}
 		return l.send(e, "; hit")
@@ -234,7 +238,7 @@ func (l *looking) lead(reason string, stored *entry) Verdict {
 	if leads {
 		return Verdict{Do: Forward, Fetch: l.fetch(reason, stored, flight)}
 	}
-	if l.waited {
+	if l.waited >= MostWaits {
 		return l.alone(reason, stored)
 	}
 	l.c.count.collapsed.Add(1)

@@ -110,10 +110,10 @@ func (p *proxy) get(target string, lines ...string) got { return p.do("GET", tar
 
 func (p *proxy) do(method, target string, lines ...string) got {
 	request := &message.Request{Method: method, Scheme: "https", Host: "shop.example", Target: target, Fields: pairs(lines...)}
-	verdict := p.cache.Lookup(p.clock(), request, p.rules, false)
+	verdict := p.cache.Lookup(p.clock(), request, p.rules, 0)
 	for verdict.Do == Wait {
 		<-verdict.Wait
-		verdict = p.cache.Lookup(p.clock(), request, p.rules, true)
+		verdict = p.cache.Lookup(p.clock(), request, p.rules, 1)
 	}
 	if verdict.Do == Forward {
 		return p.forward(verdict.Fetch, method == "HEAD")

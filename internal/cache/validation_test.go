@@ -261,7 +261,7 @@ func TestThePortThatIsMeantAnyhowMakesNoDifference(t *testing.T) {
 	p.serve(p.ok("x", "Cache-Control: max-age=10"))
 	for _, host := range []string{"shop.example", "shop.example:443", "shop.example:444"} {
 		request := &message.Request{Method: "GET", Scheme: "https", Host: host, Target: "/"}
-		if verdict := p.cache.Lookup(p.now, request, p.rules, false); verdict.Do == Forward {
+		if verdict := p.cache.Lookup(p.now, request, p.rules, 0); verdict.Do == Forward {
 			p.forward(verdict.Fetch, false)
 		}
 	}
@@ -282,7 +282,7 @@ func TestWhatIsWrittenAgainAndAgainIsPreparedOnce(t *testing.T) {
 		return []byte("block")
 	}
 	for range 3 {
-		verdict := p.cache.Lookup(p.now, request, p.rules, false)
+		verdict := p.cache.Lookup(p.now, request, p.rules, 0)
 		block, rest, ok := verdict.Answer.Prepared(encode, nil)
 		if !ok || string(block) != "block" || !rest.Has("Age") || !rest.Has("Cache-Status") {
 			t.Errorf("got %s and %v", block, rest)
@@ -292,7 +292,7 @@ func TestWhatIsWrittenAgainAndAgainIsPreparedOnce(t *testing.T) {
 		t.Errorf("it was encoded %d times", encoded)
 	}
 	request.Fields = pairs("Range: bytes=0-0")
-	verdict := p.cache.Lookup(p.now, request, p.rules, false)
+	verdict := p.cache.Lookup(p.now, request, p.rules, 0)
 	if _, _, ok := verdict.Answer.Prepared(encode, nil); ok {
 		t.Error("a part was taken for the whole")
 	}

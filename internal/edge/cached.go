@@ -24,10 +24,10 @@ const (
 	cachePass        = "pass" // it is not stored
 )
 
-// cacheRules gives what the cache has to know of a route, nil if the route is
-// not cached.
+// cacheRules gives what the cache has to know of a route; nil if nothing is to
+// come from the cache.
 func cacheRules(route *springtide.Route) *cache.Rules {
-	if len(route.Cache) == 0 {
+	if len(route.Cache) == 0 || route.Stopped {
 		return nil
 	}
 	return &cache.Rules{
@@ -43,18 +43,19 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 	if rules == nil || x.upgrade != "" {
 		return false
 	}
-	verdict := e.cache.Lookup(x.started, &x.request, rules, false)
+	verdict := e.cache.Lookup(x.started, &x.request, rules, 0)
 	x.cached = cacheHit
-	if verdict.Do == cache.Wait {
+	for waited := 1; verdict.Do == cache.Wait; waited++ {
 		x.cached = cacheCollapsed
 		select {
 		case <-verdict.Wait:
 		case <-time.After(othersFetch):
+			waited = cache.MostWaits
 		case <-x.ctx.Done():
 			x.status, x.aborted = statusClientGone, true
 			return true
 		}
-		verdict = e.cache.Lookup(time.Now(), &x.request, rules, true)
+		verdict = e.cache.Lookup(time.Now(), &x.request, rules, waited)
 	}
 	if verdict.Do == cache.Forward {
 		e.fetchCached(x, g, verdict.Fetch)

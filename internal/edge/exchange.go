@@ -93,6 +93,8 @@ type exchange struct {
 	answer   answer
 	// onward are the fields that an instance gets in place of the request's; nil: those.
 	onward message.Fields
+	// covered says that there is another answer if the first instance gives none.
+	covered bool
 	// interrupt is end, made once.
 	interrupt context.CancelCauseFunc
 
@@ -231,6 +233,8 @@ func (e *edge) pass(x *exchange, g *gate) (*gate, error) {
 			}
 			g.arrive(&x.ticket, x.started)
 		case !failed || x.abandoned(err):
+			return g, err
+		case x.covered:
 			return g, err
 		case failure.unsent, failure.repeatable && !repeated:
 			repeated = repeated || !failure.unsent

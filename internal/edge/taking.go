@@ -34,7 +34,7 @@ func (e *edge) take(t *taking, g *gate) (*gate, error) {
 	x := t.x
 	for {
 		t.outcome, t.at = cache.Outcome{}, 0
-		x.client, x.onward = t, t.fetch.Request().Fields
+		x.client, x.onward, x.covered = t, t.fetch.Request().Fields, t.fetch.Covered(time.Now())
 		at, err := e.pass(x, g)
 		t.leave()
 		if err != nil {
@@ -52,7 +52,7 @@ func (e *edge) take(t *taking, g *gate) (*gate, error) {
 
 // leave lets the exchange have its client back. What did not come whole is not stored.
 func (t *taking) leave() {
-	t.x.client, t.x.onward = t.client, nil
+	t.x.client, t.x.onward, t.x.covered = t.client, nil, false
 	if t.outcome.Store != nil {
 		t.outcome.Store.Abort()
 		t.outcome.Store = nil
