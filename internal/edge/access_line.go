@@ -11,11 +11,11 @@ import (
 // appendLine appends a line of the access log, an object in JSON:
 //
 //	time, request_id, host, method, path, protocol, status, bytes, duration_ms,
-//	held_ms, cache, instance, app, environment, release, client, user_agent, incomplete
+//	held_ms, cache, instance, app, environment, release, client, user_agent, refused, incomplete
 //
-// What is empty of the last nine is left out, but for the client. The query is
-// never there: it may hold secrets. Incomplete says that the answer broke off, or
-// that the client did.
+// What is empty of the last ten is left out, but for the client. The query is
+// never there: it may hold secrets. Refused is why the edge answered by itself.
+// Incomplete says that the answer broke off, or that the client did.
 func appendLine(to []byte, x *exchange, now time.Time) []byte {
 	group := x.backend.Group
 	to = append(to, `{"time":"`...)
@@ -46,6 +46,9 @@ func appendLine(to []byte, x *exchange, now time.Time) []byte {
 	to = appendText(to, "client", x.address)
 	if agent := x.request.Fields.Get("User-Agent"); agent != "" {
 		to = appendText(to, "user_agent", agent)
+	}
+	if x.refused != "" {
+		to = appendText(to, "refused", x.refused)
 	}
 	if x.aborted {
 		to = append(to, `,"incomplete":true`...)

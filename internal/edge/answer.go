@@ -5,24 +5,26 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 
 	"github.com/springtide/springtide/internal/message"
 )
 
 // refuse gives an answer of the edge's own. The client may come again after so
-// many seconds; 0: it makes no difference.
+// many seconds; 0: it makes no difference. Why is told to the access log, and to
+// the client as far as it is about its own request.
 func (e *edge) refuse(x *exchange, status, retryAfter int, format string, args ...any) {
-	text := fmt.Sprintf("%d %s: %s\nrequest %s\n", status, http.StatusText(status), fmt.Sprintf(format, args...), x.id)
-	fields := message.Fields{
-		{Name: "Content-Type", Value: "text/plain; charset=utf-8"},
-		{Name: "X-Content-Type-Options", Value: "nosniff"},
-		{Name: "Cache-Control", Value: "no-store"},
+	page := ""
+	if x.protection != nil {
+		page = x.protection.pages[status]
 	}
-	if retryAfter > 0 {
-		fields = append(fields, message.Field{Name: "Retry-After", Value: strconv.Itoa(retryAfter)})
-	}
-	e.reply(x, status, fields, text)
+	e.refuseWith(x, status, retryAfter, page, fmt.Sprintf(format, args...))
+}
+
+// refuseWith is refuse with a page; empty: the edge's own.
+func (e *edge) refuseWith(x *exchange, status, retryAfter int, page, why string) {
+	x.refused = why
+	body, kind := errorBody(x, status, page, why)
+	e.reply(x, status, refuseFields(kind, retryAfter), body)
 }
 
 // reply sends a whole answer.

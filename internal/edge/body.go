@@ -104,6 +104,10 @@ func (up *upload) run(buffer []byte, clock *clock) {
 		if complete {
 			x.received.Store(true) // before the instance can know, and answer
 		}
+		if x.maxBody > 0 && sent > x.maxBody {
+			x.end(tooLarge(x.maxBody))
+			return
+		}
 		if !complete && err != nil {
 			if !up.stopped.Load() {
 				x.end(clientFault(err))

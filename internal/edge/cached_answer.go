@@ -9,7 +9,8 @@ import (
 func (x *exchange) beginStored(stored *cache.Answer, leaving bool) error {
 	x.answer = answer{Response: message.Response{Status: stored.Status}, declared: stored.Length(), leaving: leaving}
 	client, ok := x.client.(preparer)
-	if ok && stored.Stored() {
+	if added, whole := x.protection.adds(x, stored); ok && stored.Stored() && whole {
+		x.answer.Fields = added
 		x.speaking.Lock()
 		defer x.speaking.Unlock()
 		x.opening(&x.answer)

@@ -250,6 +250,7 @@ func (x *exchange) reset() {
 	x.received.Store(true)
 	x.begun.Store(false)
 	x.status, x.bytes, x.held, x.backend, x.cached = 0, 0, 0, springtide.Backend{}, ""
+	x.guarded.reset()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !errors.Is(x.cause, errClientGone) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -48,6 +49,13 @@ type Options struct {
 	IdleLimit time.Duration
 	// MaxConnections is how many client connections may be open. Default: 20,000.
 	MaxConnections int
+	// MaxConnectionsPerAddress is how many of them an IPv4 address, or a /64 of IPv6,
+	// may have; see [caps]. Default: 1,000.
+	MaxConnectionsPerAddress int
+	// TrustedProxies are believed what they say of a request's origin, ProxyProtocol
+	// says that their connections begin with a header of the PROXY protocol.
+	TrustedProxies []netip.Prefix
+	ProxyProtocol  bool
 	// CacheMemory and CacheDisk bound the cache's tiers, in bytes. Default: 256 MiB, and
 	// 10 GiB, but no more than a tenth of the disk. There is none on disk without DataFolder.
 	CacheMemory, CacheDisk int64
@@ -63,7 +71,7 @@ func (o *Options) Validate() error {
 	if len(o.Listeners) == 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
 	}
-	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 {
+	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 || o.MaxConnectionsPerAddress < 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
 	}
 	if o.DrainLimit == 0 {
@@ -74,6 +82,12 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 20_000
+	}
+	if o.MaxConnectionsPerAddress == 0 {
+		o.MaxConnectionsPerAddress = 1000
+	}
+	if o.ProxyProtocol && len(o.TrustedProxies) == 0 {
+		return springtide.Errorf(springtide.Invalid, "nobody is trusted to speak the PROXY protocol").WithHint("name the proxies: --trusted-proxy 10.0.0.0/8")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -95,6 +109,8 @@ type edge struct {
 	kept      *tableFile // nil with Tables, and so are feed and handback
 	feed      *feed
 	room      *room
+	caps      *caps
+	rates     *rateTable
 	doors     []*door
 	clock     *clock
 	buffers   *buffers
@@ -161,6 +177,7 @@ func newEdge(options Options) (_ *edge, err error) {
 	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
 	e.router = newRouter(e.bell, options.Logger)
 	e.clock, e.buffers = newClock(), newBuffers()
+	e.caps, e.rates = newCaps(options.MaxConnectionsPerAddress), newRateTable()
 	e.forwarder = newForwarder(e.clock, e.buffers, e.draining.Load)
 	e.clock.watch(e.forwarder.pool)
 	if e.cache, err = openCache(&e.options); err != nil {

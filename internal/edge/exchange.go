@@ -90,7 +90,8 @@ type exchange struct {
 	host     string
 	started  time.Time
 	ticket   ticket
-	answer   answer
+	guarded
+	answer answer
 	// onward are the fields that an instance gets in place of the request's; nil: those.
 	onward message.Fields
 	// covered says that there is another answer if the first instance gives none.
@@ -164,12 +165,17 @@ func (x *exchange) over() error {
 // apps serves a request for an app.
 func (e *edge) apps(x *exchange) {
 	defer e.finish(x)
+	e.introduce(x)
 	e.serve(x)
 }
 
 // plain serves what comes without TLS: it redirects to where the apps are.
 func (e *edge) plain(x *exchange) {
 	defer e.finish(x)
+	if e.introduce(x); x.request.Scheme == "https" { // a proxy has done what TLS is for
+		e.serve(x)
+		return
+	}
 	path := pathOf(x.request.Target)
 	answer, known := e.router.challenge(x.host, path)
 	switch {
@@ -209,7 +215,7 @@ func (e *edge) serve(x *exchange) {
 		e.refuseUnknown(x)
 		return
 	}
-	if e.serveFile(x, g) || e.serveCached(x, g) {
+	if e.guard(x, g.protection.Load()) || e.serveFile(x, g) || e.serveCached(x, g) {
 		return
 	}
 	if g, err := e.pass(x, g); err != nil {

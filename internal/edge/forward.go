@@ -198,6 +198,7 @@ func (f *forwarder) answer(x *exchange, to destination, u *upstream, stream bool
 func (x *exchange) begin(a *answer) error {
 	x.speaking.Lock()
 	defer x.speaking.Unlock()
+	x.protection.dress(x, a)
 	x.opening(a)
 	return x.client.begin(a)
 }

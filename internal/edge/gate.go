@@ -43,6 +43,8 @@ type gate struct {
 	files atomic.Pointer[[]springtide.PublicFiles] // the route's
 	// cached is how the cache deals with the route; nil: not at all.
 	cached atomic.Pointer[cache.Rules]
+	// protection is the route's.
+	protection atomic.Pointer[protection]
 
 	mu        sync.Mutex
 	route     springtide.Route
@@ -267,6 +269,7 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 	g.route, g.removed = route, false
 	g.files.Store(&route.Files)
 	g.cached.Store(cacheRules(&route))
+	g.protection.Store(newProtection(route))
 	if g.meters[route.Group] == nil {
 		g.meters[route.Group] = newMeter(route.Group, now)
 	}

@@ -209,7 +209,7 @@ func newRoom(places int) *room {
 }
 
 func (r *room) enter(conn *wire) *visitor {
-	v := &visitor{wire: conn, room: r}
+	v := &visitor{wire: conn, room: r, client: endOf(conn.RemoteAddr()), local: endOf(conn.LocalAddr())}
 	r.mu.Lock()
 	r.open[v] = struct{}{}
 	r.mu.Unlock()
@@ -241,12 +241,26 @@ type visitor struct {
 	*wire
 	room *room
 	once sync.Once
+	// client and local are the connection's ends, or what the PROXY protocol says
+	// that they are.
+	client, local netip.AddrPort
+	// leave is called when it ends; nil: there is nobody to call.
+	leave func()
 }
+
+// RemoteAddr implements net.Conn.
+func (v *visitor) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(v.client) }
+
+// LocalAddr implements net.Conn.
+func (v *visitor) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(v.local) }
 
 // Close closes the connection and gives its place back.
 func (v *visitor) Close() error {
 	err := v.wire.Close()
 	v.once.Do(func() {
+		if v.leave != nil {
+			v.leave()
+		}
 		v.room.mu.Lock()
 		delete(v.room.open, v)
 		v.room.mu.Unlock()

@@ -43,6 +43,10 @@ func (e *edge) receive(v *visitor, kind string) {
 			v.Close()
 		}
 	}()
+	if !e.admit(v) {
+		v.Close()
+		return
+	}
 	c := e.newConnection(v, kind)
 	if kind == HTTPS {
 		secured := tls.Server(v, e.tls)
@@ -71,7 +75,7 @@ func (e *edge) receive(v *visitor, kind string) {
 func (e *edge) newConnection(v *visitor, kind string) *connection {
 	c := &connection{
 		edge: e, visitor: v, wire: v.wire, conn: v.wire, quiet: newQuiet(v.wire, &e.buffers.heads), handle: e.apps, scheme: "http",
-		address: hostPart(v.RemoteAddr().String()),
+		address: v.client.Addr().String(),
 	}
 	if kind == HTTP {
 		c.handle = e.plain

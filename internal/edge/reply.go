@@ -57,7 +57,8 @@ func (c *connection) begin(a *answer) error {
 func (c *connection) beginStored(a *answer, stored *cache.Answer) error {
 	c.bare = c.x.request.Method == http.MethodHead || !message.HasBody(a.Status)
 	c.persistent = c.persistent && !a.leaving && !a.unread
-	c.endHead(stored.AppendHead(appendStatus(c.buffer(), stored.Status, "")), a)
+	to := stored.AppendHead(appendStatus(c.buffer(), stored.Status, ""))
+	c.endHead(appendFields(to, a.Fields, nil, false), a)
 	return nil
 }
 

@@ -75,7 +75,7 @@ func (r *router) apply(next springtide.Table) bool {
 	}
 	compiled := &table{
 		version: next.Version, hosts: map[string]*gate{},
-		certificates: newCertificates(next.Certificates, r.logger),
+		certificates: newCertificates(next.Certificates, r.table.Load().certificates, r.logger),
 		challenges:   newChallenges(next.Challenges, r.logger),
 	}
 	kept := map[*gate]bool{}

@@ -118,7 +118,7 @@ func TestACertificateThatCannotBeReadIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCertificates([]springtide.Certificate{{Names: []string{"a.localhost"}, Chain: "x"}, good}, testLogger())
+	c := newCertificates([]springtide.Certificate{{Names: []string{"a.localhost"}, Chain: "x"}, good}, &certificates{}, testLogger())
 	found, err := c.find("A.localhost")
 	if err != nil {
 		t.Fatal(err)

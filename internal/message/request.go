@@ -199,6 +199,10 @@ func absolute(target string) (authority, rest string, ok bool) {
 	return behind[:end], behind[end:], true
 }
 
+// IsAuthority says that s is what a Host field may have: a name or an IP address,
+// with a port if it has one.
+func IsAuthority(s string) bool { return isAuthority(s) }
+
 // isAuthority says that s is a host, with a port if it has one: a name, or an
 // IP address, that of version 6 in brackets (RFC 3986, section 3.2).
 func isAuthority(s string) bool {
