@@ -10,7 +10,7 @@ FILES   := internal/files/embedded/tide-files.gz
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale clean
+.PHONY: help build init setup demo test check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale bench-surge clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ bench-jobs: ## the ledger beside River, asynq and a poller; BENCH="-quick -json 
 
 bench-scale: ## laws of scaling beside each other, on traces; BENCH="-quick -json"
 	cd bench/scale && go run . $(BENCH)
+
+bench-surge: build ## the platform under a real x20 step, beside a fixed number and the HPA's law; BENCH="-quick -json"
+	go run ./bench/surge -tide bin/tide $(BENCH)
 
 clean: ## removes what was built
 	rm -rf bin $(INIT) $(FILES)

@@ -40,6 +40,7 @@ test | bench)
 	need_file openssh-sftp-server /usr/lib/openssh/sftp-server
 	need_file libapache2-mod-php /usr/lib/apache2/modules/libphp*.so
 	need_file wordpress /usr/share/wordpress/wp-load.php
+	need icecast2 icecast2
 	need gunicorn gunicorn
 	need_file python3-django /usr/lib/python3/dist-packages/django
 	need_file python3-psycopg2 /usr/lib/python3/dist-packages/psycopg2

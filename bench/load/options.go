@@ -42,6 +42,8 @@ type Options struct {
 	Interval time.Duration
 	// WebSockets and EventStreams are long-lived clients besides the requests.
 	WebSockets, EventStreams Streams
+	// Late is how long a good answer may take before it counts as late; 0: for ever.
+	Late time.Duration
 	// Progress is told how far it is, every second. May be nil.
 	Progress func(Progress)
 }

@@ -31,6 +31,7 @@ type record struct {
 
 type interval struct {
 	arrived, failed     int
+	late                int
 	latencies           histogram
 	instances, releases map[string]int
 }
@@ -90,6 +91,9 @@ func (r *record) end(one due, got outcome, took time.Duration) {
 		kind.Failed++
 		r.fail(one, got, within)
 	} else {
+		if r.options.Late > 0 && took > r.options.Late {
+			within.late++
+		}
 		count(within.instances, got.instance)
 		count(within.releases, got.release)
 		count(r.result.Instances, got.instance)
@@ -183,7 +187,7 @@ func (r *record) finish() Result {
 	}
 	for i, one := range r.intervals {
 		result.Intervals = append(result.Intervals, Interval{
-			From: time.Duration(i) * r.options.Interval, Arrived: one.arrived, Failed: one.failed,
+			From: time.Duration(i) * r.options.Interval, Arrived: one.arrived, Failed: one.failed, Late: one.late,
 			Latency: one.latencies.latency(), Instances: one.instances, Releases: one.releases,
 		})
 	}

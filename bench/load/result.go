@@ -60,7 +60,9 @@ type Interval struct {
 	From    time.Duration `json:"from"`
 	Arrived int           `json:"arrived"`
 	Failed  int           `json:"failed"`
-	Latency Latency       `json:"latency"`
+	// Late are good answers that took longer than [Options.Late].
+	Late    int     `json:"late,omitempty"`
+	Latency Latency `json:"latency"`
 	// Instances and Releases count good answers by who gave them.
 	Instances map[string]int `json:"instances,omitempty"`
 	Releases  map[string]int `json:"releases,omitempty"`
