@@ -132,7 +132,7 @@ func converse(t testing.TB, address string, stream []byte, methods []string) (an
 			return append(answers, "none")
 		}
 		body, err := io.ReadAll(response.Body)
-		for _, name := range []string{"Date", "Connection", "X-Request-Id", "Content-Length"} {
+		for _, name := range []string{"Date", "Connection", "X-Request-Id", "Content-Length", "X-Content-Type-Options", "Referrer-Policy"} {
 			response.Header.Del(name)
 		}
 		answers = append(answers, fmt.Sprintf("%d %v %v %q %v", response.StatusCode, response.Header, response.Trailer, body, err))

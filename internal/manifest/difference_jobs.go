@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func rateOf(requests *float64) string {
 }
 
 // eachOf visits what has a name before or after, in order; nil where it has none.
-func eachOf[K ~string, V any](before, after map[K]V, visit func(K, *V, *V)) {
+func eachOf[K cmp.Ordered, V any](before, after map[K]V, visit func(K, *V, *V)) {
 	names := slices.Sorted(maps.Keys(before))
 	for name := range after {
 		if _, both := before[name]; !both {

@@ -24,6 +24,11 @@ type document struct {
 	Environments map[name]*environmentSection `json:"environments,omitempty" jsonschema_description:"What is different in an environment, by its name: production, staging, ..."`
 	Events       []*eventSection              `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected, in production."`
 
+	RateLimits []*rateLimitSection            `json:"rate_limits,omitempty" jsonschema_description:"How many requests there may be in a time; what exceeds it is answered with 429."`
+	MaxBody    set[size]                      `json:"max_body,omitempty" jsonschema:"minimum=1KiB,maximum=1024TiB" jsonschema_description:"How long the body of a request may be; a longer one is answered with 413. Default: as long as it likes."`
+	Headers    map[headerName]set[content]    `json:"headers,omitempty" jsonschema_description:"Headers that answers have, in place of the app's own; an empty one is taken out."`
+	ErrorPages map[pageStatus]set[sourcePath] `json:"error_pages,omitempty" jsonschema_description:"Pages, files of the app's folder, for answers that the edge gives by itself: 413, 429, 502, 503, 504."`
+
 	laterSections
 }
 
@@ -133,6 +138,11 @@ type environmentSection struct {
 	Files     map[name]*filesSection    `json:"files,omitempty" jsonschema_description:"What is added, or different in a shared folder."`
 	Secrets   []set[variable]           `json:"secrets,omitempty" jsonschema_description:"The secrets that this environment needs, in place of the others."`
 	Backups   map[name]*backupSection   `json:"backups,omitempty" jsonschema_description:"What is different in a backup."`
+
+	RateLimits []*rateLimitSection            `json:"rate_limits,omitempty" jsonschema_description:"How many requests there may be in a time; what exceeds it is answered with 429. In place of the others."`
+	MaxBody    set[size]                      `json:"max_body,omitempty" jsonschema:"minimum=1KiB,maximum=1024TiB" jsonschema_description:"How long the body of a request may be; a longer one is answered with 413."`
+	Headers    map[headerName]set[content]    `json:"headers,omitempty" jsonschema_description:"Headers that answers have, in place of the app's own; an empty one is taken out."`
+	ErrorPages map[pageStatus]set[sourcePath] `json:"error_pages,omitempty" jsonschema_description:"Pages, files of the app's folder, for answers that the edge gives by itself: 413, 429, 502, 503, 504."`
 
 	Events later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
 

@@ -76,7 +76,9 @@ func Load(dir string, environment springtide.EnvironmentName) (springtide.App, [
 	if !m.fits(name(environment)) {
 		return springtide.App{}, nil, springtide.Errorf(springtide.Invalid, "%s", tooLong(m.document.App.Value, name(environment)))
 	}
-	return m.App(environment), m.Notices, nil
+	app := m.App(environment)
+	app.Protection.ErrorPages, err = new(resolver).inEnvironment(m.document, name(environment)).pages(dir)
+	return app, m.Notices, err
 }
 
 // Read reads the manifest of a folder.
@@ -213,7 +215,8 @@ func tooLong(app, environment name) string {
 func (m *Manifest) Name() springtide.AppName { return springtide.AppName(m.document.App.Value) }
 
 // App gives the app as it should be in an environment. One that the manifest
-// does not name has nothing different, and no domains.
+// does not name has nothing different, and no domains. Pages that it names in
+// files are read by [Load].
 func (m *Manifest) App(environment springtide.EnvironmentName) springtide.App {
 	r := new(resolver)
 	return r.resolve(r.inEnvironment(m.document, name(environment)))

@@ -160,6 +160,12 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: "^/[!-\"$-~]*$"}
 	case host:
 		return &jsonschema.Schema{Type: "string", Pattern: `^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`}
+	case pathPattern:
+		return &jsonschema.Schema{Type: "string", Pattern: `^/([^?#%*]*/\*|[^?#%*]*|\*)$`}
+	case headerName:
+		return &jsonschema.Schema{Type: "string", Pattern: headerPattern.String()}
+	case sourcePath:
+		return &jsonschema.Schema{Type: "string", Pattern: `^[^/]`}
 	case truth:
 		return &jsonschema.Schema{Type: "boolean"}
 	case count:
@@ -228,6 +234,10 @@ func constrainKeys(s *jsonschema.Schema) {
 		switch pair.Key {
 		case "env":
 			pattern = variablePattern.String()
+		case "headers":
+			pattern = headerPattern.String()
+		case "error_pages":
+			pattern = `^(413|429|502|503|504)$`
 		case "calls":
 			pattern = `^(\*|[A-Za-z0-9.:-]+)$`
 		}
