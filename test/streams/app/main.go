@@ -1,0 +1,57 @@
+// App is what the stories of streams deploy: a radio, and a server of WebSockets.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1) //nolint:forbidigo // a program of its own
+	}
+}
+
+func run(args []string) error {
+	address := net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT"))
+	switch {
+	case len(args) != 1:
+		return errors.New("radio, on-air or sockets is wanted")
+	case args[0] == "radio":
+		return radio(os.Getenv("HOST"), os.Getenv("PORT"))
+	case args[0] == "on-air":
+		return onAir(address)
+	default:
+		server := &http.Server{Addr: address, Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 10 * time.Second}
+		return server.ListenAndServe()
+	}
+}
+
+// echo sends back what it is sent, for as long as the client stays.
+func echo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		return // the probe
+	}
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // the client was told
+	}
+	defer func() { _ = conn.CloseNow() }()
+	for {
+		kind, message, err := conn.Read(context.Background())
+		if err != nil {
+			return
+		}
+		if err := conn.Write(context.Background(), kind, message); err != nil {
+			return
+		}
+	}
+}

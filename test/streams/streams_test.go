@@ -1,0 +1,202 @@
+// Package streams tells of connections that last: an Icecast with its listeners,
+// and WebSockets that say nothing. STREAMS=full has many of them.
+package streams
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/platform"
+	"github.com/springtide/springtide/test/story"
+)
+
+// size is how many connections there are.
+type size struct {
+	listeners, sockets int
+	rate               int // lines a second for each listener
+}
+
+func sizeOf(t *testing.T) size {
+	t.Helper()
+	if os.Getenv("STREAMS") != "full" {
+		return size{100, 500, 1000}
+	}
+	// The edge has two files for each: the client's side, and the instance's.
+	const files = 100_000
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}); err != nil {
+		t.Skipf("STREAMS=full: %d open files are needed: %v", files, err)
+	}
+	return size{2000, 10_000, 250}
+}
+
+const manifest = `app: %[1]s
+processes:
+  %[1]s:
+    command: ./app %[1]s
+    http: true
+    health: %[2]s
+    scale: { min: 1, max: 1, target: { concurrency: 20000 } }
+    streams: finish
+    drain: 6h
+  news: echo %[3]s; exec sleep infinity
+env: { RATE: "%[4]d" }
+`
+
+// apps are a radio and a server of WebSockets, each with the news beside it.
+type apps struct {
+	folders map[string]string
+	probes  map[string]string
+	rate    int
+}
+
+func newApps(t *testing.T, rate int) *apps {
+	t.Helper()
+	a := &apps{map[string]string{}, map[string]string{"radio": `{ command: "./app on-air" }`, "sockets": "/"}, rate}
+	program := filepath.Join(t.TempDir(), "app")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./app")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, output)
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range a.probes {
+		a.folders[name] = filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(a.folders[name], 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(a.folders[name], "app"), content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// deploy takes the app of a name to other news, and gives its URL.
+func (a *apps) deploy(t *testing.T, p *platform.Platform, name, news string) string {
+	t.Helper()
+	text := fmt.Appendf(nil, manifest, name, a.probes[name], news, a.rate)
+	if err := os.WriteFile(filepath.Join(a.folders[name], "tide.yaml"), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return story.Deploy(t, p, a.folders[name])
+}
+
+func TestNoStreamIsBrokenByARolloutBesideItNorByAnUpgrade(t *testing.T) {
+	size := sizeOf(t)
+	p := story.Own(t)
+	apps := newApps(t, size.rate)
+	urls := map[string]string{}
+	for _, name := range []string{"radio", "sockets"} {
+		urls[name] = apps.deploy(t, p, name, "yesterday")
+	}
+	client := story.HTTP(t, p)
+	client.Timeout = 0
+	transport := client.Transport.(*http.Transport)
+	transport.ForceAttemptHTTP2 = false // a connection for each
+
+	began := time.Now()
+	sockets := dial(t, client, urls["sockets"], size.sockets)
+	listeners, leave := listen(t, client, urls["radio"]+"/live", size.listeners)
+	t.Logf("%d WebSockets and %d listeners after %s", size.sockets, size.listeners, time.Since(began).Round(time.Millisecond))
+	well := func(when string) {
+		t.Helper()
+		if failed := sockets.echo(t.Context(), when); len(failed) > 0 {
+			t.Errorf("%s: %d WebSockets are broken; the first: %v", when, len(failed), failed[0])
+		}
+		allHear(t, when, listeners, size.rate)
+	}
+	well("before")
+
+	for name := range urls {
+		apps.deploy(t, p, name, "today")
+	}
+	well("after the rollout")
+	for name := range urls {
+		if states := statesOf(t, p, name); states[springtide.InstanceReady] != 2 || states[springtide.InstanceRetiring] != 1 {
+			t.Errorf("after the rollout %s has %v: the old instance is to stay for its streams", name, states)
+		}
+	}
+	late, stop := listen(t, client, urls["radio"]+"/live", 1)
+	allHear(t, "on the new release", late, size.rate)
+	stop()
+
+	upgrade(t, p)
+	well("after the upgrade")
+
+	leave()
+	for i, l := range listeners {
+		if l.err != nil {
+			t.Fatalf("listener %d: %v", i, l.err)
+		}
+	}
+	sockets.close()
+	story.Eventually(t, "the old instances and the old edge to end with their last streams", time.Minute, func() bool {
+		status, err := p.Status(t.Context())
+		return err == nil && len(status.Edges) == 1 && statesOf(t, p, "radio")[springtide.InstanceRetiring]+statesOf(t, p, "sockets")[springtide.InstanceRetiring] == 0
+	})
+}
+
+// allHear waits until each listener has heard 2 s more.
+func allHear(t *testing.T, when string, listeners []*listener, rate int) {
+	t.Helper()
+	more := int64(2 * rate * line)
+	goals := make([]int64, len(listeners))
+	for i, l := range listeners {
+		goals[i] = l.heard.Load() + more
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		behind := 0
+		for i, l := range listeners {
+			if l.heard.Load() < goals[i] {
+				behind++
+			}
+		}
+		if behind == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s: %d of %d listeners hear nothing more", when, behind, len(listeners))
+			return
+		}
+	}
+}
+
+func statesOf(t *testing.T, p *platform.Platform, app string) map[springtide.InstanceState]int {
+	t.Helper()
+	instances, err := p.Client.Instances(t.Context(), springtide.EnvironmentID{App: springtide.AppName(app), Name: springtide.Production})
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[springtide.InstanceState]int{}
+	for _, instance := range instances {
+		states[instance.State]++
+	}
+	return states
+}
+
+// upgrade has a new edge take over, beside which the old one drains.
+func upgrade(t *testing.T, p *platform.Platform) {
+	t.Helper()
+	output, err := p.CLI(t.Context(), "upgrade", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var upgraded struct {
+		Draining int `json:"edges_draining"`
+	}
+	if err := json.NewDecoder(strings.NewReader(output)).Decode(&upgraded); err != nil || upgraded.Draining != 1 {
+		t.Errorf("tide upgrade says %s, %v: want one edge that drains", output, err)
+	}
+}
