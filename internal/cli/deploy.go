@@ -16,6 +16,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/build"
+	"github.com/springtide/springtide/internal/calendar"
 	"github.com/springtide/springtide/internal/client"
 	"github.com/springtide/springtide/internal/manifest"
 )
@@ -49,6 +50,9 @@ func (s *session) deployFolder(ctx context.Context, c *client.Client, folder, de
 	app, err := s.readApp(folder)
 	if err != nil {
 		return err
+	}
+	for _, warning := range calendar.Over(app, s.now()) {
+		s.tell("warning: %s", warning)
 	}
 	if description == "" {
 		description = lastCommit(ctx, folder)

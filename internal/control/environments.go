@@ -12,6 +12,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/calendar"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/manifest"
 	"github.com/springtide/springtide/internal/observe"
@@ -200,6 +201,6 @@ func (e environments) Plan(_ context.Context, id springtide.EnvironmentID, app s
 	for _, change := range manifest.Difference(release.App, app) {
 		plan.Changes = append(plan.Changes, asChange(change))
 	}
-	plan.Warnings = e.kept.misfits(id, app)
+	plan.Warnings = append(e.kept.misfits(id, app), calendar.Over(app, time.Now())...)
 	return plan, nil
 }

@@ -15,6 +15,7 @@ processes:
 events:
   - { name: Top 10, at: "2026-11-28T18:00+01:00", for: 90m, min: { web: 12 } }
   - { at: "2026-11-29T18:00:00Z", min: { web: 5 } }
+  - { name: news, at: "2026-11-30T08:00", timezone: Europe/Warsaw, every: weekday, min: { web: 3 } }
 `
 
 func TestEventsAreAnnouncedToTheirProcessesInProduction(t *testing.T) {
@@ -24,9 +25,13 @@ func TestEventsAreAnnouncedToTheirProcessesInProduction(t *testing.T) {
 	want := []springtide.Announcement{
 		{Name: "Top 10", From: begin, Until: begin.Add(90 * time.Minute), Instances: 12},
 		{Name: "2", From: begin.Add(25 * time.Hour), Until: begin.Add(26 * time.Hour), Instances: 5},
+		{
+			Name: "news", From: begin.Add(38 * time.Hour), Until: begin.Add(39 * time.Hour), Instances: 3,
+			Repetition: springtide.Repetition{Repeat: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", Timezone: "Europe/Warsaw"},
+		},
 	}
 	if !slices.EqualFunc(got, want, func(a, b springtide.Announcement) bool {
-		return a.Name == b.Name && a.Instances == b.Instances && a.From.Equal(b.From) && a.Until.Equal(b.Until)
+		return a.Name == b.Name && a.Instances == b.Instances && a.From.Equal(b.From) && a.Until.Equal(b.Until) && a.Repeat == b.Repeat && a.Timezone == b.Timezone
 	}) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -46,6 +51,7 @@ events:
   - { at: "2026-11-28T18:00Z" }
   - { at: "2026-11-28T18:00Z", min: { web: 9, clock: 1, wep: 2 } }
   - { at: "2026-11-28T18:00Z", for: -1h, min: { web: 0 } }
+  - { at: "2026-11-28T18:00", every: hour, min: { web: 1 } }
 `))
 	if err == nil {
 		t.Fatal("no problem")
@@ -59,6 +65,8 @@ events:
 		`events[3].min: there is no process "wep"`,
 		`events.for: -1h is negative`,
 		`events[4].min.web: 0 is too little`,
+		`tide.yaml:11:11: events[5].at: want a time with its offset`,
+		`events.every: want day, weekday, week, month, year, or a rule`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not say %s", err, want)

@@ -1,0 +1,190 @@
+package calendar
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func warsaw(t *testing.T) *time.Location {
+	t.Helper()
+	zone, err := Zone("Europe/Warsaw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
+// times tells when something begins, by the clock of its zone.
+func times(t *testing.T, a springtide.Announcement, now time.Time, days, most int) string {
+	t.Helper()
+	coming, err := Coming(a, now, now.AddDate(0, 0, days), most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, one := range coming {
+		all = append(all, one.From.Format("01-02 15:04"))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestAShowStaysAtItsHourWhenTheClocksChange(t *testing.T) {
+	zone := warsaw(t)
+	begin := time.Date(2026, 10, 17, 18, 0, 0, 0, zone)
+	show := springtide.Announcement{Name: "show", From: begin, Until: begin.Add(2 * time.Hour), Instances: 3,
+		Repetition: springtide.Repetition{Repeat: "FREQ=WEEKLY", Timezone: "Europe/Warsaw", Except: []time.Time{begin.AddDate(0, 0, 7)}}}
+	if got, want := times(t, show, begin.Add(-time.Hour), 29, 10), "10-17 18:00, 10-31 18:00, 11-07 18:00, 11-14 18:00"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := times(t, show, begin.Add(time.Hour), 3, 10), "10-17 18:00"; got != want {
+		t.Errorf("the one that goes on: %s, want %s", got, want)
+	}
+	if got := times(t, show, begin.Add(2*time.Hour), 3, 10); got != "" {
+		t.Errorf("it is over, but there is %s", got)
+	}
+}
+
+func TestWhatIsOverNeverHappensOrCannotBeIsRefused(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	good := springtide.Announcement{Name: "x", From: now.Add(time.Hour), Until: now.Add(2 * time.Hour), Instances: 1}
+	if err := Check(good, now); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*springtide.Announcement){
+		"is over since":          func(a *springtide.Announcement) { a.From, a.Until = now.Add(-2*time.Hour), now },
+		"no time when it begins": func(a *springtide.Announcement) { a.From = time.Time{} },
+		"at most 7 days":         func(a *springtide.Announcement) { a.Until = a.From.AddDate(0, 0, 8) },
+		"more than nothing":      func(a *springtide.Announcement) { a.Until = a.From },
+		"wants 0 instances":      func(a *springtide.Announcement) { a.Instances = 0 },
+		"at most daily":          func(a *springtide.Announcement) { a.Repeat = "FREQ=HOURLY" },
+		"BYMINUTE":               func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;BYMINUTE=1,2" },
+		"INTERVAL":               func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;INTERVAL=9999999" },
+		"undefined frequency":    func(a *springtide.Announcement) { a.Repeat = "FREQ=OFTEN" },
+		"single line":            func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY\nFREQ=DAILY" },
+		"does not happen again":  func(a *springtide.Announcement) { a.Repeat = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30" },
+		"is not known":           func(a *springtide.Announcement) { a.Repeat, a.Timezone = "FREQ=DAILY", "Europe/Atlantis" },
+		"began to repeat in 2001, which": func(a *springtide.Announcement) {
+			a.Repeat, a.From = "FREQ=DAILY", now.AddDate(-25, 0, 0)
+			a.Until = a.From.Add(1)
+		},
+	} {
+		a := good
+		spoil(&a)
+		if err := Check(a, now); springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+const shows = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nX-WR-TIMEZONE:Europe/Warsaw\r\n" +
+	"BEGIN:VEVENT\r\nUID:top\r\nSUMMARY:Top 10\\, live\r\nDTSTART;TZID=Europe/Warsaw:20261106T180000\r\nDTEND;TZID=Europe/Warsaw:20261106T193000\r\n" +
+	"RRULE:FREQ=WEEKLY;COUNT=4\r\nEXDATE;TZID=Europe/Warsaw:20261113T180000\r\nEND:VEVENT\r\n" +
+	"BEGIN:VEVENT\r\nUID:top\r\nRECURRENCE-ID;TZID=Europe/Warsaw:20261120T180000\r\nSUMMARY:Top 10 special\r\nDTSTART;TZID=/x.org/Europe/Warsaw:20261120T190000\r\nDURATION:PT3H\r\nX-SPRINGTIDE-MIN:web=20\r\nEND:VEVENT\r\n" +
+	"BEGIN:VEVENT\r\nUID:day\r\nSUMMARY:Open day\r\nDTSTART;VALUE=DATE:20261201\r\nEND:VEVENT\r\n" +
+	"BEGIN:VEVENT\r\nUID:off\r\nSUMMARY:Off\r\nSTATUS:CANCELLED\r\nDTSTART:20261201T100000Z\r\nEND:VEVENT\r\n" +
+	"BEGIN:VEVENT\r\nUID:old\r\nSUMMARY:Old\r\nDTSTART:20201201T100000Z\r\nEND:VEVENT\r\n" +
+	"BEGIN:VEVENT\r\nUID:long\r\nSUMMARY:Fair\r\nDTSTART:20261201T100000Z\r\nDTEND:20261231T100000Z\r\nEND:VEVENT\r\n" +
+	"END:VCALENDAR\r\n"
+
+func TestACalendarIsReadWithItsZonesRulesAndExceptions(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	occasions, skipped, err := Read(strings.NewReader(shows), Options{Calendar: "shows.ics", Min: map[springtide.ProcessName]int{"web": 12}, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range occasions {
+		a, _ := o.Announcement("web")
+		got = append(got, o.Name+": "+times(t, a, now, 60, 9)+" for "+o.Until.Sub(o.From).String())
+		if o.Calendar != "shows.ics" || Check(a, now) != nil {
+			t.Errorf("%+v", o)
+		}
+	}
+	want := []string{
+		"Top 10, live: 11-06 18:00, 11-27 18:00 for 1h30m0s", "Top 10 special: 11-20 19:00 for 3h0m0s", "Open day: 12-01 00:00 for 24h0m0s",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if occasions[0].Min["web"] != 12 || occasions[1].Min["web"] != 20 {
+		t.Errorf("%v and %v", occasions[0].Min, occasions[1].Min)
+	}
+	var whys []string
+	for _, one := range skipped {
+		whys = append(whys, one.Name+": "+one.Why)
+	}
+	if want := []string{"Off: it is cancelled", "Fair: it goes on for more than 7 days", "Old: it is over"}; !slices.Equal(whys, want) {
+		t.Errorf("skipped %q, want %q", whys, want)
+	}
+}
+
+func TestACalendarThatCannotBeUnderstoodNamesItsLine(t *testing.T) {
+	for body, want := range map[string]string{
+		"DTSTART:20990101T100000": "x.ics:3: DTSTART:20990101T100000 is in no time zone",
+		"SUMMARY:x":               "it has no DTSTART",
+		"DTSTART:tomorrow":        "is no time",
+		"DTSTART;TZID=Mars/Olympus:20990101T100000":                            "is not known",
+		"DTSTART:20990101T100000Z\r\nDURATION:soon":                            "is no length of time",
+		"DTSTART:20990101T100000Z\r\nDTEND:20980101T100000Z":                   "ends before it begins",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=SECONDLY":                      "at most daily",
+		"DTSTART:20990101T100000Z\r\nRDATE:20990102T100000Z":                   "RDATE",
+		"DTSTART:20990101T100000Z\r\nX-SPRINGTIDE-MIN:many":                    "does not say how many",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY\r\nRRULE:FREQ=WEEKLY":    "more than one RRULE",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY;BYMONTHDAY=30;BYHOUR=24": "byhour",
+	} {
+		text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\n" + body + "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+		_, _, err := Read(strings.NewReader(text), Options{Calendar: "x.ics", Min: map[springtide.ProcessName]int{"web": 1}, Now: time.Unix(1e9, 0)})
+		if springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "x.ics:3") {
+			t.Errorf("%s: %v, want %q", body, err, want)
+		}
+	}
+	for _, text := range []string{"", "hello", "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\n", strings.Repeat("x", largestFile+1)} {
+		if _, _, err := Read(strings.NewReader(text), Options{Calendar: "x.ics"}); springtide.KindOf(err) != springtide.Invalid {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(shows)
+	f.Add("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20990101T100000Z\nRRULE:FREQ=MONTHLY;BYDAY=-1SU;BYSETPOS=-1\nEND:VEVENT\nEND:VCALENDAR\n")
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		occasions, _, err := Read(strings.NewReader(text), Options{Calendar: "x", Zone: time.UTC, Min: map[springtide.ProcessName]int{"web": 1}, Now: now})
+		if err != nil {
+			return
+		}
+		for _, o := range occasions {
+			if !o.Until.After(o.From) || o.Until.Sub(o.From) > Longest || o.ID == "" || len(o.Min) == 0 {
+				t.Fatalf("%+v", o)
+			}
+		}
+	})
+}
+
+func FuzzRule(f *testing.F) {
+	for _, rule := range []string{"week", "FREQ=WEEKLY;BYDAY=MO,FR", "FREQ=MONTHLY;BYDAY=-1SU;COUNT=12", "FREQ=YEARLY;BYWEEKNO=53;UNTIL=20400101T000000Z", "FREQ=DAILY;BYHOUR=8,18;INTERVAL=2"} {
+		f.Add(rule)
+	}
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		rule, err := Rule(text)
+		if err != nil {
+			return
+		}
+		a := springtide.Announcement{From: now, Until: now.Add(time.Hour), Repetition: springtide.Repetition{Repeat: rule}}
+		coming, err := Coming(a, now.AddDate(0, 1, 0), now.AddDate(1, 0, 0), 10)
+		if err != nil {
+			t.Fatalf("%q is a rule, but %v", rule, err)
+		}
+		for i, one := range coming {
+			if !one.Until.After(now.AddDate(0, 1, 0)) || !one.From.Before(now.AddDate(1, 0, 0)) || i > 0 && !one.From.After(coming[i-1].From) {
+				t.Fatalf("%q: %v", rule, coming)
+			}
+		}
+	})
+}
