@@ -46,11 +46,11 @@ func aims(spec Spec, h History, d demand, minute, rate float64, replicas int) []
 // for whoever says how many an instance is to have.
 func requestsAim(each float64, d demand, minute, rate float64) aim {
 	certain := roundRate(max(minute, rate-2*math.Sqrt(d.noise*rate/6)))
-	a := aim{name: "requests", wanted: max(certain, d.expected), each: each, lasting: certain}
+	a := aim{name: "requests", wanted: max(certain, d.coming), each: each, lasting: certain}
 	a.need = instances(a.wanted, each)
 	a.words = fmt.Sprintf("%s req/s", number(certain))
-	if d.expected > certain {
-		a.words += fmt.Sprintf(", %s expected in %s (a cold start)", number(d.expected), spell(d.ahead))
+	if d.coming > certain {
+		a.words += fmt.Sprintf(", %s expected in %s (a cold start)", number(d.coming), spell(d.ahead))
 	}
 	a.words += fmt.Sprintf(", %s each", number(each))
 	return a
@@ -74,7 +74,7 @@ func latencyAim(target time.Duration, h History, d demand, minute float64, repli
 	room := headroom(d.calm(minute, rate)*a.service.Seconds(), d.noise, a.each, a.service)
 	a.wanted, a.lasting = busy+room, round(d.rate*a.service.Seconds(), 0.1)+room
 	a.need = instances(a.wanted, a.each)
-	enough := d.expected == 0 && a.need > replicas && instances(busy+room/2, a.each) <= replicas
+	enough := d.coming == 0 && a.need > replicas && instances(busy+room/2, a.each) <= replicas
 	if enough {
 		a.need = replicas
 	}
@@ -126,8 +126,8 @@ func processorAim(spec Spec, h History, d demand, replicas int) aim {
 	busy = round(busy/float64(max(len(last), 1)), 0.01)
 	a.wanted, a.lasting = busy, busy
 	a.words = fmt.Sprintf("%s cores in use", number(busy))
-	if seen := arrived / float64(max(len(last), 1)); d.expected > seen && seen > 0 {
-		a.wanted = round(busy*min(d.expected/seen, mostRise), 0.01)
+	if seen := arrived / float64(max(len(last), 1)); d.coming > seen && seen > 0 {
+		a.wanted = round(busy*min(d.coming/seen, mostRise), 0.01)
 		a.words += fmt.Sprintf(", %s expected in %s (a cold start)", number(a.wanted), spell(d.ahead))
 	}
 	a.need = instances(a.wanted, a.each)

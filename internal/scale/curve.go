@@ -9,11 +9,13 @@ const (
 	// aloneBelow is up to how many requests at a time, on average, each is taken to
 	// be served alone: what it then takes, no further instance makes less.
 	aloneBelow = 0.6
-	// curveSpan is over what factor of concurrency it must have been seen that the
-	// latency stays, before instances are taken not to help.
-	curveSpan = 2.0
-	// mostStep is how far below what was seen an instance is filled at once.
-	mostStep = 0.5
+	// curveSpan is over what factor of concurrency the latency must have been seen
+	// for it to be told how it goes on, and goodSpan over what it is seen well.
+	curveSpan, goodSpan = 1.4, 2.0
+	// firstStep is to what part of the concurrency at which the target was exceeded
+	// an instance is filled before that is known, nextStep to what part at once
+	// when it is.
+	firstStep, nextStep = 0.7, 0.5
 	// overBase is what is kept of the latency where the target cannot be had: so
 	// many times what it is without load.
 	overBase = 1.25
@@ -51,10 +53,10 @@ type knee struct {
 //
 // It is between the most at which the latency held and the least at which it did
 // not, on the line through both. Where it never held, it is on the line through
-// what was seen, or, where one point is all, in proportion, as in the gradient
-// of Netflix' concurrency-limits (target / latency, at least a half: a processor
-// that is shared by twice as many takes twice as long). Where that line exceeds the
-// target at any concurrency, the latency is not of the load's making.
+// what was seen; where that is too little for a line, in proportion to the
+// latency, a step at a time, as in the gradient of Netflix' concurrency-limits: a
+// processor that is shared by twice as many takes twice as long. Where the line
+// exceeds the target at any concurrency, the latency is not of the load's making.
 func (c Curve) knee(target time.Duration) knee {
 	rising := c.rising()
 	limit := float64(target)
@@ -76,12 +78,13 @@ func (c Curve) knee(target time.Duration) knee {
 		k.slots = below.Concurrency + share*(first.Concurrency-below.Concurrency)
 		k.service = below.Service + time.Duration(share*float64(max(first.Service-below.Service, 0)))
 	} else {
-		share := max(limit/float64(first.P95), mostStep)
+		// Whether a request takes less then is not known yet.
+		k.slots = max(limit/float64(first.P95), firstStep) * rising[len(rising)-1].Concurrency
+		k.service = first.Service
 		if slope, intercept, ok := rising.line(); ok && slope > 0 && intercept < limit {
-			share = min(max((limit-intercept)/slope/first.Concurrency, mostStep), 1)
+			k.slots = min(max((limit-intercept)/slope, nextStep*first.Concurrency), first.Concurrency)
+			k.service = time.Duration((intercept + slope*k.slots) / float64(first.P95) * float64(first.Service))
 		}
-		k.slots = share * first.Concurrency
-		k.service = time.Duration(share * float64(first.Service))
 	}
 	k.slots = max(k.slots, aloneBelow)
 	return k
@@ -115,15 +118,14 @@ func (c Curve) rising() Curve {
 }
 
 // line gives the line through the least loaded point and the first that had
-// twice as many requests at a time; false: there is none.
+// twice as many requests at a time, or the last; false: that is too near.
 func (c Curve) line() (slope, intercept float64, ok bool) {
-	for _, p := range c {
-		first := c[0]
-		if p.Concurrency < curveSpan*first.Concurrency {
-			continue
+	for i, p := range c {
+		span := p.Concurrency / c[0].Concurrency
+		if span >= goodSpan || i == len(c)-1 && span >= curveSpan {
+			slope = float64(p.P95-c[0].P95) / (p.Concurrency - c[0].Concurrency)
+			return slope, float64(c[0].P95) - slope*c[0].Concurrency, true
 		}
-		slope = float64(p.P95-first.P95) / (p.Concurrency - first.Concurrency)
-		return slope, float64(first.P95) - slope*first.Concurrency, true
 	}
 	return 0, 0, false
 }

@@ -1,6 +1,7 @@
 package scale
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"regexp"
@@ -361,13 +362,20 @@ func TestSentencesRecomputeToTheDecision(t *testing.T) {
 var (
 	known = regexp.MustCompile(`([\d.]+) req/s(?:, ([\d.]+) expected in [^(]+ \(a cold start\),)? x ([\d.]+) (us|ms|s) = ([\d.]+) busy slots, (\d+) held(?:, (\d+) in [^,x]+?)?(?: x [\d.]+ \w+ / 2 s = ([\d.]+) more)?, ([\d.]+) slots of head-room( \(half of it is enough\))?(?:, but (\d+) being served)?, (\d+) slots each`)
 	early = regexp.MustCompile(`(\d+) being served and (\d+) held, none answered yet, (\d+) slots each`)
-	less  = regexp.MustCompile(`needed at most ([\d.]+) in the last \S+(?: s)?, (\d+) at 95% fill(?:; at most (\d+) fewer every|; (\d+) may go|; needs (\d+) now|; the minimum is (\d+))?`)
+	less  = regexp.MustCompile(`needed at most ([\d.]+) in the last \S+(?: s)?, (\d+) at 95% fill(?:, (\d+) spare)?(?:; at most (\d+) fewer every|; (\d+) may go|; needs (\d+) now|; the minimum is (\d+))?`)
 )
 
 // recompute gives how many instances the sentence's numbers need.
 func recompute(t *rapid.T, v Verdict) (int, bool) {
+	extra := 0
+	if m := spares.FindStringSubmatch(v.Sentence); m != nil {
+		extra = int(atof(m[1]))
+	}
+	if need, ok := recomputeAim(t, v, extra); ok {
+		return need + extra, true
+	}
 	if m := early.FindStringSubmatch(v.Sentence); m != nil {
-		return ceil((atof(m[1]) + atof(m[2])) / atof(m[3])), true
+		return ceil((atof(m[1])+atof(m[2]))/atof(m[3])) + extra, true
 	}
 	m := known.FindStringSubmatch(v.Sentence)
 	if m == nil {
@@ -389,10 +397,58 @@ func recompute(t *rapid.T, v Verdict) (int, bool) {
 	}
 	need := max(ceil((busy+heldNeed+headroom)/slots), ceil(serving/slots))
 	if m[10] != "" { // then it is what there is
-		if half := ceil((busy + headroom/2) / slots); half > v.From || need <= v.From {
+		if half := ceil((busy + headroom/2) / slots); half > v.From-extra || need <= v.From-extra {
 			t.Fatalf("%d with half of the head-room, %d with all: %s", half, need, v.Sentence)
 		}
 		return v.From, true
+	}
+	return need + extra, true
+}
+
+// The sentences of the other targets, where one of them needs most.
+const soon = `(?:, ([\d.]+) expected in [^(]+ \(a cold start\),?)?`
+
+var (
+	spares     = regexp.MustCompile(` each, (\d+) spare`)
+	byRequests = regexp.MustCompile(`by requests: ([\d.]+) req/s` + soon + `, ([\d.]+) each`)
+	byCPU      = regexp.MustCompile(`by cpu: ([\d.]+) cores in use` + soon + `( \(within 10%\))?, ([\d.]+) each`)
+	byP95      = regexp.MustCompile(`by p95: p95 holds [^:]+ up to ([\d.]+) at a time: ([\d.]+) req/s` + soon + ` x ([\d.]+) (us|ms|s) = ([\d.]+) busy slots, ([\d.]+) slots of head-room( \(half of it is enough\))?, ([\d.]+) slots each`)
+	byOther    = regexp.MustCompile(`; by \w+ (\d+)`)
+)
+
+// recomputeAim gives what the numbers need where another target than the
+// concurrency needs most.
+func recomputeAim(t *rapid.T, v Verdict, extra int) (need int, ok bool) {
+	last := func(first, then string) float64 { return atof(cmp.Or(then, first)) }
+	if m := byRequests.FindStringSubmatch(v.Sentence); m != nil {
+		need, ok = ceil(last(m[1], m[2])/atof(m[3])), true
+	}
+	if m := byCPU.FindStringSubmatch(v.Sentence); m != nil {
+		need, ok = ceil(last(m[1], m[2])/atof(m[4])), true
+		if m[3] != "" {
+			if last(m[1], m[2]) > 1.1*atof(m[4])*float64(v.From-extra)+1e-6 {
+				t.Fatalf("it is not within 10%%: %s", v.Sentence)
+			}
+			need = v.From - extra
+		}
+	}
+	if m := byP95.FindStringSubmatch(v.Sentence); m != nil {
+		unit := map[string]float64{"us": 1e-6, "ms": 1e-3, "s": 1}[m[5]]
+		if busy := atof(m[6]); math.Abs(last(m[2], m[3])*atof(m[4])*unit-busy) > 0.0501 {
+			t.Fatalf("%v busy slots are something else: %s", busy, v.Sentence)
+		}
+		need, ok = ceil((atof(m[6])+atof(m[7]))/atof(m[9])), true
+		if m[8] != "" {
+			need = v.From - extra
+		}
+	}
+	if !ok {
+		return 0, false
+	}
+	for _, m := range byOther.FindAllStringSubmatch(v.Sentence, -1) {
+		if int(atof(m[1])) > need {
+			t.Fatalf("another needs more than %d: %s", need, v.Sentence)
+		}
 	}
 	return need, true
 }
@@ -407,18 +463,18 @@ func recomputeLess(t *rapid.T, v Verdict, lowest int) int {
 		t.Fatalf("%s at 95%% fill is not %s: %s", m[1], m[2], v.Sentence)
 	}
 	switch {
-	case m[3] != "":
-		return v.From - int(atof(m[3]))
 	case m[4] != "":
 		return v.From - int(atof(m[4]))
 	case m[5] != "":
-		return int(atof(m[5]))
+		return v.From - int(atof(m[5]))
 	case m[6] != "":
-		return max(int(atof(m[6])), lowest)
+		return int(atof(m[6]))
+	case m[7] != "":
+		return max(int(atof(m[7])), lowest)
 	case strings.Contains(v.Sentence, "; the show keeps") || strings.Contains(v.Sentence, "; past hours needed"):
 		return int(v.Inputs["floor"])
 	}
-	return int(atof(m[2]))
+	return int(atof(m[2]) + atof(m[3]))
 }
 
 func numberAfter(t *rapid.T, s, word string) float64 {
@@ -446,6 +502,13 @@ func drawSpec(t *rapid.T) Spec {
 			Event: "the show", From: from, Until: from.Add(drawDuration(t, "for", time.Hour)), Instances: rapid.IntRange(1, 80).Draw(t, "announced"),
 		})
 	}
+	if rapid.Bool().Draw(t, "targets") {
+		spec.Scale.Requests = rapid.SampledFrom([]float64{0, 0.5, 7, 50, 1000}).Draw(t, "target of requests")
+		spec.Scale.P95 = rapid.SampledFrom([]time.Duration{0, 20 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second}).Draw(t, "target of latency")
+		spec.Scale.CPU = rapid.SampledFrom([]float64{0, 0.01, 0.7, 1}).Draw(t, "target of processors")
+		spec.Limits.CPU = rapid.SampledFrom([]float64{0, 0.25, 4}).Draw(t, "limit of processors")
+	}
+	spec.Scale.Spare = rapid.SampledFrom([]int{0, 0, 1, 5}).Draw(t, "spare")
 	if rapid.Bool().Draw(t, "stable set") {
 		spec.Scale.StableFor = drawDuration(t, "stable for", 10*time.Minute)
 	}
@@ -491,11 +554,29 @@ func drawHistory(t *rapid.T) History {
 	if rapid.Bool().Draw(t, "forecast") {
 		h.Forecast = Forecast{Slots: rapid.Float64Range(0, 500).Draw(t, "forecast slots"), Error: rapid.Float64Range(0, 1).Draw(t, "forecast error")}
 	}
+	h.Processor = rapid.Bool().Draw(t, "measured")
+	cores := rapid.Float64Range(0, 80).Draw(t, "cores")
+	for i := range h.Seconds {
+		h.Seconds[i].Cores = float32(cores * random.Float64())
+	}
+	h.Curve = drawCurve(t)
 	h.SlowStart = 2 * h.ColdStart
 	h.LastDemand = noon.Add(-drawDuration(t, "last demand", 10*time.Minute))
 	h.LastOut = noon.Add(-drawDuration(t, "last out", 5*time.Minute))
 	h.LastIn = noon.Add(-drawDuration(t, "last in", time.Minute))
 	return h
+}
+
+func drawCurve(t *rapid.T) (curve Curve) {
+	concurrency := 0.1
+	for range rapid.IntRange(0, 6).Draw(t, "points") {
+		concurrency += rapid.Float64Range(0.01, 20).Draw(t, "more at a time")
+		curve = append(curve, CurvePoint{
+			Concurrency: concurrency, P95: drawDuration(t, "p95", 2*time.Second) + time.Millisecond,
+			Service: drawDuration(t, "service at it", time.Second), Weight: rapid.Float64Range(enoughLatencies, 1e4).Draw(t, "requests"),
+		})
+	}
+	return curve
 }
 
 func drawDuration(t *rapid.T, label string, highest time.Duration) time.Duration {

@@ -12,6 +12,7 @@ type demand struct {
 	known    bool          // the service time is known
 	rate     float64       // arrivals per second,
 	expected float64       // and what they grow to within ahead; 0: they do not grow
+	coming   float64       // that, also where it is less than rate
 	ahead    time.Duration // a cold start
 	service  time.Duration // mean time a request takes
 	busy     float64       // slots that are busy at this rate (Little's law)
@@ -49,8 +50,8 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 	}
 	wanted := float64(o.Held + o.Busy)
 	if d.known {
-		if expected := roundRate(h.expected(now, d.noise)); expected > d.rate {
-			d.expected = expected
+		if d.coming = roundRate(h.expected(now, d.noise)); d.coming > d.rate {
+			d.expected = d.coming
 		}
 		rate := max(d.rate, d.expected)
 		d.busy = round(rate*d.service.Seconds(), 0.1)

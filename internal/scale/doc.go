@@ -59,6 +59,27 @@
 //  10. The last one stops, where none is allowed, once nothing has been under way
 //     for Idle, and for ten cold starts. The first held request starts one.
 //
+// Spare instances ([springtide.Scale]) are added to any need.
+//
+// # Other targets
+//
+// What an instance is to have may be said in other units too; the highest need
+// counts, and the sentence says whose it is. Slots go on to limit what an instance
+// is given. Rules 3 and 6 to 10 hold for each of them.
+//
+//   - Requests a second: the rate of the last minute, or of now less two standard
+//     deviations, or the expected one, divided by what one instance is to have. No
+//     head-room: who says a rate has thought of it.
+//   - Latency (p95): how many requests at a time an instance may have so that 95 of
+//     100 stay below the target is learnt of its [Curve], from seconds in which
+//     nothing was held and nothing changed. They are its slots in rules 2 to 6, with
+//     the service time that goes with them. So the queue that makes requests slow is
+//     never there: instances are ordered for the rate that would make it. Where the
+//     latency at no load exceeds the target no number of instances holds it: then a
+//     quarter more than that is kept, and the sentence says so.
+//   - Processors: the cores in use over what one instance is to use, times the rate
+//     that is expected over the one they are used for; 10% more are tolerated.
+//
 // Before a first answer the service time is not known. Then the requests that
 // are there, held and being served, are the slots that are needed.
 //

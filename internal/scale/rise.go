@@ -78,9 +78,13 @@ func (h History) expected(now time.Time, noise float64) float64 {
 	// A short window sees a steep rise at once, a long one a slow rise through the noise.
 	for _, window := range [...]float64{1, 2, 4} {
 		rate, growth := h.rise(window, noise)
-		if now.Sub(h.Since).Seconds() < 4*window || growth*window <= 0.1*rate {
+		if now.Sub(h.Since).Seconds() < 4*window {
 			continue
 		}
+		// What is seven times as high as its growth has stepped up rather than risen.
+		// Then the highest rate counts at which that would have been a rise, so that
+		// more requests never need fewer instances.
+		rate = min(rate, 7*growth*window)
 		ahead := coldStart + window/2
 		highest = max(highest, min(rate+growth*ahead, mostRise*rate))
 	}
