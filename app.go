@@ -55,6 +55,8 @@ type App struct {
 	Secrets []SecretName `json:"secrets,omitempty"`
 	// Backups has the name of a service, or [BackupFiles], as its key.
 	Backups map[string]Backup `json:"backups,omitempty"`
+	// Cache are rules by which edges keep answers; none: they keep nothing.
+	Cache []CacheRule `json:"cache,omitempty"`
 	// Protection is what edges do for it besides passing requests on.
 	Protection Protection `json:"protection,omitzero"`
 	// KeepReleases is how many releases are kept for a rollback; at least 2.

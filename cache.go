@@ -16,6 +16,9 @@ type CacheRule struct {
 	// Stale is how long after that it may be served while a new one is fetched, or
 	// while the app fails, if the response does not say so itself.
 	Stale time.Duration `json:"stale,omitempty"`
+	// PerRelease says that what one release has answered is not served any more once
+	// another one has the traffic.
+	PerRelease bool `json:"per_release,omitempty"`
 	// Cookies are names of cookies whose values distinguish responses.
 	Cookies []string `json:"cookies,omitempty"`
 	// IgnoreQuery are names of query parameters that do not distinguish responses;

@@ -51,6 +51,16 @@ type Rules struct {
 	none springtide.CacheRule
 }
 
+// tagged says that a response was stored with the tags that there are now.
+func (r *Rules) tagged(e *entry) bool {
+	for _, tag := range r.Tags {
+		if !slices.Contains(e.tags, tag) {
+			return false
+		}
+	}
+	return true
+}
+
 // match gives the rule for a path: an empty one if there is none.
 func (r *Rules) match(target string) *springtide.CacheRule {
 	if len(r.List) > 0 {

@@ -57,6 +57,10 @@ func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, wa
 	}
 	e, id, known := c.choose(request.Fields, &look.key, look.primary)
 	look.id = id
+	if e != nil && rule.PerRelease && !rules.tagged(e) {
+		c.forget(e)
+		e = nil
+	}
 	if e == nil {
 		return look.miss(known)
 	}

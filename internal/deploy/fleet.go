@@ -363,6 +363,7 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 				AnswerWithin:  process.Timeout,
 				FinishStreams: process.FinishStreams,
 				Stopped:       environment.Stopped,
+				Cache:         release.App.Cache,
 				Protection:    release.App.Protection,
 				Maintenance:   environment.Maintenance,
 			})

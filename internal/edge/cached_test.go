@@ -468,4 +468,3 @@ func TestTheNextEdgeServesFromTheDisk(t *testing.T) {
 		t.Error("nothing was found on the disk")
 	}
 }
-

@@ -96,6 +96,7 @@ func Difference(running, wanted springtide.App) []Change {
 	d.state(running, wanted)
 	d.env("env", effectAll, running.Env, wanted.Env)
 	d.list("domains", effectRoutes, running.Domains, wanted.Domains)
+	d.cached(running.Cache, wanted.Cache)
 	d.protection(running.Protection, wanted.Protection)
 	d.value("keep", effectKeeping, whole(running.KeepReleases), whole(wanted.KeepReleases))
 	return d

@@ -21,6 +21,7 @@ type document struct {
 	Files        map[name]*filesSection       `json:"files,omitempty" jsonschema_description:"Folders that all instances share and that outlive them, by name."`
 	Secrets      []set[variable]              `json:"secrets,omitempty" jsonschema_description:"Names of secrets that must be set before the app can be released. All secrets that are set are given to it."`
 	Backups      map[name]*backupSection      `json:"backups,omitempty" jsonschema_description:"What is kept safe: the name of a service, or files."`
+	Cache        []*cacheSection              `json:"cache,omitempty" jsonschema_description:"What edges keep of the app's answers, and for how long. Without it nothing is kept; with it, what no rule matches is kept as the answers say."`
 	Environments map[name]*environmentSection `json:"environments,omitempty" jsonschema_description:"What is different in an environment, by its name: production, staging, ..."`
 	Events       []*eventSection              `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected, in production."`
 
@@ -35,7 +36,6 @@ type document struct {
 // laterSections are keys of tide.yaml and of its environments that are
 // recognised and not carried out yet.
 type laterSections struct {
-	Cache  later `json:"cache,omitempty" jsonschema_description:"What the edge keeps and for how long. Not carried out by this version."`
 	Budget later `json:"budget,omitempty" jsonschema_description:"What the app may cost. Not carried out by this version."`
 	Locks  later `json:"locks,omitempty" jsonschema_description:"Names of locks that jobs share. Not carried out by this version."`
 	Alerts later `json:"alerts,omitempty" jsonschema_description:"Who is told of what. Not carried out by this version."`
@@ -138,6 +138,7 @@ type environmentSection struct {
 	Files     map[name]*filesSection    `json:"files,omitempty" jsonschema_description:"What is added, or different in a shared folder."`
 	Secrets   []set[variable]           `json:"secrets,omitempty" jsonschema_description:"The secrets that this environment needs, in place of the others."`
 	Backups   map[name]*backupSection   `json:"backups,omitempty" jsonschema_description:"What is different in a backup."`
+	Cache     []*cacheSection           `json:"cache,omitempty" jsonschema_description:"What edges keep of this environment's answers, in place of the others."`
 
 	RateLimits []*rateLimitSection            `json:"rate_limits,omitempty" jsonschema_description:"How many requests there may be in a time; what exceeds it is answered with 429. In place of the others."`
 	MaxBody    set[size]                      `json:"max_body,omitempty" jsonschema:"minimum=1KiB,maximum=1024TiB" jsonschema_description:"How long the body of a request may be; a longer one is answered with 413."`

@@ -154,7 +154,7 @@ func TestWhatIsNotCarriedOutIsSaid(t *testing.T) {
 	m := parse(t, `app: quiz
 processes:
   web: ./web
-cache: [{ match: "/assets/*", ttl: 1y }]
+alerts: [{ mail: me@example.com }]
 budget:
 environments:
   staging: { events: ~ }
@@ -164,7 +164,7 @@ environments:
 		got = append(got, n.String())
 	}
 	want := []string{
-		"tide.yaml:4: cache: not carried out by this version",
+		"tide.yaml:4: alerts: not carried out by this version",
 		"tide.yaml:5: budget: not carried out by this version",
 		"tide.yaml:7: environments.staging.events: not carried out by this version",
 	}

@@ -44,7 +44,7 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 	}
 	different := &document{
 		Domains: section.Domains, Env: section.Env, Release: section.Release,
-		Services: section.Services, Files: section.Files, Secrets: section.Secrets, Backups: section.Backups,
+		Services: section.Services, Files: section.Files, Secrets: section.Secrets, Backups: section.Backups, Cache: section.Cache,
 		RateLimits: section.RateLimits, MaxBody: section.MaxBody, Headers: section.Headers, ErrorPages: section.ErrorPages,
 		Processes: map[name]*processSection{}, Schedules: map[name]*scheduleSection{},
 	}
@@ -107,6 +107,7 @@ func (r *resolver) resolve(d *document) springtide.App {
 		Services:       r.services(d),
 		Files:          r.files(d),
 		Secrets:        r.secrets(d),
+		Cache:          r.cache(d),
 		Protection:     r.protection(d),
 		KeepReleases:   int(d.Keep.or(defaultKeep)),
 	}

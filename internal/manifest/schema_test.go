@@ -114,7 +114,7 @@ func generateSchema() *jsonschema.Schema {
 	generated := reflector.Reflect(&document{})
 	generated.Title = "tide.yaml"
 	generated.Description = "The manifest of an app for Springtide."
-	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, poolSection{}, filesSection{}, backupSection{}} {
+	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, poolSection{}, filesSection{}, backupSection{}, cacheSection{}} {
 		definition := strings.TrimSuffix(reflect.TypeOf(section).Name(), "Section")
 		full := generated.Definitions[definition]
 		generated.Definitions[definition] = &jsonschema.Schema{OneOf: []*jsonschema.Schema{shorthandSchema(section), full}}
@@ -156,6 +156,10 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: "^s3://[^/@]+"}
 	case publicPath:
 		return &jsonschema.Schema{Type: "string", Pattern: "^/[^?%*]+$"}
+	case cachedPaths:
+		return &jsonschema.Schema{Type: "string", Pattern: "^[/*][^?#]*$"}
+	case keyName:
+		return &jsonschema.Schema{Type: "string", Pattern: "^[^ \t\",;=&?#]+$"}
 	case urlPath:
 		return &jsonschema.Schema{Type: "string", Pattern: "^/[!-\"$-~]*$"}
 	case host:
