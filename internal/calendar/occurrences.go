@@ -90,6 +90,9 @@ func Coming(a springtide.Announcement, now, until time.Time, most int) ([]Occurr
 		if !more || !from.Before(until) {
 			break
 		}
+		if n := len(coming); n > 0 && from.Equal(coming[n-1].From) {
+			continue // an hour that was named twice
+		}
 		if from.Add(length).After(now) && !slices.ContainsFunc(a.Except, from.Equal) {
 			coming = append(coming, Occurrence{from, from.Add(length)})
 		}
