@@ -55,6 +55,17 @@ type Route struct {
 	HoldLimit int           `json:"hold_limit"`
 	// AnswerWithin is how long an instance may take to begin its answer; 0: for ever.
 	AnswerWithin time.Duration `json:"answer_within,omitempty"`
+	// TryWithin is how long one instance may take, where the request can go to
+	// another one then; 0: as AnswerWithin says.
+	TryWithin time.Duration `json:"try_within,omitempty"`
+	// SlowStart is over how long a new instance's share of the requests grows to
+	// that of the others; 0: it has it at once.
+	SlowStart time.Duration `json:"slow_start,omitempty"`
+	// Sticky has a client's requests go to one instance; nil: to any.
+	Sticky *Sticky `json:"sticky,omitempty"`
+	// SessionKey makes what names instances in cookies; it is the same for all
+	// tables and edges. Empty: each edge has its own.
+	SessionKey []byte `json:"session_key,omitempty"`
 	// FinishStreams says that WebSockets and event streams count as requests.
 	FinishStreams bool `json:"finish_streams,omitempty"`
 	// Stopped says that nothing will come up by itself: answer 503 at once.
@@ -119,13 +130,19 @@ type EdgeReport struct {
 }
 
 // InstanceLoad is what one edge has open on one instance. An instance that is
-// not in a report has nothing open.
+// not in a report has nothing open and is not ejected.
 type InstanceLoad struct {
 	Instance InstanceID `json:"instance"`
 	// Requests are plain requests (and streams, where they count as requests).
 	Requests int `json:"requests"`
-	// Streams are WebSockets and event streams.
+	// Streams are WebSockets and event streams that do not count as requests,
+	// Lasting those that do.
 	Streams int `json:"streams"`
+	Lasting int `json:"lasting,omitempty"`
+	// Ejected is until when the edge gives it nothing, since it failed while others
+	// did not, and Failing how it failed last; zero: it is not ejected.
+	Ejected time.Time `json:"ejected,omitzero"`
+	Failing string    `json:"failing,omitempty"`
 }
 
 // Demand is what one edge saw of one group over an interval that ended when it
@@ -153,6 +170,9 @@ type Demand struct {
 	// Failed counts 5xx answers of instances.
 	Failed  int `json:"failed"`
 	Retried int `json:"retried"`
+	// Ejected counts how often an instance was ejected, since it failed while
+	// others did not.
+	Ejected int `json:"ejected,omitempty"`
 	// Streams is how many WebSockets and event streams are open now.
 	Streams int `json:"streams"`
 	// Latencies are from the last byte of the request's head to the first byte of the answer.

@@ -119,6 +119,7 @@ type exchange struct {
 	bytes   int64 // of the answer's body
 	held    time.Duration
 	backend springtide.Backend // the one that answered, or was last tried
+	cookie  string             // by which the client is sent there again; may be empty
 	aborted bool               // the answer is incomplete: the client must notice
 	cached  string             // what the cache had to do with it
 }
@@ -228,7 +229,6 @@ func (e *edge) serve(x *exchange) {
 // gate is the one where that was so, nil if there is none any more.
 func (e *edge) pass(x *exchange, g *gate) (*gate, error) {
 	g.arrive(&x.ticket, x.started)
-	repeated := false
 	for {
 		err := e.attempt(x, g)
 		failure, failed := errors.AsType[*failure](err)
@@ -242,8 +242,7 @@ func (e *edge) pass(x *exchange, g *gate) (*gate, error) {
 			return g, err
 		case x.covered:
 			return g, err
-		case failure.unsent, failure.repeatable && !repeated:
-			repeated = repeated || !failure.unsent
+		case failure.unsent, failure.repeatable && g.repeat(&x.ticket):
 			g.count((*meter).retried)
 		default:
 			return g, err
@@ -291,6 +290,10 @@ func (e *edge) attempt(x *exchange, g *gate) error {
 		x.interrupt = x.end
 	}
 	x.ticket.end = x.interrupt
+	sticky := g.sticky.Load()
+	if sticky != nil {
+		x.ticket.session = cookie(x.request.Fields, sticky.Cookie)
+	}
 	l, err := g.enter(x.ctx, &x.ticket)
 	x.held = x.ticket.waited
 	if err != nil {
@@ -298,9 +301,20 @@ func (e *edge) attempt(x *exchange, g *gate) error {
 	}
 	x.backend = l.backend
 	defer l.done()
-	err = e.forwarder.forward(x, destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l})
-	if failure, failed := errors.AsType[*failure](err); failed && !failure.byClient {
-		g.failed(&x.ticket, l, failure.unsent)
+	l.slow = x.length != 0 && x.whole == nil
+	x.remember(sticky, l)
+	to := destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l}
+	hurried := l.tryWithin > 0 && !l.slow && idempotent(x.request.Method) && (to.answerWithin == 0 || l.tryWithin < to.answerWithin)
+	if hurried {
+		to.answerWithin = l.tryWithin
+	}
+	err = e.forwarder.forward(x, to)
+	if failure, failed := errors.AsType[*failure](err); failed {
+		x.cookie = ""
+		if !failure.byClient {
+			failure.repeatable = failure.repeatable || hurried && failure.timedOut()
+			g.failed(&x.ticket, l, failure)
+		}
 	}
 	return err
 }

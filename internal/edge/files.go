@@ -62,3 +62,4 @@ type unaccounted struct{}
 func (unaccounted) answer(int, time.Duration, bool) {}
 func (unaccounted) sent(int64)                      {}
 func (unaccounted) lettingGo() bool                 { return false }
+func (unaccounted) another(int) bool                { return false }

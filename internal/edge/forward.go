@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,9 @@ type account interface {
 	sent(bytes int64)
 	// lettingGo says that what is left unfinished is no failure.
 	lettingGo() bool
+	// another says that a request that can be repeated goes to another instance,
+	// in place of an answer of that status.
+	another(status int) bool
 }
 
 // forward sends the request where it is to go and the answer to the client. An
@@ -56,6 +60,11 @@ func (f *forwarder) forward(x *exchange, to destination) error {
 	f.buffers.sends.Put(buffer)
 	if err != nil {
 		return err
+	}
+	if idempotent(x.request.Method) && !x.touched.Load() && to.another(u.head.Status) {
+		x.hold(nil)
+		u.close()
+		return &failure{cause: errors.New("it answered " + strconv.Itoa(u.head.Status)), repeatable: true}
 	}
 	stream := u.head.Status == http.StatusSwitchingProtocols || isEventStream(u.head.Fields)
 	to.answer(u.head.Status, time.Since(x.started), stream)
@@ -200,6 +209,7 @@ func (x *exchange) begin(a *answer) error {
 	defer x.speaking.Unlock()
 	x.protection.dress(x, a)
 	x.opening(a)
+	a.Fields = x.withCookie(a.Fields)
 	return x.client.begin(a)
 }
 

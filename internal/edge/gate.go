@@ -4,7 +4,10 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +42,10 @@ var (
 // queue that can use it. So a request that arrives takes a slot only if nobody
 // in the queue could.
 type gate struct {
-	bell  *bell
-	files atomic.Pointer[[]springtide.PublicFiles] // the route's
+	bell   *bell
+	logger *slog.Logger
+	files  atomic.Pointer[[]springtide.PublicFiles] // the route's
+	sticky atomic.Pointer[springtide.Sticky]        // the route's; nil: any instance will do
 	// cached is how the cache deals with the route; nil: not at all.
 	cached atomic.Pointer[cache.Rules]
 	// protection is the route's.
@@ -52,8 +57,10 @@ type gate struct {
 	meter     *meter
 	meters    map[springtide.GroupID]*meter
 	instances map[springtide.InstanceID]*instance
-	ready     []*instance // those that may be given requests
-	queue     list.List   // of *ticket
+	sessions  map[string]*instance // by what names them in cookies
+	balancer  balancer
+	retries   retryBudget
+	queue     list.List // of *ticket
 }
 
 // instance is a [springtide.Backend] and what is open on it.
@@ -62,9 +69,23 @@ type instance struct {
 	// requests are plain requests, and streams where they count as requests.
 	requests int
 	streams  int
+	// lasting are the streams among the requests.
+	lasting int
 	// avoid is until when it is passed over, since it refused a connection.
 	avoid  time.Time
 	leases map[*lease]struct{}
+	token  string // in cookies
+
+	conduct
+	pace     pace
+	weight   float64   // of a request on it, in balancing
+	since    time.Time // when it became ready
+	answered bool      // since the last sweep
+}
+
+// sound says that it may be asked, if it has a free slot.
+func (i *instance) sound(now time.Time) bool {
+	return !now.Before(i.avoid) && (!i.ejected() || !now.Before(i.until) && i.requests == 0)
 }
 
 // ticket is one request at the gate. It may be held more than once, when its
@@ -76,8 +97,13 @@ type ticket struct {
 	// passOver is an instance that failed it, until then.
 	passOver springtide.InstanceID
 	until    time.Time
-	// waited is how long it was held so far.
-	waited time.Duration
+	// waited is how long it was held so far, and spent how long instances took
+	// that gave no answer.
+	waited, spent time.Duration
+	// session names the instance that its client was answered by before.
+	session string
+	// repeated: it was repeated, or is going to be.
+	repeated, repeating bool
 
 	element *list.Element
 	since   time.Time
@@ -91,22 +117,27 @@ type ticket struct {
 type lease struct {
 	gate     *gate
 	instance *instance
+	ticket   *ticket
 	meter    *meter
 	backend  springtide.Backend
+	token    string // the instance's
 	end      context.CancelCauseFunc
 	// finishStreams is the route's: streams count as requests.
 	finishStreams bool
-	// answerWithin is the route's: how long the instance may take; 0: for ever.
-	answerWithin time.Duration
-	begun        time.Time
-	stream       bool
-	separate     bool // it counts as a stream, not as a request
-	answered     bool
+	// answerWithin is how long the instance may take; 0: for ever. tryWithin is
+	// how long, if the request can go to another one then; 0: as answerWithin says.
+	answerWithin, tryWithin time.Duration
+	begun                   time.Time
+	// slow: the client's own pace is in the latency.
+	slow     bool
+	stream   bool
+	separate bool // it counts as a stream, not as a request
+	answered bool
 }
 
-func newGate(bell *bell) *gate {
+func newGate(bell *bell, logger *slog.Logger) *gate {
 	return &gate{
-		bell: bell, removed: true,
+		bell: bell, logger: logger, removed: true, balancer: balancer{random: rand.IntN},
 		meters: map[springtide.GroupID]*meter{}, instances: map[springtide.InstanceID]*instance{},
 	}
 }
@@ -118,6 +149,7 @@ func (g *gate) arrive(t *ticket, now time.Time) {
 	if g.meter != nil {
 		g.meter.arrived()
 	}
+	g.retries.arrived(now)
 	g.bell.changed()
 	*t = ticket{arrived: now}
 }
@@ -154,6 +186,9 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 	g.mu.Unlock()
 	g.bell.urgent()
 
+	if t.session != "" && patience > sessionPatience { // then any instance will do
+		defer time.AfterFunc(sessionPatience, func() { g.wake(time.Now()) }).Stop()
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -166,12 +201,25 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 	return t.lease, t.err
 }
 
-// choose gives the best instance for the ticket, nil if it has to wait.
+// choose gives the best instance for the ticket, nil if it has to wait: that of
+// its session, unless that is not to be asked, or has been full for too long.
 func (g *gate) choose(t *ticket, now time.Time) *instance {
-	return balance(g.ready, rand.IntN, func(i *instance) bool {
-		return (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) &&
-			!now.Before(i.avoid) && (i.Instance != t.passOver || !now.Before(t.until))
-	})
+	usable := func(i *instance) bool {
+		return (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) && i.sound(now) && !t.passesOver(i, now)
+	}
+	if own := g.sessions[t.session]; own != nil && own.sound(now) && !t.passesOver(own, now) {
+		if usable(own) {
+			return own
+		}
+		if now.Sub(t.arrived) < sessionPatience {
+			return nil
+		}
+	}
+	return g.balancer.choose(now, usable)
+}
+
+func (t *ticket) passesOver(i *instance, now time.Time) bool {
+	return i.Instance == t.passOver && now.Before(t.until)
 }
 
 func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
@@ -179,8 +227,14 @@ func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
 	g.meter.begun(now)
 	l := &t.granted
 	*l = lease{
-		gate: g, instance: i, meter: g.meter, backend: i.Backend, end: t.end,
+		gate: g, instance: i, ticket: t, meter: g.meter, backend: i.Backend, token: i.token, end: t.end,
 		finishStreams: g.route.FinishStreams, answerWithin: g.route.AnswerWithin, begun: now,
+	}
+	if l.answerWithin > 0 {
+		l.answerWithin = max(l.answerWithin-t.spent, tick)
+	}
+	if try := g.route.TryWithin; try > 0 && !t.repeated && g.hasOther(l, now) && g.retries.room(now) {
+		l.tryWithin = try
 	}
 	i.leases[l] = struct{}{}
 	return l
@@ -230,7 +284,7 @@ func (g *gate) dispatch(now time.Time) {
 		t := e.Value.(*ticket)
 		if chosen := g.choose(t, now); chosen != nil {
 			g.call(t, g.grant(chosen, t, now), nil, now)
-		} else if t.passOver == "" {
+		} else if t.passOver == "" && t.session == "" {
 			return // those behind it can do no better, but for slots that they too are kept from
 		}
 		e = next
@@ -246,19 +300,62 @@ func (g *gate) refuseAll(err error, now time.Time) {
 
 // failed records that an instance failed the ticket's exchange before it
 // answered. One that could not even be reached is passed over by all requests.
-func (g *gate) failed(t *ticket, l *lease, unreachable bool) {
+func (g *gate) failed(t *ticket, l *lease, f *failure) {
 	now := time.Now()
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	t.passOver, t.until = l.backend.Instance, now.Add(avoidFor)
-	if unreachable && l.instance.Address == l.backend.Address {
-		l.instance.avoid = t.until
+	t.spent += now.Sub(l.begun)
+	i := l.instance
+	if f.unsent && i.Address == l.backend.Address {
+		i.avoid = t.until
 	}
-	time.AfterFunc(avoidFor, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.dispatch(time.Now())
-	})
+	if f.timedOut() && !l.slow {
+		g.balancer.learn(i, now.Sub(l.begun), now)
+	}
+	g.blame(i, f.Error(), l.begun, now)
+	g.mu.Unlock()
+	time.AfterFunc(avoidFor, func() { g.wake(time.Now()) })
+}
+
+// blame records a failure of an instance, and ejects it if it fails too often.
+func (g *gate) blame(i *instance, what string, begun, now time.Time) {
+	if !g.balancer.failing(i, what, begun, now) {
+		return
+	}
+	g.meter.ejected()
+	g.bell.urgent()
+	pause, failures, number := i.until.Sub(now), i.failures, i.ejections
+	time.AfterFunc(pause, func() { g.wake(time.Now()) })
+	go g.logger.Warn("an instance is given no requests for a while, since it fails", // not with the lock held
+		"instance", i.Instance, "failures", failures, "last", what, "for", pause.Round(time.Millisecond), "time", number)
+}
+
+// wake hands free slots to the queue after a time that somebody waited for.
+func (g *gate) wake(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dispatch(now)
+}
+
+// hasOther says that there is an instance that the lease's request could go to
+// in place of its own, and that does not fail itself.
+func (g *gate) hasOther(l *lease, now time.Time) bool {
+	for _, i := range g.balancer.ready {
+		if i != l.instance && i.failures == 0 && i.sound(now) && (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) {
+			return true
+		}
+	}
+	return false
+}
+
+// repeat reports whether the ticket's request may be repeated, once, within the
+// budget, and counts it.
+func (g *gate) repeat(t *ticket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	granted := t.repeating || !t.repeated && g.retries.take(time.Now())
+	t.repeated, t.repeating = t.repeated || granted, false
+	return granted
 }
 
 // apply makes a route of a new table count for all requests from now on.
@@ -270,6 +367,8 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 	g.files.Store(&route.Files)
 	g.cached.Store(cacheRules(&route))
 	g.protection.Store(newProtection(route))
+	g.sticky.Store(route.Sticky)
+	g.balancer.slowStart = route.SlowStart
 	if g.meters[route.Group] == nil {
 		g.meters[route.Group] = newMeter(route.Group, now)
 	}
@@ -280,7 +379,7 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 		g.meter.demand.Held += n
 		g.meter.touched = true
 	}
-	g.place(route.Backends)
+	g.place(route.Backends, now)
 	for e := g.queue.Front(); e != nil; e = e.Next() {
 		e.Value.(*ticket).passOver = ""
 	}
@@ -292,9 +391,15 @@ func (g *gate) apply(route springtide.Route, now time.Time) {
 
 // place takes over the backends of a table. What is open on one that is closing
 // or gone is ended.
-func (g *gate) place(backends []springtide.Backend) {
+func (g *gate) place(backends []springtide.Backend, now time.Time) {
 	named := make(map[springtide.InstanceID]bool, len(backends))
-	g.ready = g.ready[:0]
+	ready := g.balancer.ready
+	clear(ready)
+	ready = ready[:0]
+	g.sessions = nil
+	if g.route.Sticky != nil {
+		g.sessions = make(map[string]*instance, len(backends))
+	}
 	for _, backend := range backends {
 		if named[backend.Instance] {
 			continue
@@ -305,14 +410,24 @@ func (g *gate) place(backends []springtide.Backend) {
 			i = &instance{leases: map[*lease]struct{}{}}
 			g.instances[backend.Instance] = i
 		}
+		if i.State != springtide.BackendReady || i.Address != backend.Address { // it was started anew
+			i.conduct, i.pace, i.weight, i.since = conduct{}, 0, 1, now
+		}
 		i.Backend, i.avoid = backend, time.Time{}
 		switch backend.State {
 		case springtide.BackendReady:
-			g.ready = append(g.ready, i)
+			ready = append(ready, i)
+			if g.sessions != nil {
+				i.token = tokenOf(g.route.SessionKey, i.Instance)
+				g.sessions[i.token] = i
+			}
 		case springtide.BackendClosing:
 			i.end(errInstanceClosing, false)
 		}
 	}
+	g.balancer.ready = ready
+	g.balancer.keepFloor()
+	g.balancer.sweep(now)
 	for id, i := range g.instances {
 		if named[id] {
 			continue
@@ -334,7 +449,7 @@ func (g *gate) remove(now time.Time) {
 	}
 	g.removed = true
 	g.refuseAll(errMoved, now)
-	g.place(nil)
+	g.place(nil, now)
 }
 
 // end ends what is open on all instances; with the streams left or all of it.
@@ -361,8 +476,12 @@ func (g *gate) report(report *springtide.EdgeReport, now time.Time, interval tim
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, i := range g.instances {
-		if i.requests+i.streams > 0 {
-			report.Instances = append(report.Instances, springtide.InstanceLoad{Instance: id, Requests: i.requests, Streams: i.streams})
+		if i.requests+i.streams > 0 || i.ejected() {
+			load := springtide.InstanceLoad{Instance: id, Requests: i.requests, Streams: i.streams, Lasting: i.lasting}
+			if i.ejected() {
+				load.Ejected, load.Failing = i.until, i.last
+			}
+			report.Instances = append(report.Instances, load)
 		}
 	}
 	for group, m := range g.meters {
@@ -410,6 +529,17 @@ func (l *lease) answer(status int, latency time.Duration, stream bool) {
 	defer g.mu.Unlock()
 	l.answered, l.stream = true, stream
 	l.meter.answered(status, latency)
+	if isGatewayFailure(status) {
+		g.blame(l.instance, "it answered "+strconv.Itoa(status), l.begun, now)
+	} else {
+		l.instance.succeeded(l.begun, now)
+		if !l.slow {
+			g.balancer.learn(l.instance, now.Sub(l.begun), now)
+		}
+	}
+	if stream && l.finishStreams {
+		l.instance.lasting++
+	}
 	if stream && !l.finishStreams {
 		l.separate = true
 		l.instance.requests--
@@ -420,6 +550,23 @@ func (l *lease) answer(status int, latency time.Duration, stream bool) {
 		g.dispatch(now)
 	}
 	g.bell.changed()
+}
+
+// another reports whether an answer of that status is not to be passed on: the
+// request, which can be repeated, goes to another instance.
+func (l *lease) another(status int) bool {
+	if status != http.StatusBadGateway && status != http.StatusServiceUnavailable {
+		return false
+	}
+	now := time.Now()
+	g, t := l.gate, l.ticket
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.repeated || !g.hasOther(l, now) || !g.retries.take(now) {
+		return false
+	}
+	t.repeated, t.repeating = true, true
+	return true
 }
 
 // sent counts bytes of the answer's body.
@@ -449,6 +596,9 @@ func (l *lease) done() {
 		l.meter.streams(-1)
 	} else {
 		i.requests--
+		if l.stream {
+			i.lasting--
+		}
 		l.meter.ended(now)
 		if l.answered {
 			l.meter.completed(now.Sub(l.begun))

@@ -29,7 +29,7 @@ func newTicket(g *gate) *ticket {
 }
 
 func newTestGate(route springtide.Route) *gate {
-	g := newGate(newBell())
+	g := newGate(newBell(), testLogger())
 	g.apply(route, time.Now())
 	return g
 }
@@ -187,7 +187,7 @@ func TestARequestKeepsItsPlaceWhenItComesBack(t *testing.T) {
 		late := newTicket(g)
 		go wait("late", late)
 		synctest.Wait()
-		g.failed(early, failed, true)
+		g.failed(early, failed, &failure{cause: errStale, unsent: true})
 		failed.done()
 		go wait("early", early)
 		synctest.Wait()

@@ -83,6 +83,11 @@ func (m *meter) refused() {
 	m.touched = true
 }
 
+func (m *meter) ejected() {
+	m.demand.Ejected++
+	m.touched = true
+}
+
 func (m *meter) retried() {
 	m.demand.Retried++
 	m.touched = true
@@ -119,6 +124,7 @@ func (m *meter) putBack(d *springtide.Demand) {
 	m.demand.Refused += d.Refused
 	m.demand.Failed += d.Failed
 	m.demand.Retried += d.Retried
+	m.demand.Ejected += d.Ejected
 	m.demand.Latencies.Merge(&d.Latencies)
 	m.demand.BytesOut += d.BytesOut
 	m.touched = true

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"net"
 	"slices"
@@ -21,6 +22,8 @@ type router struct {
 	mu    sync.Mutex // held while a table is applied and while a report is made
 	gates map[gateKey]*gate
 	keys  [][32]byte
+	// sessionKey is for routes that bring none: sessions last as long as this edge.
+	sessionKey []byte
 	// setTicketKeys is tls.Config.SetSessionTicketKeys.
 	setTicketKeys func([][32]byte)
 	reported      time.Time
@@ -42,7 +45,7 @@ type table struct {
 
 func newRouter(bell *bell, logger *slog.Logger) *router {
 	r := &router{
-		bell: bell, logger: logger,
+		bell: bell, logger: logger, sessionKey: []byte(rand.Text()),
 		gates: map[gateKey]*gate{}, setTicketKeys: func([][32]byte) {}, reported: time.Now(),
 	}
 	r.table.Store(&table{certificates: &certificates{}, challenges: &challenges{}})
@@ -82,10 +85,13 @@ func (r *router) apply(next springtide.Table) bool {
 	var routes []springtide.Route
 	var gates []*gate
 	for _, route := range next.Routes {
+		if len(route.SessionKey) == 0 {
+			route.SessionKey = r.sessionKey
+		}
 		key := gateKey{route.Environment, route.Group.Process}
 		g := r.gates[key]
 		if g == nil {
-			g = newGate(r.bell)
+			g = newGate(r.bell, r.logger)
 			r.gates[key] = g
 		}
 		if kept[g] {

@@ -93,7 +93,7 @@ func (x *exchange) tunnelled(ended chan struct{}) error {
 // appendSwitch appends the head by which the client is told of the new protocol.
 func appendSwitch(to []byte, x *exchange, u *upstream, protocol string) []byte {
 	to = appendStatus(to, u.head.Status, u.head.Reason)
-	to = appendFields(to, u.head.Fields, u.head.Options, false)
+	to = appendFields(to, x.withCookie(u.head.Fields), u.head.Options, false)
 	to = message.AppendField(to, "X-Request-Id", x.id)
 	to = message.AppendField(to, "Connection", "Upgrade")
 	return append(message.AppendField(to, "Upgrade", protocol), "\r\n"...)
