@@ -30,6 +30,8 @@ const (
 type Verdict struct {
 	springtide.Decision
 	Reason Reason
+	// Want is how many there would be if the machine were the group's own.
+	Want int
 	// Due is when the verdict may become another though nothing new is reported;
 	// zero: never.
 	Due time.Time
@@ -50,6 +52,8 @@ func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
 	c.why = c.demand.explain
 	c.lowest, c.highest = spec.limits()
 	c.raise()
+	want := c.want(c.demand.need)
+	c.grant()
 	reason, to, sentence := c.decide()
 	return Verdict{
 		Decision: springtide.Decision{
@@ -57,6 +61,7 @@ func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
 			Sentence: sentence, Inputs: c.inputs(),
 		},
 		Reason: reason,
+		Want:   want,
 		Due:    earlier(c.due(reason, to), spec.nextFloor(now, h)),
 	}
 }
@@ -72,6 +77,10 @@ type decider struct {
 	fleet   fleet
 
 	from, lowest, highest int
+	// most is the highest number that is allowed, limited says that the machine has
+	// no more than highest for the group.
+	most    int
+	limited bool
 	// why spells out the need, blind why nothing is known of it.
 	why   func() string
 	blind string
@@ -124,8 +133,10 @@ func (c *decider) keeps() string {
 func (c *decider) decide() (Reason, int, string) {
 	need := c.demand.need
 	switch {
+	case c.from > c.most:
+		return ReasonMaximum, c.most, c.change(c.most, "the maximum is %d", c.most)
 	case c.from > c.highest:
-		return ReasonMaximum, c.highest, c.change(c.highest, "the maximum is %d", c.highest)
+		return c.giveWay(need)
 	case c.from < c.lowest && (need <= c.lowest || !c.spec.Requests):
 		return c.floorBy, c.lowest, c.change(c.lowest, "%s", c.keeps())
 	case !c.spec.Requests:
@@ -149,12 +160,16 @@ func (c *decider) decide() (Reason, int, string) {
 func (c *decider) up(need int) (Reason, int, string) {
 	to := min(need, c.highest)
 	switch {
+	case to == c.from && c.limited:
+		return ReasonCapacity, to, c.stay("capacity: %s; needs %d: %s", c.o.Shared, need, c.why())
 	case to == c.from:
 		return ReasonMaximum, to, c.stay("the maximum; needs %d: %s", need, c.why())
 	case c.from >= c.lowest && c.o.Capacity != "":
 		return ReasonCapacity, c.from, c.stay("capacity: %s; needs %d: %s", c.o.Capacity, need, c.why())
 	case c.from >= c.lowest && c.fleet.ready == 0 && c.fleet.failed > 0:
 		return ReasonFailing, c.from, c.stay("%s; needs %d: %s", c.notReady(), need, c.why())
+	case to < need && c.limited:
+		return ReasonCapacity, to, c.change(to, "capacity: %s; needs %d: %s", c.o.Shared, need, c.why())
 	case to < need:
 		return ReasonMaximum, to, c.change(to, "the maximum; needs %d: %s", need, c.why())
 	}
@@ -282,7 +297,7 @@ func (c *decider) due(reason Reason, to int) time.Time {
 	}
 	scaled := c.demand.slots > 0
 	switch {
-	case to != c.from, c.o.Held > 0, scaled && (c.o.Busy > 0 || c.demand.rate > 0 || c.from > max(c.lowest, 1)):
+	case to != c.from, c.o.Held > 0, c.limited && c.from > c.highest, scaled && (c.o.Busy > 0 || c.demand.rate > 0 || c.from > max(c.lowest, 1)):
 		return c.now
 	case c.lowest > 0 || c.from == 0:
 		return time.Time{}

@@ -524,6 +524,9 @@ func drawObservation(t *rapid.T) Observation {
 		Streams:  rapid.IntRange(0, 1).Draw(t, "streams"),
 		Capacity: rapid.SampledFrom([]string{"", "", "", "no memory for one more"}).Draw(t, "capacity"),
 	}
+	if rapid.IntRange(0, 3).Draw(t, "shared") == 0 {
+		o.Granted, o.Shared = rapid.IntRange(0, 70).Draw(t, "granted"), "200 MiB of memory is wanted or held and there is 100 MiB"
+	}
 	states := []springtide.InstanceState{
 		springtide.InstanceReady, springtide.InstanceReady, springtide.InstanceReady, springtide.InstanceStarting,
 		springtide.InstanceCrashed, springtide.InstanceRetiring, springtide.InstanceUnhealthy,

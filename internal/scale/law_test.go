@@ -19,6 +19,12 @@ func TestNoDecisionLeavesTheRangeOrHasNoSentence(t *testing.T) {
 		if v.To < lowest || v.To > highest {
 			t.Fatalf("%d is not within %d to %d: %s", v.To, lowest, highest, v.Sentence)
 		}
+		if v.Want < lowest || v.Want > highest {
+			t.Fatalf("it wants %d, not within %d to %d: %s", v.Want, lowest, highest, v.Sentence)
+		}
+		if o.Shared != "" && v.To > max(o.Granted, lowest) && v.To > v.From {
+			t.Fatalf("%d, and the machine has %d for it: %s", v.To, o.Granted, v.Sentence)
+		}
 		if v.Sentence == "" || v.Reason == "" || len(v.Inputs) == 0 {
 			t.Fatalf("it says nothing: %+v", v)
 		}

@@ -15,6 +15,8 @@ type loop struct {
 	// stale says that the targets are to be read again, not before retry.
 	stale bool
 	retry time.Time
+	// limited says that all groups together want more than the machine has.
+	limited bool
 	// seconds is reused by every decision.
 	seconds []Second
 }
@@ -27,6 +29,12 @@ type state struct {
 	since  time.Time
 	needs  needs // of workers
 	memory Memory
+	// verdict is the last one, want what it says the group wants of the machine.
+	verdict Verdict
+	want    Want
+	// granted and shared are what the machine has for it, where it has not for all.
+	granted int
+	shared  string
 	// retry is when to try again what failed.
 	retry time.Time
 	// decided is when it was decided on last, due when to do so again although
@@ -52,17 +60,20 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	if l.stale {
 		next = l.retry
 	}
+	var due []*state
 	for _, st := range l.states {
 		if now.Before(st.retry) {
 			next = earlier(next, st.retry)
 			continue
 		}
-		if st.due.IsZero() || now.Before(st.due) {
-			if !l.changed(st).After(st.decided) {
-				next = earlier(next, st.due)
-				continue
-			}
+		if (st.due.IsZero() || now.Before(st.due)) && !l.changed(st).After(st.decided) {
+			next = earlier(next, st.due)
+			continue
 		}
+		st.verdict = l.verdict(now, st)
+		due = append(due, st)
+	}
+	for _, st := range l.divide(now, due) {
 		l.decide(ctx, now, st)
 		next = earlier(next, st.due)
 	}
@@ -129,7 +140,7 @@ func (l *loop) changed(st *state) time.Time {
 
 // decide makes one decision and carries it out.
 func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
-	verdict := l.verdict(now, st)
+	verdict := st.verdict
 	st.decided, st.due = now, verdict.Due
 	if !st.due.IsZero() {
 		st.due = later(st.due, now.Add(period))
@@ -145,7 +156,7 @@ func (l *loop) decide(ctx context.Context, now time.Time, st *state) {
 func (l *loop) verdict(now time.Time, st *state) Verdict {
 	observation, history := l.meter.View(now, st.target.Group, l.seconds[:0])
 	l.seconds = history.Seconds
-	observation.Replicas = st.target.Replicas
+	observation.Replicas, observation.Granted, observation.Shared = st.target.Replicas, st.granted, st.shared
 	st.memory.Recall(now, &history)
 	if st.since.After(history.Since) {
 		history.Since = st.since
@@ -155,6 +166,7 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 	}
 	work, since, lastWork := l.work.view(now, st.target.Group.Environment, st.spec.Worker.Queues)
 	work.Replicas, work.Instances, work.Capacity = observation.Replicas, observation.Instances, observation.Capacity
+	work.Granted, work.Shared = st.granted, st.shared
 	verdict := DecideWork(now, st.spec, work, WorkHistory{
 		Since: later(since, st.since), LastWork: lastWork, LastOut: history.LastOut, LastIn: history.LastIn,
 		ColdStart: history.ColdStart, SlowStart: history.SlowStart,

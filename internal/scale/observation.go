@@ -20,6 +20,10 @@ type Observation struct {
 	Edges int
 	// Capacity says why no further instance can be started; empty if one can.
 	Capacity string
+	// Granted is how many instances the machine has for the group, where it has not
+	// for all that groups want; then Shared says so.
+	Granted int
+	Shared  string
 }
 
 // open is how much is under way.

@@ -78,6 +78,8 @@ type Scaler struct {
 
 	mu   sync.Mutex
 	last map[springtide.GroupID]springtide.Decision
+	// machine is as of the last pass.
+	machine Machine
 }
 
 // New gives a scaler; nothing happens before [Scaler.Run].
@@ -105,6 +107,17 @@ func (s *Scaler) Observe(snapshot springtide.Snapshot) {
 	if s.meter.Observe(time.Now(), snapshot) {
 		wake(s.news)
 	}
+}
+
+// ReportUsage takes in what instances use of the machine; it does not block. It is
+// to be told every second or so.
+func (s *Scaler) ReportUsage(usage springtide.Usage) { s.meter.Use(time.Now(), usage) }
+
+// Machine tells how the machine is shared.
+func (s *Scaler) Machine() Machine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine
 }
 
 // ReportWork takes in how the queues of all environments stand; it does not

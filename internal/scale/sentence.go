@@ -127,6 +127,7 @@ func (c *decider) inputs() map[string]float64 {
 		"step":               float64(c.step),
 		"minimum":            float64(c.lowest),
 		"maximum":            float64(c.highest),
+		"granted":            c.granted(),
 		"ready":              float64(c.fleet.ready),
 		"coming":             float64(c.fleet.coming),
 		"failed":             float64(c.fleet.failed),

@@ -13,6 +13,15 @@ const usageLost = 10 * time.Second
 type usageMeter struct {
 	at   time.Time
 	used map[springtide.InstanceID]time.Duration
+	// capacity is what instances may have altogether, in bytes; 0: not known.
+	capacity int64
+	held     map[springtide.GroupID]heldMemory
+}
+
+// heldMemory is what so many instances have together, in bytes.
+type heldMemory struct {
+	bytes     int64
+	instances int
 }
 
 // Use takes in what instances use of the machine. Only those count that get
@@ -21,13 +30,21 @@ func (m *Meter) Use(now time.Time, usage springtide.Usage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	interval, before := now.Sub(m.used.at), m.used.used
-	m.used = usageMeter{at: now, used: make(map[springtide.InstanceID]time.Duration, len(usage.Instances))}
+	m.used = usageMeter{
+		at: now, capacity: usage.Memory, used: make(map[springtide.InstanceID]time.Duration, len(usage.Instances)),
+		held: make(map[springtide.GroupID]heldMemory),
+	}
 	since := m.since(now)
 	for rest := usage.Instances; len(rest) > 0; {
 		id, n := rest[0].Group, 1
 		for n < len(rest) && rest[n].Group == id {
 			n++
 		}
+		held := heldMemory{instances: n}
+		for _, one := range rest[:n] {
+			held.bytes += one.Memory
+		}
+		m.used.held[id] = held
 		if g := m.groups[id]; g != nil {
 			if used, known := m.use(g, rest[:n], before); known && interval > 0 && interval <= usageLost {
 				g.seconds.spread(since, interval, Second{Cores: float32(used.Seconds())})
@@ -55,4 +72,15 @@ func (m *Meter) use(g *groupMeter, all []springtide.InstanceUsage, before map[sp
 		}
 	}
 	return used, known
+}
+
+// machine tells what instances may have altogether, in bytes (0: not known), and
+// what those of each group have.
+func (m *Meter) machine(now time.Time) (capacity int64, held map[springtide.GroupID]heldMemory) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.used.at) > usageLost {
+		return 0, m.used.held
+	}
+	return m.used.capacity, m.used.held
 }

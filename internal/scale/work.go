@@ -38,6 +38,9 @@ type WorkObservation struct {
 	Instances []springtide.Instance
 	// Capacity says why no further instance can be started; empty if one can.
 	Capacity string
+	// Granted and Shared are as in [Observation].
+	Granted int
+	Shared  string
 	// Known says that it was told of late how the queues stand.
 	Known bool
 	// Queues are those that the group takes runs from.

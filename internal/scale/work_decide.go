@@ -15,7 +15,7 @@ const workLost = 10 * time.Second
 // documentation for the law; spec.Worker must not be nil.
 func DecideWork(now time.Time, spec Spec, o WorkObservation, h WorkHistory) Verdict {
 	w := spec.windows(h.ColdStart, 0)
-	seen := Observation{Replicas: o.Replicas, Instances: o.Instances, Capacity: o.Capacity}
+	seen := Observation{Replicas: o.Replicas, Instances: o.Instances, Capacity: o.Capacity, Granted: o.Granted, Shared: o.Shared}
 	queues := o.Queues
 	if o.Known {
 		seen.Edges = 1
@@ -35,6 +35,8 @@ func DecideWork(now time.Time, spec Spec, o WorkObservation, h WorkHistory) Verd
 		blind: "nothing is known of its queues",
 	}}
 	c.lowest, c.highest = spec.limits()
+	want := c.want(load.need)
+	c.grant()
 	reason, to, sentence := c.decide()
 	return Verdict{
 		Decision: springtide.Decision{
@@ -42,6 +44,7 @@ func DecideWork(now time.Time, spec Spec, o WorkObservation, h WorkHistory) Verd
 			Sentence: sentence, Inputs: c.inputs(),
 		},
 		Reason: reason,
+		Want:   want,
 		Due:    c.due(to),
 	}
 }
@@ -56,8 +59,10 @@ type workDecider struct {
 func (c *workDecider) decide() (Reason, int, string) {
 	need := c.load.need
 	switch {
+	case c.from > c.most:
+		return ReasonMaximum, c.most, c.change(c.most, "the maximum is %d", c.most)
 	case c.from > c.highest:
-		return ReasonMaximum, c.highest, c.change(c.highest, "the maximum is %d", c.highest)
+		return c.giveWay(need)
 	case c.from < c.lowest && need <= c.lowest:
 		return ReasonMinimum, c.lowest, c.change(c.lowest, "the minimum is %d", c.lowest)
 	case c.o.Edges == 0:
@@ -108,7 +113,7 @@ func (c *workDecider) down() (Reason, int, string) {
 // due says when to decide again although nothing new is told.
 func (c *workDecider) due(to int) time.Time {
 	switch {
-	case to != c.from, c.load.there > 0, c.from > max(c.lowest, 1):
+	case to != c.from, c.load.there > 0, c.limited && c.from > c.highest, c.from > max(c.lowest, 1):
 		return c.now
 	case c.lowest > 0 || c.from == 0:
 		return time.Time{}
@@ -141,6 +146,7 @@ func (c *workDecider) inputs() map[string]float64 {
 		"step":               float64(c.step),
 		"minimum":            float64(c.lowest),
 		"maximum":            float64(c.highest),
+		"granted":            c.granted(),
 		"ready":              float64(c.fleet.ready),
 		"coming":             float64(c.fleet.coming),
 		"failed":             float64(c.fleet.failed),
