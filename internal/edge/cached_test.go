@@ -94,7 +94,7 @@ func TestWhatIsStoredAsksNoInstanceAndIsNoDemand(t *testing.T) {
 	log := filepath.Join(app.edge.folder, "edge", "access.log")
 	eventually(t, "the access log to tell hits from the miss", func() bool {
 		lines, _ := os.ReadFile(log)
-		return strings.Count(string(lines), `"cache":"hit"`) == 6 && strings.Count(string(lines), `"cache":"miss"`) == 1
+		return strings.Count(string(lines), `"cache":"hit"`) == 9 && strings.Count(string(lines), `"cache":"miss"`) == 1
 	})
 }
 
@@ -195,7 +195,7 @@ func TestWhatIsNotForAllIsNotStored(t *testing.T) {
 			}
 		}
 	})
-	app.expectAsked(t, 20)
+	app.expectAsked(t, 30)
 }
 
 func TestAHundredRequestsAreOneFetchOverBothProtocols(t *testing.T) {
@@ -323,7 +323,7 @@ func TestABodyThatBreaksOffIsNotStored(t *testing.T) {
 	})
 	both(t, func(t *testing.T, http2 bool) {
 		whole.Store(false)
-		path := fmt.Sprint("/", http2)
+		path := "/" + t.Name()
 		if response, err := app.edge.client(t, http2).Get("https://" + testHost + path); err == nil {
 			if body, err := io.ReadAll(response.Body); err == nil {
 				t.Errorf("half an answer was taken for a whole one: %q", body)

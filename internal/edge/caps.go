@@ -54,16 +54,22 @@ func (e *edge) admit(v *visitor) bool {
 			v.client, v.local = said.client, said.local
 		}
 	}
-	address := v.client.Addr()
-	if address.IsLoopback() || proxies.have(address) {
-		return true
+	var ok bool
+	v.leave, ok = e.enterCap(v.client.Addr())
+	return ok
+}
+
+// enterCap counts a connection of a client, unless it has too many. Leave, which
+// may be nil, is to be called when it ends.
+func (e *edge) enterCap(address netip.Addr) (leave func(), ok bool) {
+	if address.IsLoopback() || networks(e.options.TrustedProxies).have(address) {
+		return nil, true
 	}
 	client := clientOf(address.Unmap().WithZone(""))
 	if !e.caps.enter(client) {
-		return false
+		return nil, false
 	}
-	v.leave = func() { e.caps.leave(client) }
-	return true
+	return func() { e.caps.leave(client) }, true
 }
 
 func endOf(address net.Addr) netip.AddrPort {

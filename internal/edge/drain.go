@@ -49,6 +49,7 @@ func (e *edge) drain(ctx context.Context) bool {
 		case <-e.room.left:
 		case <-idle.C:
 			e.closeIdle()
+			e.closeIdleQUIC()
 		case <-limit.C:
 			e.options.Logger.Warn("the drain limit is reached; ending what is left")
 			return false
@@ -82,6 +83,7 @@ func (e *edge) finishOpen(ctx context.Context) {
 	defer limit.Stop()
 	e.router.end(errEdgeClosing, true)
 	e.closeIdle()
+	e.closeIdleQUIC()
 	for !e.room.empty() {
 		select {
 		case <-e.room.left:
@@ -96,6 +98,7 @@ func (e *edge) finishOpen(ctx context.Context) {
 
 // closeAll ends whatever is left.
 func (e *edge) closeAll() {
+	defer e.quic.close()
 	e.handback.close()
 	e.closeDoors()
 	e.router.end(errEdgeClosing, false)

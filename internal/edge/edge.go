@@ -112,6 +112,7 @@ type edge struct {
 	caps      *caps
 	rates     *rateTable
 	doors     []*door
+	quic      quicServer
 	clock     *clock
 	buffers   *buffers
 	tls       *tls.Config
@@ -160,6 +161,7 @@ func Run(ctx context.Context, options Options) error {
 		e.awaitTable(ctx)
 		work.Go(e.handback.run)
 	}
+	e.acceptQUIC()
 	e.accept()
 	if err := e.sayReady(); err != nil {
 		options.Logger.Warn("nobody waited for the edge to be ready", "error", err)
@@ -204,6 +206,9 @@ func newEdge(options Options) (_ *edge, err error) {
 		}
 	}()
 	for _, listener := range options.Listeners {
+		if listener.Name == QUIC {
+			continue
+		}
 		door, err := newDoor(listener, e.room)
 		if err != nil {
 			return nil, err

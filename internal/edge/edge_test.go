@@ -26,6 +26,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/socket"
 )
@@ -44,6 +47,7 @@ type testEdge struct {
 	folder  string
 	https   net.Listener // kept open as the supervisor does
 	http    net.Listener
+	udp     Listener // beside https, and kept open too
 	process *testProcess
 	roots   *x509.CertPool
 }
@@ -61,6 +65,13 @@ func startEdge(t *testing.T, change ...func(*Options)) *testEdge {
 	e := &testEdge{folder: t.TempDir()}
 	e.control = startControl(t, e.folder)
 	e.https, e.http = listenLocal(t), listenLocal(t)
+	https := Listener{HTTPS, duplicate(t, e.https)}
+	defer https.File.Close()
+	var err error
+	if e.udp, err = Beside(https); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.udp.File.Close() })
 	e.roots = x509.NewCertPool()
 	e.roots.AppendCertsFromPEM([]byte(testCertificate(t).Chain))
 	e.process = e.start(t, change...)
@@ -77,7 +88,7 @@ func (e *testEdge) start(t *testing.T, change ...func(*Options)) *testProcess {
 	p := &testProcess{drain: make(chan struct{}), finish: make(chan struct{}), ended: make(chan struct{})}
 	options := Options{
 		DataFolder: e.folder, Ready: said, Drain: p.drain, Finish: p.finish,
-		Listeners: []Listener{{HTTPS, duplicate(t, e.https)}, {HTTP, duplicate(t, e.http)}},
+		Listeners: []Listener{{HTTPS, duplicate(t, e.https)}, {HTTP, duplicate(t, e.http)}, {QUIC, copied(t, e.udp.File)}},
 		Logger:    slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, f := range change {
@@ -130,6 +141,11 @@ func duplicate(t *testing.T, listener net.Listener) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return copyOf(t, raw)
+}
+
+func copyOf(t *testing.T, raw syscall.RawConn) *os.File {
+	t.Helper()
 	var copied int
 	var dupErr error
 	if err := raw.Control(func(fd uintptr) { copied, dupErr = syscall.Dup(int(fd)) }); err != nil || dupErr != nil {
@@ -139,13 +155,52 @@ func duplicate(t *testing.T, listener net.Listener) *os.File {
 	return os.NewFile(uintptr(copied), "listener")
 }
 
+// copied gives a duplicate of a file.
+func copied(t *testing.T, file *os.File) *os.File {
+	t.Helper()
+	raw, err := file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copyOf(t, raw)
+}
+
 // client gives an HTTP client whose every connection goes to the edge.
 func (e *testEdge) client(t *testing.T, http2 bool) *http.Client {
 	t.Helper()
-	return &http.Client{
-		Transport:     e.transport(t, http2),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if strings.HasSuffix(t.Name(), overHTTP3) {
+		client.Transport = e.http3(t)
+	} else {
+		client.Transport = e.transport(t, http2)
 	}
+	return client
+}
+
+// overHTTP3 ends the names of tests whose clients speak HTTP/3.
+const overHTTP3 = "HTTP/3"
+
+// http3 gives a transport that speaks HTTP/3.
+func (e *testEdge) http3(t *testing.T) *http3.Transport {
+	t.Helper()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := &quic.Transport{Conn: socket}
+	to := net.UDPAddrFromAddrPort(e.https.Addr().(*net.TCPAddr).AddrPort())
+	transport := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: e.roots}, DisableCompression: true,
+		Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
+			return connections.Dial(ctx, to, tlsConfig, config)
+		},
+	}
+	t.Cleanup(func() {
+		transport.Close()
+		connections.Close()
+		socket.Close()
+	})
+	return transport
 }
 
 func (e *testEdge) transport(t *testing.T, http2 bool) *http.Transport {
@@ -184,6 +239,7 @@ func (e *testEdge) dial(t *testing.T) *tls.Conn {
 func both(t *testing.T, test func(t *testing.T, http2 bool)) {
 	t.Run("HTTP/1.1", func(t *testing.T) { test(t, false) })
 	t.Run("HTTP/2", func(t *testing.T) { test(t, true) })
+	t.Run(overHTTP3, func(t *testing.T) { test(t, true) }) // see client
 }
 
 func get(t *testing.T, client *http.Client, path string) (*http.Response, string) {

@@ -29,13 +29,13 @@ func TestARequestIsAnsweredByAnInstance(t *testing.T) {
 		if want := "GET " + testHost + " /a%2Fb?c=d;e&f"; response.StatusCode != 200 || body != want {
 			t.Errorf("got %d %q, want 200 %q", response.StatusCode, body, want)
 		}
-		if (response.ProtoMajor == 2) != http2 {
+		if (response.ProtoMajor >= 2) != http2 {
 			t.Errorf("answered over %s", response.Proto)
 		}
 	})
 	eventually(t, "the demand to be reported", func() bool {
 		d := e.control.demand(groupOf(1))
-		return d.Arrived == 2 && d.Completed == 2 && d.Busy == 0 && d.Latencies.Count() == 2 && d.Service > 0 && d.BusyTime > 0 && d.BytesOut > 0
+		return d.Arrived == 3 && d.Completed == 3 && d.Busy == 0 && d.Latencies.Count() == 3 && d.Service > 0 && d.BusyTime > 0 && d.BytesOut > 0
 	})
 }
 
@@ -315,12 +315,16 @@ func TestAnAnswerThatBreaksOffIsNeverTakenForAWholeOne(t *testing.T) {
 		for path := range heads {
 			request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost+path, nil)
 			response, err := e.client(t, http2).Do(request)
+			quick := strings.HasSuffix(t.Name(), overHTTP3) // there, the end may overtake what was sent
+			if err != nil && quick {
+				continue
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(response.Body)
 			response.Body.Close()
-			if err == nil || string(body) != "hello" {
+			if err == nil || string(body) != "hello" && !quick {
 				t.Errorf("%s: read %q, %v; want an error", path, body, err)
 			}
 		}
@@ -429,7 +433,7 @@ func TestAPanicIsThatRequestsFailureOnly(t *testing.T) {
 	inner := &edge{options: Options{Logger: testLogger()}, bell: newBell(), log: newAccessLog(t.TempDir(), testLogger())}
 	inner.router = newRouter(inner.bell, testLogger())
 	server := serveInstance(t, "x", func(w http.ResponseWriter, r *http.Request) {
-		x := newExchange(w, r)
+		x := newExchange(w, r, newClock())
 		defer inner.finish(x)
 		panic("a fault")
 	})

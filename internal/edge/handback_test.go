@@ -19,7 +19,7 @@ func TestTheListenersAreHandedBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(listeners) != 2 || listeners[0].Name != HTTPS || listeners[1].Name != HTTP {
+		if len(listeners) != 3 || listeners[2].Name != QUIC || listeners[0].Name != HTTPS || listeners[1].Name != HTTP {
 			t.Fatalf("got %+v", listeners)
 		}
 		for i, want := range []net.Listener{e.https, e.http} {
@@ -33,6 +33,7 @@ func TestTheListenersAreHandedBack(t *testing.T) {
 			listener.Close()
 			listeners[i].File.Close()
 		}
+		listeners[2].File.Close()
 	}
 	if _, body := get(t, e.client(t, true), "/"); body != "fine" {
 		t.Errorf("the edge then said %q", body)

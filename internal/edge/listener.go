@@ -2,9 +2,12 @@ package edge
 
 import (
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,12 +21,13 @@ const (
 	HTTPS = "https" // TLS; serves the apps
 	HTTP  = "http"  // plain; redirects to HTTPS
 	Plain = "plain" // plain; serves the apps: somebody else has TLS, or nobody needs it
+	QUIC  = "quic"  // a UDP socket, beside one for HTTPS; serves the apps by HTTP/3
 )
 
-// Listener is a listening TCP socket that the edge was given. Others hold
-// duplicates of it, so it is closed and never shut down.
+// Listener is a listening TCP socket, or a UDP socket, that the edge was given.
+// Others hold duplicates of it, so it is closed and never shut down.
 type Listener struct {
-	// Name is [HTTPS], [HTTP] or [Plain].
+	// Name is [HTTPS], [HTTP], [Plain] or [QUIC].
 	Name string
 	File *os.File
 }
@@ -37,8 +41,11 @@ func InheritedListeners(getenv func(string) string) ([]Listener, error) {
 	}
 	listeners := make([]Listener, 0, len(pairs))
 	for _, pair := range pairs {
-		accepting, err := syscall.GetsockoptInt(pair.descriptor, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
-		if err != nil || accepting == 0 {
+		option, want := syscall.SO_ACCEPTCONN, 1
+		if pair.name == QUIC {
+			option, want = syscall.SO_TYPE, syscall.SOCK_DGRAM
+		}
+		if got, err := syscall.GetsockoptInt(pair.descriptor, syscall.SOL_SOCKET, option); err != nil || got != want {
 			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: file descriptor %d (%s) is not a listening socket", pair.descriptor, pair.name).
 				WithHint("the edge is started by tide serve")
 		}
@@ -108,8 +115,8 @@ func parseListeners(value string) ([]inherited, error) {
 	var pairs []inherited
 	for entry := range strings.SplitSeq(value, ",") {
 		name, number, _ := strings.Cut(entry, "=")
-		if name != HTTPS && name != HTTP {
-			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: %q: want https=N or http=N", entry)
+		if name != HTTPS && name != HTTP && name != QUIC {
+			return nil, springtide.Errorf(springtide.Invalid, "TIDE_LISTENERS: %q: want https=N, http=N or quic=N", entry)
 		}
 		descriptor, err := parseDescriptor(number)
 		if err != nil {
@@ -185,7 +192,9 @@ func (d *door) Accept() (net.Conn, error) {
 		<-d.room.places
 		return nil, err
 	}
-	return d.room.enter(accepted), nil
+	v := &visitor{wire: accepted, room: d.room, client: endOf(accepted.RemoteAddr()), local: endOf(accepted.LocalAddr())}
+	d.room.enter(v)
+	return v, nil
 }
 
 // Close makes Accept return; what it had accepted is served.
@@ -199,21 +208,39 @@ type room struct {
 	places chan struct{}
 
 	mu   sync.Mutex
-	open map[*visitor]struct{}
+	open map[io.Closer]struct{}
 	// left gets a value when a connection ended.
 	left chan struct{}
 }
 
 func newRoom(places int) *room {
-	return &room{places: make(chan struct{}, places), open: map[*visitor]struct{}{}, left: make(chan struct{}, 1)}
+	return &room{places: make(chan struct{}, places), open: map[io.Closer]struct{}{}, left: make(chan struct{}, 1)}
 }
 
-func (r *room) enter(conn *wire) *visitor {
-	v := &visitor{wire: conn, room: r, client: endOf(conn.RemoteAddr()), local: endOf(conn.LocalAddr())}
+// take takes a place, if there is one.
+func (r *room) take() bool {
+	select {
+	case r.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *room) giveBack() { <-r.places }
+
+// enter counts a connection that has a place.
+func (r *room) enter(conn io.Closer) {
 	r.mu.Lock()
-	r.open[v] = struct{}{}
+	defer r.mu.Unlock()
+	r.open[conn] = struct{}{}
+}
+
+func (r *room) leave(conn io.Closer) {
+	r.mu.Lock()
+	delete(r.open, conn)
 	r.mu.Unlock()
-	return v
+	notify(r.left)
 }
 
 // empty says that nothing is open.
@@ -224,15 +251,15 @@ func (r *room) empty() bool {
 }
 
 // closeAll ends what is left without ceremony.
-func (r *room) closeAll() {
+func (r *room) closeAll() { r.each(func(conn io.Closer) { _ = conn.Close() }) }
+
+// each does something with all that are open.
+func (r *room) each(do func(io.Closer)) {
 	r.mu.Lock()
-	visitors := make([]*visitor, 0, len(r.open))
-	for v := range r.open {
-		visitors = append(visitors, v)
-	}
+	open := slices.Collect(maps.Keys(r.open))
 	r.mu.Unlock()
-	for _, v := range visitors {
-		v.Close()
+	for _, conn := range open {
+		do(conn)
 	}
 }
 
@@ -261,11 +288,8 @@ func (v *visitor) Close() error {
 		if v.leave != nil {
 			v.leave()
 		}
-		v.room.mu.Lock()
-		delete(v.room.open, v)
-		v.room.mu.Unlock()
-		<-v.room.places
-		notify(v.room.left)
+		v.room.giveBack()
+		v.room.leave(v)
 	})
 	return err
 }

@@ -65,6 +65,9 @@ func (c *connection) beginStored(a *answer, stored *cache.Answer) error {
 // endHead has the head wait, with what it says of the connection.
 func (c *connection) endHead(to []byte, a *answer) {
 	to = message.AppendField(to, "X-Request-Id", a.id)
+	if c.scheme == "https" {
+		to = c.edge.quic.announce(to, a)
+	}
 	switch {
 	case !c.persistent:
 		to = append(to, "Connection: close\r\n"...)

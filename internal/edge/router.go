@@ -24,8 +24,8 @@ type router struct {
 	keys  [][32]byte
 	// sessionKey is for routes that bring none: sessions last as long as this edge.
 	sessionKey []byte
-	// setTicketKeys is tls.Config.SetSessionTicketKeys.
-	setTicketKeys func([][32]byte)
+	// setTicketKeys are tls.Config.SetSessionTicketKeys, of each that is served by.
+	setTicketKeys []func([][32]byte)
 	reported      time.Time
 }
 
@@ -46,7 +46,7 @@ type table struct {
 func newRouter(bell *bell, logger *slog.Logger) *router {
 	r := &router{
 		bell: bell, logger: logger, sessionKey: []byte(rand.Text()),
-		gates: map[gateKey]*gate{}, setTicketKeys: func([][32]byte) {}, reported: time.Now(),
+		gates: map[gateKey]*gate{}, reported: time.Now(),
 	}
 	r.table.Store(&table{certificates: &certificates{}, challenges: &challenges{}})
 	return r
@@ -111,7 +111,9 @@ func (r *router) apply(next springtide.Table) bool {
 	}
 	if len(next.TicketKeys) > 0 && !slices.Equal(next.TicketKeys, r.keys) {
 		r.keys = slices.Clone(next.TicketKeys)
-		r.setTicketKeys(r.keys)
+		for _, set := range r.setTicketKeys {
+			set(r.keys)
+		}
 	}
 	// New gates are filled before the table names them; old ones change at once
 	// for all that holds a reference.
@@ -163,7 +165,7 @@ func (r *router) putBack(demand []springtide.Demand) {
 func (r *router) shareTicketKeys(set func([][32]byte)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.setTicketKeys = set
+	r.setTicketKeys = append(r.setTicketKeys, set)
 	if len(r.keys) > 0 {
 		set(r.keys)
 	}

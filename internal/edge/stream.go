@@ -1,11 +1,13 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,17 +15,28 @@ import (
 	"github.com/springtide/springtide/internal/message"
 )
 
-// stream is the client's side of an exchange over HTTP/2, which net/http speaks.
+// probeTimeout is how long a request that does not say how long its body is may
+// take to show that it has none.
+const probeTimeout = 200 * time.Millisecond
+
+// stream is the client's side of an exchange over HTTP/3, which quic-go speaks, and
+// over HTTP/2, which net/http does.
 type stream struct {
 	exchange *exchange
+	clock    *clock
 	writer   http.ResponseWriter
 	control  *http.ResponseController
 	request  *http.Request
+	// reading and writing ring when the client takes too long.
+	reading, writing alarm
+	patience         time.Duration // what is left of it, see bodyTimeout
+	progress         int
 }
 
-// newExchange makes the exchange of a request that net/http took.
-func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	s := &stream{writer: w, control: http.NewResponseController(w), request: r}
+// newExchange makes the exchange of a request that net/http or quic-go took.
+func newExchange(w http.ResponseWriter, r *http.Request, clock *clock) *exchange {
+	s := &stream{clock: clock, writer: w, control: http.NewResponseController(w), request: r, patience: bodyTimeout}
+	s.probe()
 	x := &exchange{
 		client: s, ctx: r.Context(), length: r.ContentLength, declared: -1, protocol: r.Proto, started: time.Now(),
 		request: message.Request{Method: r.Method, Scheme: "http", Host: strings.ToLower(r.Host), Target: r.RequestURI},
@@ -31,6 +44,10 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	s.exchange = x
 	if r.TLS != nil {
 		x.request.Scheme = "https"
+	}
+	if r.ProtoMajor == 3 {
+		x.protocol = "HTTP/3.0" // also of an extended CONNECT
+		x.expects = strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 	}
 	for name, values := range r.Header {
 		for _, value := range values {
@@ -70,9 +87,31 @@ func hostPart(address string) string {
 	return host
 }
 
-// serveStream serves a request over HTTP/2.
+// probe finds out whether a request has a body, which QUIC tells no sooner than
+// with its end. Those that usually have one may wait for the answer before they
+// send it.
+func (s *stream) probe() {
+	r := s.request
+	if r.ContentLength >= 0 || r.Body == nil || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodConnect {
+		return
+	}
+	first := make([]byte, 1)
+	_ = s.control.SetReadDeadline(time.Now().Add(probeTimeout))
+	n, err := r.Body.Read(first)
+	_ = s.control.SetReadDeadline(time.Time{})
+	if n == 0 && errors.Is(err, io.EOF) && len(r.Trailer) == 0 {
+		r.ContentLength = 0
+		return
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
+}
+
+// serveStream serves a request over HTTP/2 or HTTP/3.
 func (e *edge) serveStream(w http.ResponseWriter, r *http.Request) {
-	x := newExchange(w, r)
+	x := newExchange(w, r, e.clock)
 	s := x.client.(*stream)
 	e.clock.watch(s)
 	stop := context.AfterFunc(x.ctx, func() { x.end(errClientGone) })
@@ -87,11 +126,29 @@ func (e *edge) serveStream(w http.ResponseWriter, r *http.Request) {
 }
 
 // look implements watched.
-func (s *stream) look(now int64) { s.exchange.late.check(now, s.exchange.tooLate) }
+func (s *stream) look(now int64) {
+	s.reading.check(now, s.stopReading)
+	s.writing.check(now, func() { _ = s.control.SetWriteDeadline(longAgo) })
+	s.exchange.late.check(now, s.exchange.tooLate)
+}
 
-// Read implements client.
+// Read implements client, with the patience that is left.
 func (s *stream) Read(p []byte) (int, error) {
+	began := s.clock.elapsed.Load()
+	if !s.exchange.begun.Load() {
+		s.reading.set(began + int64(s.patience))
+	}
 	n, err := s.request.Body.Read(p)
+	if s.reading.stop() {
+		if n == 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		_ = s.control.SetReadDeadline(time.Time{}) // it came at the last moment
+	}
+	s.patience -= time.Duration(s.clock.elapsed.Load() - began)
+	if s.progress += n; s.progress >= bodyProgress {
+		s.patience, s.progress = bodyTimeout, 0
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = errors.Join(errClientGone, err)
 	}
@@ -112,7 +169,7 @@ func (s *stream) trailer() message.Fields {
 
 // inform implements client.
 func (s *stream) inform(status int, fields message.Fields, options []string) error {
-	if status == http.StatusContinue {
+	if status == http.StatusContinue && s.request.ProtoMajor < 3 {
 		return nil // net/http says so by itself, when the body is read
 	}
 	s.copy(fields, options)
@@ -156,18 +213,25 @@ func (s *stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	s.writing.set(s.clock.after(writeTimeout))
+	defer s.writing.stop()
 	return s.writer.Write(p)
 }
 
-func (s *stream) flush() error { return s.control.Flush() }
+func (s *stream) flush() error {
+	s.writing.set(s.clock.after(writeTimeout))
+	defer s.writing.stop()
+	return s.control.Flush()
+}
 
 // end implements client.
 func (s *stream) end(trailer message.Fields) error {
 	for _, field := range trailer {
 		s.writer.Header().Add(http.TrailerPrefix+field.Name, field.Value)
 	}
-	return nil
+	// Or quic-go says that an answer whose length is not known has none.
+	return s.flush()
 }
 
-// tunnel implements client: over HTTP/2 there are none.
+// tunnel implements client: there are none.
 func (s *stream) tunnel() (net.Conn, []byte, error) { return nil, nil, errNonsense }
