@@ -14,6 +14,10 @@ type Table struct {
 	// TicketKeys encrypt TLS session tickets: the first is used to issue, all to
 	// accept. They are shared by all edges and rotated.
 	TicketKeys [][32]byte `json:"ticket_keys,omitempty"`
+	// Purges are the last ones, in order of their numbers. PurgesSince is that of the
+	// last before them: an edge that has not seen it forgets all that is as old.
+	Purges      []Purge `json:"purges,omitempty"`
+	PurgesSince int64   `json:"purges_since,omitempty"`
 	// Challenges are answered for every host, also one that has no route.
 	Challenges []Challenge `json:"challenges,omitempty"`
 }
@@ -124,7 +128,9 @@ type EdgeReport struct {
 	// arrives from now on is routed by it.
 	Acknowledged int64 `json:"acknowledged"`
 	// Leaving says that the edge accepts no more connections and only drains.
-	Leaving   bool           `json:"leaving,omitempty"`
+	Leaving bool `json:"leaving,omitempty"`
+	// Cache is what the edge's cache holds.
+	Cache     CacheSize      `json:"cache,omitzero"`
 	Demand    []Demand       `json:"demand,omitempty"`
 	Instances []InstanceLoad `json:"instances,omitempty"`
 }
@@ -179,4 +185,7 @@ type Demand struct {
 	Latencies Latencies `json:"latencies"`
 	// BytesOut counts bytes of response bodies.
 	BytesOut int64 `json:"bytes_out"`
+	// Cache counts what the cache had to do with requests, those included that are
+	// not among Arrived since no instance was asked.
+	Cache map[CacheResult]int `json:"cache,omitempty"`
 }

@@ -116,7 +116,7 @@ func New(options Options) (*Cache, error) {
 	}
 	options = options.withDefaults()
 	c := &Cache{options: options, seed: randomNumber(), coding: make(chan *entry, 64)}
-	c.purges.latest = map[Purge]uint64{}
+	c.purges.latest = map[purge]uint64{}
 	var err error
 	if c.entries, err = otter.New(&otter.Options[uint64, *entry]{
 		MaximumWeight: uint64(options.Memory) * 3 / 4,

@@ -164,7 +164,7 @@ func manyAtOnce(t *testing.T, p *proxy) {
 				case i%50 == 0:
 					p.do("POST", "/1")
 				case i%70 == 0:
-					if err := p.cache.Purge(Purge{Tag: "all"}); err != nil {
+					if err := purgeNow(p.cache, springtide.Purge{Tag: "all"}); err != nil {
 						t.Error(err)
 					}
 				case i%30 == 0:

@@ -66,7 +66,8 @@
 // A purge is a number and what it is about. Each response knows the last purge before
 // it was asked for, and is compared with those that came later when it is next found.
 // So a purge takes no time however much it is about, nothing has to be searched, and one
-// line in a journal, synced before the purge is acknowledged, has it outlive a restart.
+// line in a journal has it outlive a restart. The numbers are the same for all edges: one
+// that was away is told what it missed, and what it is told twice makes no difference.
 //
 // # The disk
 //

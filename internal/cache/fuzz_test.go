@@ -136,7 +136,7 @@ func FuzzBlock(f *testing.F) {
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"number":3,"tag":"a"}` + "\n" + `{"number":4,"floor":true}` + "\n" + `{"num`))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		p := purges{latest: map[Purge]uint64{}}
+		p := purges{latest: map[purge]uint64{}}
 		number := p.read(content)
 		for purge, at := range p.latest {
 			if at > number {

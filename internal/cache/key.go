@@ -40,7 +40,7 @@ func (k *key) path() string {
 // are in use.
 type Rules struct {
 	// Scope keeps what is stored apart from that of other routes, and is what a
-	// [Purge] is about: "app/environment".
+	// [springtide.Purge] is about: "app/environment".
 	Scope string
 	// List has the manifest's rules; the first that matches counts.
 	List []springtide.CacheRule

@@ -19,43 +19,29 @@ import (
 // everything that is as old: that is more than was asked for, never less.
 const mostPurges = 8192
 
-// unwritten is how many purges a process may have had that it could not write down.
-const unwritten = 1 << 20
-
-// Purge says what is to be served no more unless it is fetched again. One of Tag, Path
-// and Prefix may be set; none means all of the scope.
-type Purge struct {
+// purge says what is to be served no more unless it is fetched again. One of tag,
+// path and prefix is set; none means all of the scope.
+type purge struct {
 	// Scope is that of the [Rules]; empty: all.
-	Scope string `json:"scope,omitempty"`
-	// Tag is one that responses carry or were given.
-	Tag string `json:"tag,omitempty"`
-	// Path is a path, whatever its query.
-	Path string `json:"path,omitempty"`
-	// Prefix is what a path begins with.
+	Scope  string `json:"scope,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Path   string `json:"path,omitempty"`
 	Prefix string `json:"prefix,omitempty"`
 }
 
-// Validate says what makes no sense.
-func (p Purge) Validate() error {
-	set := 0
-	for _, text := range []string{p.Tag, p.Path, p.Prefix} {
-		if text != "" {
-			set++
-		}
+// purgeOf takes a purge as the control plane gives it.
+func purgeOf(given springtide.Purge) purge {
+	p := purge{Tag: given.Tag, Path: given.Path}
+	if given.Environment != (springtide.EnvironmentID{}) {
+		p.Scope = given.Environment.String()
 	}
-	if set > 1 {
-		return springtide.Errorf(springtide.Invalid, "a purge is of a tag, of a path, of a prefix, or of all").
-			WithHint("purge them one after the other")
+	if prefix, is := strings.CutSuffix(p.Path, "*"); is {
+		p.Path, p.Prefix = "", prefix
 	}
-	for _, path := range []string{p.Path, p.Prefix} {
-		if path != "" && !strings.HasPrefix(path, "/") {
-			return springtide.Errorf(springtide.Invalid, "%q is no path", path).WithHint("a path begins with a slash")
-		}
-	}
-	return nil
+	return p
 }
 
-// purges are numbered. An entry knows the number of the last purge before it was asked
+// purges are numbered by who gives them, the same for all edges. An entry knows the number of the last purge before it was asked
 // for, and is checked against those that came later when it is next found: a purge
 // takes as long whether it is of one path or of a million.
 type purges struct {
@@ -64,8 +50,8 @@ type purges struct {
 	writing sync.Mutex
 	mu      sync.RWMutex
 	// latest has the number of the last purge of each kind, prefixes those of a prefix.
-	latest   map[Purge]uint64
-	prefixes []Purge
+	latest   map[purge]uint64
+	prefixes []purge
 	// floor is a number before which everything is purged.
 	floor  uint64
 	number atomic.Uint64
@@ -81,7 +67,7 @@ type line struct {
 	// Floor says that all is purged that is older; Mark, only that the number is taken.
 	Floor bool `json:"floor,omitempty"`
 	Mark  bool `json:"mark,omitempty"`
-	Purge
+	purge
 }
 
 // survives says whether an entry was asked for after the purges that are about it.
@@ -92,7 +78,7 @@ func (p *purges) survives(e *entry) bool {
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	after := func(scope string, purge Purge) bool {
+	after := func(scope string, purge purge) bool {
 		purge.Scope = scope
 		return p.latest[purge] > e.purged
 	}
@@ -101,8 +87,8 @@ func (p *purges) survives(e *entry) bool {
 	}
 	path := e.key.path()
 	for _, scope := range [...]string{"", e.key.scope} {
-		if after(scope, Purge{}) || after(scope, Purge{Path: path}) ||
-			slices.ContainsFunc(e.tags, func(tag string) bool { return after(scope, Purge{Tag: tag}) }) {
+		if after(scope, purge{}) || after(scope, purge{Path: path}) ||
+			slices.ContainsFunc(e.tags, func(tag string) bool { return after(scope, purge{Tag: tag}) }) {
 			return false
 		}
 	}
@@ -115,31 +101,40 @@ func (p *purges) survives(e *entry) bool {
 	return true
 }
 
-// Purge has nothing served any more that is stored now and that the purge is about,
-// also not after a restart. It is in force when Purge returns without an error; with
-// one it is in force as long as this process lives.
-func (c *Cache) Purge(purge Purge) error {
-	if err := purge.Validate(); err != nil {
-		return err
-	}
+// Purge has nothing served any more that was asked for before one of the purges that
+// is about it, also not after a restart. Those that are known already make no
+// difference. Up to the number since there may have been others, which are not in the
+// list: if they are not known either, all that is as old is purged. With an error it is
+// in force as long as this process lives.
+func (c *Cache) Purge(since int64, list []springtide.Purge) error {
 	p := &c.purges
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	l := line{Number: p.number.Load() + 1, Purge: purge}
-	p.mu.Lock()
-	p.take(l)
-	p.number.Store(l.Number)
-	p.mu.Unlock()
-	if p.journal == nil {
-		if c.disk != nil && !c.disk.released() {
-			return springtide.Errorf(springtide.Unavailable, "the purge is in force, but would be forgotten by a restart: the cache's folder is not taken over yet").
-				WithHint("try again in a moment")
+	known := p.number.Load()
+	var lines []line
+	if uint64(since) > known {
+		lines = append(lines, line{Number: uint64(since), Floor: true})
+	}
+	for _, given := range list {
+		if uint64(given.Number) > known {
+			lines = append(lines, line{Number: uint64(given.Number), purge: purgeOf(given)})
 		}
+	}
+	if len(lines) == 0 {
 		return nil
 	}
-	if err := p.append(l); err != nil {
-		return springtide.Errorf(springtide.Unavailable, "the purge is in force, but would be forgotten by a restart: %w", err).
-			WithHint("make room on the disk and purge again")
+	p.mu.Lock()
+	for _, l := range lines {
+		p.take(l)
+		known = max(known, l.Number)
+	}
+	p.number.Store(known)
+	p.mu.Unlock()
+	if p.journal == nil {
+		return nil // Run writes down what there is when it takes the folder over
+	}
+	if err := p.append(lines); err != nil {
+		return springtide.Errorf(springtide.Unavailable, "the purge is in force, but is not written down: %w", err)
 	}
 	return nil
 }
@@ -148,15 +143,15 @@ func (c *Cache) Purge(purge Purge) error {
 func (p *purges) take(l line) {
 	switch {
 	case l.Floor:
-		p.floor = l.Number
+		p.floor = max(p.floor, l.Number)
 		return
 	case l.Mark:
 		return
 	}
-	if _, known := p.latest[l.Purge]; !known && l.Prefix != "" {
-		p.prefixes = append(p.prefixes, l.Purge)
+	if _, known := p.latest[l.purge]; !known && l.Prefix != "" {
+		p.prefixes = append(p.prefixes, l.purge)
 	}
-	p.latest[l.Purge] = l.Number
+	p.latest[l.purge] = max(p.latest[l.purge], l.Number)
 	if len(p.latest) > mostPurges {
 		p.condense()
 	}
@@ -175,25 +170,28 @@ func (p *purges) condense() {
 			delete(p.latest, purge)
 		}
 	}
-	p.prefixes = slices.DeleteFunc(p.prefixes, func(purge Purge) bool { return p.latest[purge] == 0 })
+	p.prefixes = slices.DeleteFunc(p.prefixes, func(purge purge) bool { return p.latest[purge] == 0 })
 }
 
-// append writes a purge down. A journal that has grown is written anew.
-func (p *purges) append(l line) error {
-	text, err := json.Marshal(l)
-	if err != nil {
-		return err
+// append writes purges down. A journal that has grown is written anew.
+func (p *purges) append(lines []line) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	for _, l := range lines {
+		if err := encoder.Encode(l); err != nil {
+			return err
+		}
 	}
-	if p.lines++; p.lines > 2*mostPurges {
+	if p.lines += len(lines); p.lines > 2*mostPurges {
 		return p.rewrite()
 	}
-	if _, err := p.journal.Write(append(text, '\n')); err != nil {
+	if _, err := p.journal.Write(text.Bytes()); err != nil {
 		return err
 	}
 	return p.journal.Sync()
 }
 
-// open reads the journal and puts what was purged here meanwhile after it.
+// open reads the journal, and adds what is in force here.
 func (p *purges) open(folder string) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -203,15 +201,16 @@ func (p *purges) open(folder string) error {
 		return err
 	}
 	p.mu.Lock()
-	mine := p.latest
-	p.latest, p.prefixes = map[Purge]uint64{}, nil
-	// Numbers may have been used that could not be written down.
-	number := max(p.read(content), p.number.Load()) + unwritten
-	for purge := range mine {
-		number++
-		p.take(line{Number: number, Purge: purge})
+	mine, floor := p.latest, p.floor
+	p.latest, p.prefixes, p.floor = map[purge]uint64{}, nil, 0
+	number := p.read(content)
+	if floor > number { // the one who wrote it did not know what happened until then
+		p.floor = floor
 	}
-	p.number.Store(number)
+	for purge, at := range mine {
+		p.take(line{Number: at, purge: purge})
+	}
+	p.number.Store(max(number, p.number.Load()))
 	p.mu.Unlock()
 	return p.rewrite()
 }
@@ -239,7 +238,7 @@ func (p *purges) rewrite() error {
 		}
 	}
 	for purge, number := range p.latest {
-		if err := encoder.Encode(line{Number: number, Purge: purge}); err != nil {
+		if err := encoder.Encode(line{Number: number, purge: purge}); err != nil {
 			return err
 		}
 	}

@@ -13,20 +13,20 @@ import (
 func TestAPurgeIsOfWhatItSays(t *testing.T) {
 	all := []string{"/", "/a", "/a?x=1", "/a/b", "/c"}
 	for _, c := range []struct {
-		purge Purge
+		purge springtide.Purge
 		gone  []string
 	}{
-		{Purge{}, all},
-		{Purge{Scope: "shop/production"}, all},
-		{Purge{Scope: "shop/staging"}, nil},
-		{Purge{Path: "/a"}, []string{"/a", "/a?x=1"}},
-		{Purge{Path: "/a", Scope: "shop/staging"}, nil},
-		{Purge{Prefix: "/a/"}, []string{"/a/b"}},
-		{Purge{Prefix: "/"}, all},
-		{Purge{Tag: "letters"}, []string{"/a", "/a?x=1", "/a/b", "/c"}},
-		{Purge{Tag: "root"}, []string{"/"}},
-		{Purge{Tag: "release-7"}, all},
-		{Purge{Tag: "other"}, nil},
+		{springtide.Purge{}, all},
+		{springtide.Purge{Environment: shop("production")}, all},
+		{springtide.Purge{Environment: shop("staging")}, nil},
+		{springtide.Purge{Path: "/a"}, []string{"/a", "/a?x=1"}},
+		{springtide.Purge{Path: "/a", Environment: shop("staging")}, nil},
+		{springtide.Purge{Path: "/a/*"}, []string{"/a/b"}},
+		{springtide.Purge{Path: "/*"}, all},
+		{springtide.Purge{Tag: "letters"}, []string{"/a", "/a?x=1", "/a/b", "/c"}},
+		{springtide.Purge{Tag: "root"}, []string{"/"}},
+		{springtide.Purge{Tag: "release-7"}, all},
+		{springtide.Purge{Tag: "other"}, nil},
 	} {
 		t.Run(fmt.Sprint(c.purge), func(t *testing.T) {
 			p := newProxy(t)
@@ -41,7 +41,7 @@ func TestAPurgeIsOfWhatItSays(t *testing.T) {
 				p.get(target)
 			}
 			p.forwarded()
-			if err := p.cache.Purge(c.purge); err != nil {
+			if err := purgeNow(p.cache, c.purge); err != nil {
 				t.Fatal(err)
 			}
 			var gone []string
@@ -61,19 +61,60 @@ func TestAPurgeIsOfWhatItSays(t *testing.T) {
 	}
 }
 
-func TestAPurgeThatMakesNoSenseIsRefused(t *testing.T) {
+func shop(environment springtide.EnvironmentName) springtide.EnvironmentID {
+	return springtide.EnvironmentID{App: "shop", Name: environment}
+}
+
+// purgeNow purges with the next number.
+func purgeNow(c *Cache, purge springtide.Purge) error {
+	purge.Number = int64(c.purges.number.Load()) + 1
+	return c.Purge(0, []springtide.Purge{purge})
+}
+
+func TestAPurgeThatIsToldAgainMakesNoDifference(t *testing.T) {
 	p := newProxy(t)
-	for _, purge := range []Purge{{Tag: "a", Path: "/b"}, {Path: "b"}, {Prefix: "https://x/"}} {
-		if err := p.cache.Purge(purge); springtide.KindOf(err) != springtide.Invalid {
-			t.Errorf("%v: %v", purge, err)
+	list := []springtide.Purge{{Number: 7, Path: "/"}}
+	if err := p.cache.Purge(0, list); err != nil {
+		t.Fatal(err)
+	}
+	p.serve(p.ok("x", "Cache-Control: max-age=60"))
+	p.get("/")
+	if err := p.cache.Purge(0, list); err != nil {
+		t.Fatal(err)
+	}
+	p.get("/")
+	p.expectForwarded(1)
+}
+
+func TestWhoMissesPurgesForgetsAllThatIsAsOld(t *testing.T) {
+	folder := t.TempDir()
+	p, stop := onDisk(t, folder, Options{})
+	ready(t, p)
+	p.serve(p.ok("old", "Cache-Control: max-age=600"))
+	if err := p.cache.Purge(0, []springtide.Purge{{Number: 5, Path: "/none"}}); err != nil {
+		t.Fatal(err)
+	}
+	p.get("/")
+	stop()
+	for _, test := range []struct {
+		since, number int64
+		want          string
+	}{{5, 11, "old"}, {15, 20, "new"}} {
+		p, stop = onDisk(t, folder, Options{})
+		if err := p.cache.Purge(test.since, []springtide.Purge{{Number: test.number, Path: "/none"}}); err != nil {
+			t.Fatal(err)
 		}
+		ready(t, p)
+		p.serve(p.ok("new", "Cache-Control: max-age=600"))
+		p.expect(p.get("/"), 200, test.want)
+		stop()
 	}
 }
 
 func TestWhatWasAskedForBeforeAPurgeIsPurgedToo(t *testing.T) {
 	p := newProxy(t)
 	p.origin = func(*message.Request) reply {
-		if err := p.cache.Purge(Purge{Path: "/"}); err != nil {
+		if err := purgeNow(p.cache, springtide.Purge{Path: "/"}); err != nil {
 			t.Error(err)
 		}
 		return p.ok("old", "Cache-Control: max-age=60")
@@ -88,7 +129,7 @@ func TestManyPurgesBecomeFewer(t *testing.T) {
 	p.serve(p.ok("old", "Cache-Control: max-age=60"))
 	p.get("/a")
 	for i := range 2 * mostPurges {
-		if err := p.cache.Purge(Purge{Path: fmt.Sprintf("/%d", i)}); err != nil {
+		if err := purgeNow(p.cache, springtide.Purge{Path: fmt.Sprintf("/%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

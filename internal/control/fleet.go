@@ -16,6 +16,7 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return p.kept.routes(ctx) },
 		Versions:     p.store,
 		Certificates: p.authority,
+		Purges:       p.store.Purges,
 		TicketKeys:   p.ticketKeys.Current,
 		Public:       func() ([]springtide.Certificate, []springtide.Challenge) { return p.certificates.Current() },
 		Report: func(report springtide.EdgeReport) {

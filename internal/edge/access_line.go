@@ -33,7 +33,7 @@ func appendLine(to []byte, x *exchange, now time.Time) []byte {
 		to = appendMilliseconds(to, "held_ms", x.held)
 	}
 	for _, pair := range [...]struct{ name, value string }{
-		{"cache", x.cached},
+		{"cache", string(x.cached)},
 		{"instance", string(x.backend.Instance)}, {"app", string(group.Environment.App)}, {"environment", string(group.Environment.Name)},
 	} {
 		if pair.value != "" {

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cache"
 )
 
@@ -34,4 +35,16 @@ func openCache(options *Options) (*cache.Cache, error) {
 		opened, err = cache.New(of)
 	}
 	return opened, err
+}
+
+// purge has the cache forget what the table says.
+func (e *edge) purge(table *springtide.Table) {
+	if err := e.cache.Purge(table.PurgesSince, table.Purges); err != nil {
+		e.options.Logger.Error("the cache's disk tier does not know of a purge yet; it is told again", "error", err)
+	}
+}
+
+func (e *edge) cacheSize() springtide.CacheSize {
+	stats := e.cache.Stats()
+	return springtide.CacheSize{Memory: stats.MemoryBytes, Disk: stats.DiskBytes, Errors: stats.DiskErrors}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -14,15 +16,42 @@ import (
 // othersFetch is how long a request waits for what another one is fetching.
 const othersFetch = 5 * time.Second
 
-// What the access log says of an exchange that the cache had to do with.
-const (
-	cacheHit         = "hit"
-	cacheStale       = "stale"
-	cacheCollapsed   = "collapsed" // another request had fetched it
-	cacheRevalidated = "revalidated"
-	cacheMiss        = "miss"
-	cachePass        = "pass" // it is not stored
-)
+// cacheResults counts what the cache had to do with the requests of a gate: hits are
+// many, and take no lock.
+type cacheResults struct {
+	hits   atomic.Int64
+	mu     sync.Mutex
+	others map[springtide.CacheResult]int
+}
+
+func (r *cacheResults) count(result springtide.CacheResult) {
+	if result == springtide.CacheHit {
+		r.hits.Add(1)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.others == nil {
+		r.others = map[springtide.CacheResult]int{}
+	}
+	r.others[result]++
+}
+
+// move adds the counts to a meter's, and begins anew.
+func (r *cacheResults) move(to *meter) {
+	if to == nil {
+		return
+	}
+	if hits := r.hits.Swap(0); hits > 0 {
+		to.cached(springtide.CacheHit, int(hits))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for result, count := range r.others {
+		to.cached(result, count)
+	}
+	clear(r.others)
+}
 
 // cacheRules gives what the cache has to know of a route; nil if nothing is to
 // come from the cache.
@@ -43,10 +72,11 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 	if rules == nil || x.upgrade != "" {
 		return false
 	}
+	defer func() { g.results.count(x.cached) }()
 	verdict := e.cache.Lookup(x.started, &x.request, rules, 0)
-	x.cached = cacheHit
+	x.cached = springtide.CacheHit
 	for waited := 1; verdict.Do == cache.Wait; waited++ {
-		x.cached = cacheCollapsed
+		x.cached = springtide.CacheCollapsed
 		select {
 		case <-verdict.Wait:
 		case <-time.After(othersFetch):
@@ -58,11 +88,12 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 		verdict = e.cache.Lookup(time.Now(), &x.request, rules, waited)
 	}
 	if verdict.Do == cache.Forward {
+		x.cached = springtide.CachePass
 		e.fetchCached(x, g, verdict.Fetch)
 		return true
 	}
 	if verdict.Fetch != nil {
-		x.cached = cacheStale
+		x.cached = springtide.CacheStale
 		go e.refresh(newErrand(e.errands, x, verdict.Fetch, nobody{}), g)
 	}
 	e.sendStored(x, g, &verdict.Answer)
@@ -78,7 +109,7 @@ func (e *edge) fetchCached(x *exchange, g *gate, fetch *cache.Fetch) {
 	at, err := e.take(t, g)
 	if err != nil {
 		if answer, ok := e.insteadOf(x, fetch, err); ok {
-			x.cached = cacheStale
+			x.cached = springtide.CacheStale
 			e.sendStored(x, g, &answer)
 			return
 		}
@@ -90,9 +121,9 @@ func (e *edge) fetchCached(x *exchange, g *gate, fetch *cache.Fetch) {
 	case t.outcome.Do == cache.Break:
 		x.aborted = true
 	case t.outcome.Do == cache.Serve:
-		x.cached = cacheRevalidated
+		x.cached = springtide.CacheRevalidated
 		if t.status != http.StatusNotModified {
-			x.cached = cacheStale
+			x.cached = springtide.CacheStale
 		}
 		e.sendStored(x, g, &t.outcome.Answer)
 	case t.outcome.Rest != nil:

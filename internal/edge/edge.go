@@ -155,6 +155,7 @@ func Run(ctx context.Context, options Options) error {
 	} else {
 		work.Go(func() { e.kept.run(background) })
 		if table, ok := e.kept.load(); ok {
+			e.purge(&table)
 			e.router.apply(table)
 		}
 		work.Go(func() { e.feed.run(background) })
@@ -229,11 +230,13 @@ func (e *edge) report(now time.Time) springtide.EdgeReport {
 	report := e.router.report(now)
 	report.Edge = e.name
 	report.Leaving = e.draining.Load()
+	report.Cache = e.cacheSize()
 	return report
 }
 
 // apply is what the feed does with a table.
 func (e *edge) apply(table springtide.Table) {
+	e.purge(&table)
 	if e.router.apply(table) {
 		if !e.draining.Load() { // then it is the successor's to keep
 			e.kept.keep(table)

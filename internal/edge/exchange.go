@@ -121,7 +121,7 @@ type exchange struct {
 	backend springtide.Backend // the one that answered, or was last tried
 	cookie  string             // by which the client is sent there again; may be empty
 	aborted bool               // the answer is incomplete: the client must notice
-	cached  string             // what the cache had to do with it
+	cached  springtide.CacheResult
 }
 
 // end ends the exchange with an instance from outside. Implements what a lease

@@ -47,7 +47,8 @@ type gate struct {
 	files  atomic.Pointer[[]springtide.PublicFiles] // the route's
 	sticky atomic.Pointer[springtide.Sticky]        // the route's; nil: any instance will do
 	// cached is how the cache deals with the route; nil: not at all.
-	cached atomic.Pointer[cache.Rules]
+	cached  atomic.Pointer[cache.Rules]
+	results cacheResults
 	// protection is the route's.
 	protection atomic.Pointer[protection]
 
@@ -484,6 +485,7 @@ func (g *gate) report(report *springtide.EdgeReport, now time.Time, interval tim
 			report.Instances = append(report.Instances, load)
 		}
 	}
+	g.results.move(g.meter)
 	for group, m := range g.meters {
 		if !m.quiet() {
 			report.Demand = append(report.Demand, m.take(now, interval))

@@ -98,6 +98,14 @@ func (m *meter) sent(bytes int64) {
 	m.touched = true
 }
 
+func (m *meter) cached(result springtide.CacheResult, count int) {
+	if m.demand.Cache == nil {
+		m.demand.Cache = map[springtide.CacheResult]int{}
+	}
+	m.demand.Cache[result] += count
+	m.touched = true
+}
+
 // quiet says that there is nothing to report.
 func (m *meter) quiet() bool {
 	return !m.touched && m.demand.Busy == 0 && m.demand.Held == 0 && m.demand.Streams == 0
@@ -127,5 +135,8 @@ func (m *meter) putBack(d *springtide.Demand) {
 	m.demand.Ejected += d.Ejected
 	m.demand.Latencies.Merge(&d.Latencies)
 	m.demand.BytesOut += d.BytesOut
+	for result, count := range d.Cache {
+		m.cached(result, count)
+	}
 	m.touched = true
 }

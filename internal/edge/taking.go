@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cache"
 	"github.com/springtide/springtide/internal/message"
 )
@@ -75,9 +76,9 @@ func (t *taking) begin(a *answer) error {
 		o.Store.Abort() // it has no end
 		o.Store = nil
 	}
-	t.x.cached = cachePass
+	t.x.cached = springtide.CachePass
 	if o.Store != nil {
-		t.x.cached = cacheMiss
+		t.x.cached = springtide.CacheMiss
 	}
 	t.x.status = o.Status
 	changed := *a

@@ -39,6 +39,8 @@ type Options struct {
 	// Public gives certificates that go before those, and answers to challenges;
 	// nil: there are none.
 	Public func() ([]springtide.Certificate, []springtide.Challenge)
+	// Purges gives what edges are to forget of their caches, as the store has it; nil: nothing.
+	Purges func(ctx context.Context) (since int64, purges []springtide.Purge, err error)
 	// TicketKeys gives the keys for TLS session tickets, the newest first.
 	TicketKeys func(now time.Time) [][32]byte
 	// Report is called with every report of every edge, Published with the version
@@ -192,6 +194,11 @@ func (p *Publisher) publish(ctx context.Context, wish int64) (complete bool, err
 	if p.options.Public != nil {
 		certificates, challenges := p.options.Public()
 		table.Certificates, table.Challenges = append(certificates, table.Certificates...), challenges
+	}
+	if p.options.Purges != nil {
+		if table.PurgesSince, table.Purges, err = p.options.Purges(ctx); err != nil {
+			return false, err
+		}
 	}
 	content, err := json.Marshal(table)
 	if err != nil {

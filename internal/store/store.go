@@ -28,6 +28,8 @@ const (
 	KeepEvents = 10_000
 	// KeepRollouts is how many rollouts are kept for each environment.
 	KeepRollouts = 100
+	// KeepPurges is how many purges of the edges' caches are kept.
+	KeepPurges = 500
 )
 
 // Store is everything that is remembered.
@@ -40,11 +42,21 @@ type Store interface {
 	Events
 	Tokens
 	Secrets
+	Purges
 	// NextTableVersion gives a version for the next routing table. It is higher
 	// than all that were given before, also over restarts; there may be gaps.
 	NextTableVersion(ctx context.Context) (int64, error)
 	// Close lets go of the store. What was written stays.
 	Close() error
+}
+
+// Purges remembers what edges were told to forget of their caches.
+type Purges interface {
+	// AddPurge gives the purge with its number, which is greater than all before.
+	AddPurge(ctx context.Context, purge springtide.Purge) (springtide.Purge, error)
+	// Purges are in their order, and since is the number of the last before them; 0 if
+	// there is none.
+	Purges(ctx context.Context) (since int64, purges []springtide.Purge, err error)
 }
 
 // Environments remembers what is wanted of each environment apart from its releases.
