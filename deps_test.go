@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/cert":                    {"internal/durable"},
 	"internal/scale":                   {"internal/engine"},
 	"internal/simulate":                {"internal/scale"},
+	"internal/demand":                  {"internal/store"},
 	"internal/deploy":                  {"internal/engine", "internal/health"},
 	"internal/routing":                 {},
 	"internal/message":                 {},

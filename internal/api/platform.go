@@ -32,6 +32,7 @@ type Platform struct {
 	Backups       Backups
 	Certificates  Certificates
 	Announcements Announcements
+	History       History
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,

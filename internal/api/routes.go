@@ -55,6 +55,10 @@ func (s *Server) handler() http.Handler {
 	get(r, env+"/announcements", "list-announcements", "List the times at which more traffic is expected, the next first", s.announced)
 	change(r, "PATCH", env+"/announcements", "change-announcements", "Announce more traffic, or take that back", s.announce)
 
+	// What was, and what follows from it.
+	get(r, env+"/history/{process}", "get-history", "Tell what was asked of a process, minute by minute", s.minutes)
+	get(r, env+"/rightsize", "list-recommendations", "Recommend limits, by what instances used", s.recommendations)
+
 	// Instances.
 	get(r, env+"/instances", "list-instances", "List the instances", s.instances)
 	get(r, env+"/decisions", "list-decisions", "List scaling decisions, the newest first", s.decisions)

@@ -36,6 +36,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/backup"
 	"github.com/springtide/springtide/internal/cert"
+	"github.com/springtide/springtide/internal/demand"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/jobs"
@@ -92,6 +93,7 @@ type plane struct {
 	started   bool // the engine runs, or did
 	fleet     *deploy.Fleet
 	scaler    *scale.Scaler
+	demand    *demand.Recorder
 	// targets, work and queued are rung when there is another wish, of the fleet
 	// or of its workers, and another queue.
 	targets, work, queued chan struct{}
@@ -217,7 +219,7 @@ func (p *plane) start(ctx context.Context) error {
 		return err
 	}
 	p.all.Go(func() error { return p.publisher.Serve(ctx, feed) })
-	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.lookAhead, p.deployer.Run, p.runJobs)
+	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.demand.Run, p.sampleUse, p.lookAhead, p.deployer.Run, p.runJobs)
 	p.all.Go(func() error { return p.duties.Run(ctx, p.book) })
 	p.all.Go(func() error { return reportWork(ctx, p.service, p.scaler, p.queued) })
 	p.all.Go(func() error { return p.mails.catcher.Serve(ctx, p.instances.smtp) })

@@ -13,6 +13,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/calendar"
+	"github.com/springtide/springtide/internal/demand"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/manifest"
 	"github.com/springtide/springtide/internal/observe"
@@ -29,6 +30,7 @@ type environments struct {
 	duties   *duties
 	mails    mails
 	kept     *state
+	demand   *demand.Recorder
 	logger   *slog.Logger
 }
 
@@ -84,6 +86,7 @@ func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) 
 		return err
 	}
 	e.metrics.Forget(id)
+	e.demand.Forget(id)
 	// What is left of its jobs makes no difference to anybody: it is forgotten at
 	// the next start if it cannot be now.
 	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id), e.kept.services.Keep(ctx, id, nil)); err != nil {

@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/demand"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/routing"
@@ -21,6 +23,7 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 		Public:       func() ([]springtide.Certificate, []springtide.Challenge) { return p.certificates.Current() },
 		Report: func(report springtide.EdgeReport) {
 			p.scaler.Report(report)
+			p.demand.Report(report)
 			p.metrics.EdgeReport(report)
 		},
 		Published: p.metrics.TableVersion,
@@ -45,7 +48,8 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 		ring(p.work)
 	}, p.Logger)
 	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics, coming: &coming{}}
-	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger})
+	p.demand = demand.New(demand.Options{Store: p.store, Limits: p.limitsOf, Logger: p.Logger, Now: time.Now})
+	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger, Past: p.demand})
 	return nil
 }
 
@@ -58,6 +62,7 @@ func (p *plane) watch(ctx context.Context) error {
 		}
 		p.publisher.Observe(snapshot) // before those that act on readiness
 		p.scaler.Observe(snapshot)
+		p.demand.Observe(snapshot)
 		p.fleet.Observe(snapshot)
 		p.metrics.Snapshot(snapshot)
 		for _, event := range seen.observe(snapshot) {

@@ -41,7 +41,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 	}
 	environments := environments{
 		Fleet: p.fleet, deployer: p.deployer, edges: p.publisher, metrics: p.metrics, url: p.url,
-		logs: filepath.Join(p.DataFolder, "logs"), logger: p.Logger, duties: p.duties, mails: p.mails, kept: p.kept,
+		logs: filepath.Join(p.DataFolder, "logs"), logger: p.Logger, duties: p.duties, mails: p.mails, kept: p.kept, demand: p.demand,
 	}
 	services := p.services()
 	return api.Platform{
@@ -58,6 +58,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Locks:         p.service,
 		Mail:          p.mails,
 		Announcements: occasions{fleet: p.fleet, now: time.Now},
+		History:       history{fleet: p.fleet, recorder: p.demand},
 		Tokens:        tokens{p.store},
 		Secrets:       secrets{keyring: p.kept.secrets, fleet: p.fleet, deployer: p.deployer, changed: func() { go keepState(ctx, p.keeper, p.Logger) }},
 		Services:      services,

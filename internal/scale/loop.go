@@ -94,6 +94,9 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		st, known := l.states[target.Group]
 		if !known {
 			st = &state{since: now}
+			if l.options.Past != nil && target.Process.HTTP {
+				st.memory.Learn(now, target.Group, l.options.Past)
+			}
 		} else if target.Replicas > st.target.Replicas {
 			st.memory.lastOut = now // somebody else's scale-out
 		}

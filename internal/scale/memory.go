@@ -3,6 +3,8 @@ package scale
 import (
 	"slices"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 const (
@@ -19,6 +21,12 @@ type Memory struct {
 	// reversals are when it grew soon after it had shrunk, in the last hour.
 	reversals []time.Time
 	minutes   minutes
+}
+
+// Learn takes up what is known of the minutes before, of an earlier release or an
+// earlier scaler; from now on past is told and asked.
+func (m *Memory) Learn(now time.Time, group springtide.GroupID, past Past) {
+	m.minutes.learn(now, group, past)
 }
 
 // Recall adds to a history what is remembered.

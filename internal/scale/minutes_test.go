@@ -3,6 +3,8 @@ package scale
 import (
 	"testing"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // play tells a memory a need, minute by minute, and gives the forecasts that
@@ -88,5 +90,65 @@ func TestAGroupThatGoesUpAndDownIsWatchedForLonger(t *testing.T) {
 	m.Recall(noon.Add(2*time.Hour), &h)
 	if h.Reversals != 0 {
 		t.Errorf("%d reversals are remembered for more than an hour", h.Reversals)
+	}
+}
+
+// fakePast remembers in memory; each day and each week is as it says.
+type fakePast struct {
+	needs      map[int64]float32
+	days, week func(minute int64) float64
+}
+
+func (p fakePast) Expected(_ springtide.GroupID, minute int64) (ofDays, ofWeeks float64) {
+	return p.days(minute), p.week(minute)
+}
+
+func (p fakePast) Needs(_ springtide.GroupID, from, until int64) []float32 {
+	all := make([]float32, until-from)
+	for i := range all {
+		all[i] = -1
+		if need, known := p.needs[from+int64(i)]; known {
+			all[i] = need
+		}
+	}
+	return all
+}
+
+func (p fakePast) Needed(now time.Time, _ springtide.GroupID, slots float64) {
+	p.needs[now.Unix()/60] = max(p.needs[now.Unix()/60], float32(slots))
+}
+
+func TestTheSameMinuteOfOtherDaysRaisesAndAnotherScalerGoesOnWithIt(t *testing.T) {
+	first := noon.Unix() / 60
+	show := func(minute int64) float64 {
+		if minute >= first+90 && minute < first+120 {
+			return 200
+		}
+		return 30
+	}
+	past := fakePast{needs: map[int64]float32{}, days: show, week: func(int64) float64 { return 500 }}
+	var m minutes
+	m.learn(noon, springtide.GroupID{}, past)
+	all := m.play(noon, 90, func(minute int) float64 { return show(first + int64(minute)) })
+	if f := all[0]; f.Slots != 500 {
+		t.Errorf("nothing is known against the weeks yet, but %+v", f)
+	}
+	if f := all[80]; f.Slots != 30 || f.Error > 0.1 {
+		t.Errorf("weeks are wrong and days are right, but %+v", f)
+	}
+	at := noon.Add(90*time.Minute - 12*time.Second)
+	if f := m.forecast(at, 3*time.Second); f.Slots != 200 {
+		t.Errorf("just before the show of each day: %+v", f)
+	}
+	var again minutes // the control plane was killed
+	again.learn(at, springtide.GroupID{}, past)
+	if a, b := m.forecast(at, 3*time.Second), again.forecast(at, 3*time.Second); a.Slots != b.Slots || b.Error > 0.1 {
+		t.Errorf("%+v was known, %+v is left", a, b)
+	}
+	if got, want := again.median(first+61), float64(0); got != want {
+		t.Errorf("of one hour before %v is forecast", got)
+	}
+	if *again.slot(first + 10) != 30 {
+		t.Errorf("ten minutes after noon needed %v", *again.slot(first + 10))
 	}
 }

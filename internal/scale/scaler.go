@@ -44,12 +44,15 @@ type Recorder interface {
 	RecordDecision(ctx context.Context, decision springtide.Decision) error
 }
 
-// Options are what a Scaler needs; all are required.
+// Options are what a Scaler needs; all but Past are required.
 type Options struct {
 	Targets  Targets
 	Applier  Applier
 	Recorder Recorder
 	Logger   *slog.Logger
+	// Past remembers the needs of minutes over restarts and releases; nil: only the
+	// last hours of a release are known.
+	Past Past
 }
 
 const (

@@ -39,6 +39,7 @@ type Store interface {
 	Rollouts
 	Groups
 	Decisions
+	Demand
 	Events
 	Tokens
 	Secrets
@@ -156,6 +157,38 @@ type Decisions interface {
 	// Decisions of an environment, the newest first. An empty process means all, a
 	// limit of 0 all that are kept.
 	Decisions(ctx context.Context, id springtide.EnvironmentID, process springtide.ProcessName, limit int) ([]springtide.Decision, error)
+}
+
+// ProcessID names a process of an environment.
+type ProcessID struct {
+	Environment springtide.EnvironmentID
+	Process     springtide.ProcessName
+}
+
+// String gives "app/environment/process".
+func (id ProcessID) String() string { return id.Environment.String() + "/" + string(id.Process) }
+
+// DemandHour is what was asked of a process in an hour; what Minutes holds is
+// whoever gives it to know.
+type DemandHour struct {
+	Of ProcessID
+	// Hour counts from the year 1970.
+	Hour    int64
+	Minutes []byte
+}
+
+// Demand remembers what was asked of processes, and what their instances used.
+// The last that was put may be taken by a power cut. It goes with its environment.
+type Demand interface {
+	// PutDemand records hours and what was used, or replaces them. Those of
+	// environments that are gone are left out.
+	PutDemand(ctx context.Context, hours []DemandHour, usage map[ProcessID][]byte) error
+	// Demand gives the hours from one to another that are known, in order.
+	Demand(ctx context.Context, of ProcessID, from, to int64) ([]DemandHour, error)
+	// ForgetDemand forgets all hours before one.
+	ForgetDemand(ctx context.Context, before int64) error
+	// Usage gives what was used; nil if nothing is known.
+	Usage(ctx context.Context, of ProcessID) ([]byte, error)
 }
 
 // Events remembers the last [KeepEvents] events.
