@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -195,5 +196,11 @@ func (c *connection) splice(from *net.TCPConn, bytes int64) (int64, bool, error)
 // tunnel implements client.
 func (c *connection) tunnel() (net.Conn, []byte, error) {
 	c.persistent = false
-	return c.conn, (*c.input)[c.next:c.filled], nil
+	early := (*c.input)[c.next:c.filled]
+	if c.head.Length == 0 { // nobody reads a body any more
+		early = bytes.Clone(early)
+		c.x.brief()
+		c.release()
+	}
+	return c.conn, early, nil
 }

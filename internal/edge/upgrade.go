@@ -90,6 +90,17 @@ func (x *exchange) tunnelled(ended chan struct{}) error {
 	return x.cause
 }
 
+// brief keeps of the request what the access log tells at its end, so that the
+// buffer of its head can go: tunnels last, and are many.
+func (x *exchange) brief() {
+	request := message.Request{Method: strings.Clone(x.request.Method), Target: strings.Clone(x.request.Target)}
+	if agent := x.request.Fields.Get("User-Agent"); agent != "" {
+		request.Fields = message.Fields{{Name: "User-Agent", Value: strings.Clone(agent)}}
+	}
+	x.request, x.onward, x.options = request, nil, nil
+	x.id, x.host = strings.Clone(x.id), strings.Clone(x.host)
+}
+
 // appendSwitch appends the head by which the client is told of the new protocol.
 func appendSwitch(to []byte, x *exchange, u *upstream, protocol string) []byte {
 	to = appendStatus(to, u.head.Status, u.head.Reason)
