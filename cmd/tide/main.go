@@ -51,7 +51,7 @@ func runControl(ctx context.Context, args []string) error {
 		return err
 	}
 	var err error
-	if o.AllowCalls, err = networks(allowed); err != nil {
+	if o.AllowCalls, err = networks("--allow-calls", allowed); err != nil {
 		return err
 	}
 	o.Ledger, o.Backups, o.ACME = os.Getenv(ledgerVariable), backupTarget(), acmeServer()
@@ -61,7 +61,7 @@ func runControl(ctx context.Context, args []string) error {
 
 // serveLedger serves a ledger of jobs, and nothing else.
 func serveLedger(ctx context.Context, o cli.LedgerOptions) error {
-	allowed, err := networks(o.AllowCalls)
+	allowed, err := networks("--allow-calls", o.AllowCalls)
 	if err != nil {
 		return err
 	}
@@ -74,13 +74,13 @@ func serveLedger(ctx context.Context, o cli.LedgerOptions) error {
 	})
 }
 
-// networks reads what --allow-calls names.
-func networks(texts []string) ([]netip.Prefix, error) {
+// networks reads what a flag names.
+func networks(flag string, texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, springtide.Errorf(springtide.Invalid, "--allow-calls %s is not a network", text).WithHint("write it like 10.1.0.0/16")
+			return nil, springtide.Errorf(springtide.Invalid, "%s %s is not a network", flag, text).WithHint("write it like 10.1.0.0/16")
 		}
 		all = append(all, network)
 	}
@@ -89,9 +89,15 @@ func networks(texts []string) ([]netip.Prefix, error) {
 
 // runEdge is `tide edge`: started by the supervisor, or alone on a table.
 func runEdge(ctx context.Context, o cli.EdgeOptions) error {
-	options := edge.Options{DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel)}
+	proxies, err := networks("--trusted-proxy", o.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	options := edge.Options{
+		DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel),
+		TrustedProxies: proxies, ProxyProtocol: o.ProxyProtocol, MaxConnectionsPerAddress: o.MaxConnectionsPerAddress,
+	}
 	ctx = context.WithoutCancel(ctx) // it has signals of its own
-	var err error
 	if o.Table != "" {
 		if options.Listeners, err = edge.Listen(o.Listen); err != nil {
 			return err

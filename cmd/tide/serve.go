@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,7 +72,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
-	if err := cmp.Or(checkJobs(o), checkBackups(o), checkACME(o)); err != nil {
+	if err := cmp.Or(checkJobs(o), checkBackups(o), checkACME(o), checkEdge(o)); err != nil {
 		return err
 	}
 	executable, err := os.Executable()
@@ -104,7 +105,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		Addresses:        addresses,
 		Executable:       executable,
 		ControlArguments: arguments(o),
-		EdgeArguments:    []string{"--log-level", o.LogLevel.String()},
+		EdgeArguments:    append(edgeArguments(o), "--log-level", o.LogLevel.String()),
 		Drain:            func(ctx context.Context) error { return drain(ctx, data) },
 		Ready: func() {
 			logger.Info("the platform is up", "data", data, "https", o.HTTPS, "http", o.HTTP)
@@ -167,13 +168,39 @@ func checkBackups(o cli.ServeOptions) error {
 // password: it reaches the control plane by the environment, since everybody
 // sees arguments.
 func checkJobs(o cli.ServeOptions) error {
-	if _, err := networks(o.AllowCalls); err != nil || o.Ledger == "" {
+	if _, err := networks("--allow-calls", o.AllowCalls); err != nil || o.Ledger == "" {
 		return err
 	}
 	if !strings.HasPrefix(o.Ledger, "postgres://") && !strings.HasPrefix(o.Ledger, "postgresql://") {
 		return springtide.Errorf(springtide.Invalid, "--ledger is not a PostgreSQL URL").WithHint("write it like postgres://tide@db.example.com/tide")
 	}
 	return os.Setenv(ledgerVariable, o.Ledger)
+}
+
+// checkEdge tries what is said of the edges.
+func checkEdge(o cli.ServeOptions) error {
+	_, err := networks("--trusted-proxy", o.TrustedProxies)
+	switch {
+	case err != nil:
+		return err
+	case o.ProxyProtocol && len(o.TrustedProxies) == 0:
+		return springtide.Errorf(springtide.Invalid, "--proxy-protocol: nobody is trusted to speak it").WithHint("name the proxies: --trusted-proxy 10.1.0.0/16")
+	case o.MaxConnectionsPerAddress < 0:
+		return springtide.Errorf(springtide.Invalid, "--max-connections-per-address %d is negative", o.MaxConnectionsPerAddress)
+	}
+	return nil
+}
+
+// edgeArguments are the edges' settings as flags of `tide serve` and `tide edge`.
+func edgeArguments(o cli.ServeOptions) []string {
+	list := []string{"--max-connections-per-address", strconv.Itoa(o.MaxConnectionsPerAddress)}
+	for _, network := range o.TrustedProxies {
+		list = append(list, "--trusted-proxy", network)
+	}
+	if o.ProxyProtocol {
+		list = append(list, "--proxy-protocol")
+	}
+	return list
 }
 
 // arguments are the platform's settings as flags of `tide serve` and `tide control`.
@@ -235,7 +262,7 @@ func serveApart(ctx context.Context, o cli.ServeOptions, executable string) erro
 		return err
 	}
 	defer ours.Close()
-	command := exec.Command(executable, append([]string{"serve", "--json", "--data", o.Data}, arguments(o)...)...)
+	command := exec.Command(executable, slices.Concat([]string{"serve", "--json", "--data", o.Data}, arguments(o), edgeArguments(o))...)
 	command.Env = append(os.Environ(), ownerVariable+"=3")
 	command.Stderr = o.Output
 	command.ExtraFiles = []*os.File{theirs}

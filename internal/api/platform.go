@@ -61,6 +61,8 @@ type Environments interface {
 	Stop(ctx context.Context, id springtide.EnvironmentID) error
 	// Start ends what Stop began.
 	Start(ctx context.Context, id springtide.EnvironmentID) error
+	// Maintain has the edges answer all requests themselves; nil ends that.
+	Maintain(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) error
 	// Destroy lets go of every instance and forgets the environment, its
 	// releases included. It returns when nothing of it runs.
 	Destroy(ctx context.Context, id springtide.EnvironmentID) error
@@ -359,6 +361,8 @@ type Status struct {
 	Apps         int          `json:"apps"`
 	Environments int          `json:"environments"`
 	Instances    int          `json:"instances"`
+	// Maintenance has the environments that are in maintenance.
+	Maintenance []springtide.EnvironmentID `json:"maintenance,omitempty"`
 	// Backups tells how safe everything is, in order.
 	Backups []Safety `json:"backups"`
 	// Certificates are what host names are served with, in order of the names.

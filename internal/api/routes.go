@@ -34,6 +34,8 @@ func (s *Server) handler() http.Handler {
 	do(r, "DELETE", env, "destroy-environment", "Destroy an environment with its releases", s.destroy)
 	do(r, "POST", env+"/stop", "stop", "Stop every instance and refuse requests", s.stop)
 	do(r, "POST", env+"/start", "start", "End what stop began", s.start)
+	change(r, "PUT", env+"/maintenance", "begin-maintenance", "Have the edges answer with a page, or change it", s.beginMaintenance)
+	do(r, "DELETE", env+"/maintenance", "end-maintenance", "Serve the environment again", s.endMaintenance)
 
 	// Deploys.
 	upload(r, env+"/deploys", "deploy", "Build a source and roll it out; answers when the source has arrived", s.deploy)

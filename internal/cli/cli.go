@@ -66,6 +66,12 @@ type ServeOptions struct {
 	Ledger string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []string
+	// TrustedProxies are networks of proxies that are believed who a client is;
+	// ProxyProtocol says that they tell it by the PROXY protocol.
+	TrustedProxies []string
+	ProxyProtocol  bool
+	// MaxConnectionsPerAddress is how many connections one client may have open.
+	MaxConnectionsPerAddress int
 	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
 	BackupTarget string
 	// ACMEEmail is whom an ACME server may write to; empty: none is asked. The others
@@ -143,6 +149,7 @@ func (s *session) root() *cobra.Command {
 	group("ship", s.initCommand(), s.up(), s.deploy(), s.plan(), s.rollback(), s.restart())
 	group("see", s.ps(), s.logs(), s.explain(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.events(), s.config(), s.domains(), s.certificates(), s.stop(), s.start(), s.destroy())
+	group("change", s.maintenance())
 	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.upgrade(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())

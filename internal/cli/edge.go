@@ -19,6 +19,10 @@ type EdgeOptions struct {
 	Listen []string
 	// Data is the folder of the access log; may be empty with a Table.
 	Data string
+	// TrustedProxies, ProxyProtocol and MaxConnectionsPerAddress are as in [ServeOptions].
+	TrustedProxies           []string
+	ProxyProtocol            bool
+	MaxConnectionsPerAddress int
 	// DrainLimit is how long draining may take. Default: 1 h.
 	DrainLimit time.Duration
 	LogLevel   slog.Level
@@ -48,7 +52,16 @@ tide serve starts its edges by the same command, without a table.`,
 	flags := command.Flags()
 	flags.StringVar(&options.Table, "table", "", "the routing table, a JSON file")
 	flags.StringSliceVar(&options.Listen, "listen", []string{"http://127.0.0.1:8080"}, "where to listen: https://ADDRESS or http://ADDRESS")
+	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress)
 	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
 	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")
 	return command
+}
+
+// addEdgeFlags are those that `tide edge` and `tide serve` have in common.
+func addEdgeFlags(command *cobra.Command, proxies *[]string, protocol *bool, connections *int) {
+	flags := command.Flags()
+	flags.StringSliceVar(proxies, "trusted-proxy", nil, "a network of proxies in front whose X-Forwarded and Forwarded headers are believed, such as 10.1.0.0/16; none by default")
+	flags.BoolVar(protocol, "proxy-protocol", false, "connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2")
+	flags.IntVar(connections, "max-connections-per-address", 1000, "how many connections one client may have open: an IPv4 address, or a /64 of IPv6")
 }

@@ -72,6 +72,9 @@ func (s *session) printStatus(status api.Status) error {
 		[]string{"environments", strconv.Itoa(status.Environments)},
 		[]string{"instances", strconv.Itoa(status.Instances)},
 	)
+	for i, id := range status.Maintenance {
+		rows = append(rows, []string{[]string{"maintenance", ""}[min(i, 1)], id.String()})
+	}
 	for i, safety := range status.Backups {
 		rows = append(rows, []string{[]string{"backups", ""}[min(i, 1)], safetyLine(safety)})
 	}

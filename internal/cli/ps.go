@@ -45,6 +45,9 @@ func (s *session) listInstances(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if status, err := c.Environment(ctx, id); err == nil && status.Maintenance != nil {
+		s.tell("note: %s is in maintenance; `tide maintenance off` ends it", id)
+	}
 	header := "INSTANCE|PROCESS|RELEASE|STATE|AGE|RESTARTS|ADDRESS|REASON"
 	return printList(s, instances, fmt.Sprintf("%s has no instance", id), header, func(i springtide.Instance) []string {
 		state := string(i.State)
@@ -78,6 +81,8 @@ func (s *session) listEnvironments(ctx context.Context) error {
 		switch {
 		case e.Stopped:
 			state = "stopped"
+		case e.Maintenance != nil:
+			state = "maintenance"
 		case e.Active == 0:
 			state = "no release"
 		case ready < wanted:

@@ -33,6 +33,16 @@ func (c *Client) Start(ctx context.Context, id springtide.EnvironmentID) error {
 	return c.do(ctx, "POST", environmentPath(id, "start"))
 }
 
+// BeginMaintenance has the edges answer with a page, or changes it.
+func (c *Client) BeginMaintenance(ctx context.Context, id springtide.EnvironmentID, change api.MaintenanceChange) (springtide.Maintenance, error) {
+	return call[springtide.Maintenance](ctx, c, request{method: "PUT", path: environmentPath(id, "maintenance"), body: change})
+}
+
+// EndMaintenance has the environment served again.
+func (c *Client) EndMaintenance(ctx context.Context, id springtide.EnvironmentID) error {
+	return c.do(ctx, "DELETE", environmentPath(id, "maintenance"))
+}
+
 // Destroy forgets an environment and its releases; it returns when nothing of it runs.
 func (c *Client) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
 	return c.do(ctx, "DELETE", environmentPath(id))

@@ -153,6 +153,15 @@ func (e environments) Start(ctx context.Context, id springtide.EnvironmentID) er
 	return err
 }
 
+// Maintain implements api.Environments: once it returns, the edges do so.
+func (e environments) Maintain(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) error {
+	err := e.SetMaintenance(ctx, id, maintenance)
+	if err == nil {
+		e.settle(ctx)
+	}
+	return err
+}
+
 // settle waits until the edges route by what was just changed. What was changed
 // stays so if one of them hangs.
 func (e environments) settle(ctx context.Context) {

@@ -101,6 +101,9 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 	for _, environment := range m.fleet.Environments() {
 		apps[environment.ID.App] = true
 		status.Environments++
+		if environment.Maintenance != nil {
+			status.Maintenance = append(status.Maintenance, environment.ID)
+		}
 	}
 	status.Apps, status.Backups = len(apps), m.safety()
 	status.Certificates, err = m.certificates.Certificates(ctx)

@@ -354,6 +354,11 @@ func (p *Platform) Start(_ context.Context, id springtide.EnvironmentID) error {
 	return p.with(id, func(e *environment) error { e.status.Stopped = false; return nil })
 }
 
+// Maintain implements [api.Environments].
+func (p *Platform) Maintain(_ context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) error {
+	return p.with(id, func(e *environment) error { e.status.Maintenance = maintenance; return nil })
+}
+
 // Destroy implements [api.Environments].
 func (p *Platform) Destroy(_ context.Context, id springtide.EnvironmentID) error {
 	return p.with(id, func(*environment) error { delete(p.environments, id); return nil })
