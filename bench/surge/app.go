@@ -81,7 +81,7 @@ func serve(getenv func(string) string, stdout io.Writer) error {
 		w.Header().Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
 		_, _ = w.Write(body) // who is gone gets none
 	})
-	listener, err := net.Listen("tcp", net.JoinHostPort(getenv("HOST"), getenv("PORT"))) //nolint:noctx // it is there at once
+	listener, err := net.Listen("tcp", net.JoinHostPort(getenv("HOST"), getenv("PORT")))
 	if err != nil {
 		return err
 	}

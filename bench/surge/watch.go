@@ -33,12 +33,10 @@ func newWatch(c *client.Client, id springtide.EnvironmentID) *watch {
 
 // run looks until ctx ends.
 func (w *watch) run(ctx context.Context) error {
-	for ticker := time.NewTicker(look); ; {
-		instances, err := w.client.Instances(ctx, w.environment)
-		if ctx.Err() != nil {
-			ticker.Stop()
-			return nil
-		}
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		instances, err := w.client.Instances(context.WithoutCancel(ctx), w.environment)
 		if err != nil {
 			return err
 		}
@@ -50,6 +48,7 @@ func (w *watch) run(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			return nil
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,7 +83,7 @@ func (l *listener) hear(stream io.Reader) error {
 		l.heard.Add(int64(n))
 		if number < 0 { // somewhere within a line
 			first = append(first, heard...)
-			if number, expected, heard = begin(first); number < 0 && len(first) > 3*line {
+			if number, heard = begin(first); number < 0 && len(first) > 3*line {
 				return fmt.Errorf("no line begins in %q", first)
 			}
 		}
@@ -105,13 +106,14 @@ func (l *listener) hear(stream io.Reader) error {
 
 // begin finds the first whole line, and gives its number and what comes after it;
 // -1 if there is none yet.
-func begin(text []byte) (number int, expected, rest []byte) {
+func begin(text []byte) (number int, rest []byte) {
 	end := bytes.IndexByte(text, '\n')
 	if end < 0 || len(text) < end+1+line {
-		return -1, nil, nil
+		return -1, nil
 	}
-	if _, err := fmt.Sscanf(string(text[end+1:end+line]), "%d", &number); err != nil {
-		return -1, nil, nil
+	number, err := strconv.Atoi(string(text[end+1 : end+line]))
+	if err != nil {
+		return -1, nil
 	}
-	return number, nil, text[end+1+line:]
+	return number, text[end+1+line:]
 }

@@ -22,7 +22,7 @@ func dial(t *testing.T, client *http.Client, url string, n int) sockets {
 	failed := each(n, func(i int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		conn, answer, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client}) //nolint:bodyclose // it is the connection's
+		conn, answer, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
 		if err != nil {
 			return fmt.Errorf("%w (%v)", err, answer)
 		}
