@@ -102,6 +102,9 @@ func runEdge(ctx context.Context, o cli.EdgeOptions) error {
 		if options.Listeners, err = edge.Listen(o.Listen); err != nil {
 			return err
 		}
+		if o.HTTP3 {
+			options.Listeners = edge.ListenBeside(options.Listeners, options.Logger)
+		}
 		return edge.Alone(ctx, o.Table, options)
 	}
 	if options.Listeners, err = edge.InheritedListeners(os.Getenv); err != nil {

@@ -113,9 +113,10 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 				o.Ready()
 			}
 		},
-		Keep:   owner,
-		Output: os.Stderr,
-		Logger: logger,
+		Keep:    owner,
+		NoHTTP3: !o.HTTP3,
+		Output:  os.Stderr,
+		Logger:  logger,
 	}, o.Force)
 }
 
@@ -267,6 +268,9 @@ func serveApart(ctx context.Context, o cli.ServeOptions, executable string) erro
 	command.Stderr = o.Output
 	command.ExtraFiles = []*os.File{theirs}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is ours to pass on
+	if !o.HTTP3 {
+		command.Args = append(command.Args, "--http3=false")
+	}
 	err = command.Start()
 	theirs.Close()
 	if err != nil {

@@ -57,6 +57,8 @@ type ServeOptions struct {
 	Data string
 	// HTTPS and HTTP are the addresses the edge listens on; HTTP redirects.
 	HTTPS, HTTP []string
+	// HTTP3 says that UDP is served beside each of HTTPS.
+	HTTP3 bool
 	// API is an address for clients with tokens; empty: only the Unix socket.
 	API string
 	// Metrics is a private address for Prometheus; empty: only the Unix socket.

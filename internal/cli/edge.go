@@ -17,6 +17,8 @@ type EdgeOptions struct {
 	Table string
 	// Listen is where an edge with a Table listens: "https://127.0.0.1:8443".
 	Listen []string
+	// HTTP3 says that UDP is served beside HTTPS.
+	HTTP3 bool
 	// Data is the folder of the access log; may be empty with a Table.
 	Data string
 	// TrustedProxies, ProxyProtocol and MaxConnectionsPerAddress are as in [ServeOptions].
@@ -52,6 +54,7 @@ tide serve starts its edges by the same command, without a table.`,
 	flags := command.Flags()
 	flags.StringVar(&options.Table, "table", "", "the routing table, a JSON file")
 	flags.StringSliceVar(&options.Listen, "listen", []string{"http://127.0.0.1:8080"}, "where to listen: https://ADDRESS or http://ADDRESS")
+	flags.BoolVar(&options.HTTP3, "http3", true, "serve HTTP/3 by UDP at the addresses for HTTPS")
 	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress)
 	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
 	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")

@@ -54,6 +54,7 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags := command.Flags()
 	flags.StringSliceVar(&options.HTTPS, "https", []string{"127.0.0.1:8443"}, "addresses for HTTPS")
 	flags.StringSliceVar(&options.HTTP, "http", []string{"127.0.0.1:8080"}, "addresses for HTTP, which redirects to HTTPS")
+	flags.BoolVar(&options.HTTP3, "http3", true, "serve HTTP/3 by UDP at the addresses for HTTPS")
 	flags.StringVar(&options.API, "api", "", "an address for clients with tokens; none by default")
 	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
 	flags.StringVar(&options.Ledger, "ledger", "", "where jobs are kept: postgres://... to share them between servers (better in $TIDE_LEDGER); by default in the data folder")

@@ -8,10 +8,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -79,6 +81,24 @@ type quicDoor struct {
 	links     *quicLinks // nil without a data folder
 	transport *quic.Transport
 	listener  *quic.Listener
+}
+
+// ListenBeside adds a UDP socket for HTTP/3 to each socket for HTTPS. Where that is
+// not possible TCP serves alone.
+func ListenBeside(listeners []Listener, logger *slog.Logger) []Listener {
+	all := slices.Clone(listeners)
+	for _, listener := range listeners {
+		if listener.Name != HTTPS {
+			continue
+		}
+		udp, err := Beside(listener)
+		if err != nil {
+			logger.Warn("HTTP/3 is not served", "error", err)
+			continue
+		}
+		all = append(all, udp)
+	}
+	return all
 }
 
 // Beside opens the UDP socket for HTTP/3 at the address of a socket for HTTPS.

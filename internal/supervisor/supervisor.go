@@ -32,6 +32,8 @@ type Options struct {
 	DataFolder string
 	// Addresses are the public ones, which the edge serves.
 	Addresses []Address
+	// NoHTTP3 says that HTTP/3 is not to be served beside HTTPS.
+	NoHTTP3 bool
 	// Executable is the tide binary that the children run.
 	Executable string
 	// ControlArguments and EdgeArguments are put behind "control" and "edge".
@@ -152,9 +154,12 @@ func (s *Supervisor) begin(ctx context.Context) (err error) {
 		}
 	}
 	var same bool
-	if s.listeners, same, err = listen(ctx, s.options.Addresses, before.listeners); err != nil {
+	held, others := apart(before.listeners)
+	if s.listeners, same, err = listen(ctx, s.options.Addresses, others); err != nil {
+		closeAll(held)
 		return err
 	}
+	same = s.listenQUIC(held) && same
 	for _, pid := range before.leaving {
 		s.dismiss(adopt("edge", pid))
 	}
