@@ -28,7 +28,7 @@ func newProtection(route springtide.Route) *protection {
 	p := &protection{maxBody: own.MaxBody, rules: fieldRules(own.Headers), pages: own.ErrorPages, maintenance: route.Maintenance}
 	for _, limit := range own.RateLimits {
 		if limit.Validate() == nil { // a newer control plane may know more than this edge
-			p.limits = append(p.limits, newRateLimit(route.Environment, limit))
+			p.limits = append(p.limits, newRateLimit(route.Environment.String()+" "+string(route.Group.Process), limit))
 		}
 	}
 	return p

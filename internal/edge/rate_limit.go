@@ -22,11 +22,11 @@ type rateLimit struct {
 	interval, burst time.Duration
 }
 
-func newRateLimit(of springtide.EnvironmentID, l springtide.RateLimit) rateLimit {
+func newRateLimit(of string, l springtide.RateLimit) rateLimit {
 	path, below := strings.CutSuffix(l.Match, "*")
 	interval := max(l.Within/time.Duration(l.Requests), 1)
 	return rateLimit{
-		of: strings.Join([]string{of.String(), l.Match, string(l.Per), l.Header, l.Within.String(), interval.String()}, " "), path: path, below: below,
+		of: strings.Join([]string{of, l.Match, string(l.Per), l.Header, l.Within.String(), interval.String()}, " "), path: path, below: below,
 		per: l.Per, header: l.Header, interval: interval, burst: min(interval*time.Duration(l.Burst-1), springtide.MaxRateWithin),
 	}
 }

@@ -45,6 +45,7 @@ type staticRoute struct {
 	HoldLimit     int      `json:"hold_limit"`
 	AnswerWithin  duration `json:"answer_within"`
 	FinishStreams bool     `json:"finish_streams"`
+	staticProtection
 }
 
 // staticCertificate names two PEM files, seen from the table's folder.
@@ -160,6 +161,9 @@ func (s staticTable) table(folder string) (springtide.Table, error) {
 	owner := map[string]int{}
 	for i, route := range s.Routes {
 		made, err := route.route(i + 1)
+		if err == nil {
+			err = route.protect(&made, folder)
+		}
 		if err != nil {
 			return table, springtide.Errorf(springtide.Invalid, "route %d: %w", i+1, err)
 		}
