@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 // Trace is a rate of arrivals over time.
@@ -43,17 +45,32 @@ const LongestTrace = 40 * 24 * 3600
 // of all numbers but the first column. The rows are so long as their times are
 // apart, or as the name of the first column says (second, minute); a rate_per_s
 // is per second whatever the rows are.
-func ReadTrace(r io.Reader, column string) ([]float64, error) {
+//
+// Errors are of kind Invalid and begin with the name and the line.
+func ReadTrace(r io.Reader, name, column string) ([]float64, error) {
+	line, rates, err := readTrace(r, column)
+	if err != nil {
+		if parse := (*csv.ParseError)(nil); errors.As(err, &parse) {
+			line, err = parse.Line, parse.Err
+		}
+		return nil, springtide.Errorf(springtide.Invalid, "%s:%d: %w", name, line, err).
+			WithHint("a trace is a CSV of times and requests, see docs/simulate.md")
+	}
+	return rates, nil
+}
+
+// readTrace gives the line too on which it ended.
+func readTrace(r io.Reader, column string) (line int, rates []float64, err error) {
 	in := csv.NewReader(r)
 	in.ReuseRecord, in.FieldsPerRecord = true, -1
 	head, err := in.Read()
 	if err != nil {
-		return nil, fmt.Errorf("the first line: %w", err)
+		return 1, nil, fmt.Errorf("the first line: %w", err)
 	}
 	head = slices.Clone(head)
 	at, perSecond, err := findColumn(head, column)
 	if err != nil {
-		return nil, err
+		return 1, nil, err
 	}
 	var values []float64
 	var times [2]time.Duration
@@ -62,30 +79,32 @@ func ReadTrace(r io.Reader, column string) ([]float64, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return nil, err
+			return line, nil, err
 		}
+		line, _ = in.FieldPos(0)
 		value, err := rowValue(row, at)
 		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", len(values)+1, err)
+			return line, nil, err
 		}
 		if n := len(values); n < 2 {
 			if times[n], err = rowTime(head[0], row[0]); err != nil {
-				return nil, fmt.Errorf("row %d: %w", n+1, err)
+				return line, nil, err
 			}
 		}
 		values = append(values, value)
 		if len(values) > LongestTrace {
-			return nil, errors.New("longer than 40 days of seconds")
+			return line, nil, errors.New("longer than 40 days of seconds")
 		}
 	}
 	if len(values) < 2 {
-		return nil, errors.New("fewer than two rows")
+		return max(line, 1), nil, errors.New("fewer than two rows")
 	}
 	every := times[1] - times[0]
 	if every < time.Second || every > time.Hour {
-		return nil, fmt.Errorf("rows that are %s apart: 1 s to 1 h can be read", every)
+		return 3, nil, fmt.Errorf("rows that are %s apart: 1 s to 1 h can be read", every)
 	}
-	return perSecondRates(values, int(every/time.Second), perSecond)
+	rates, err = perSecondRates(values, int(every/time.Second), perSecond)
+	return line, rates, err
 }
 
 func findColumn(head []string, column string) (at int, perSecond bool, err error) {
@@ -165,12 +184,12 @@ func perSecondRates(values []float64, every int, perSecond bool) ([]float64, err
 func OpenTrace(path, column string, factor float64, from, length int) (Trace, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Trace{}, err
+		return Trace{}, springtide.Errorf(springtide.NotFound, "%w", err)
 	}
 	defer f.Close()
-	rates, err := ReadTrace(f, column)
+	rates, err := ReadTrace(f, path, column)
 	if err != nil {
-		return Trace{}, fmt.Errorf("%s: %w", path, err)
+		return Trace{}, err
 	}
 	if from >= len(rates) {
 		return Trace{}, fmt.Errorf("%s: it has only %d seconds", path, len(rates))

@@ -18,7 +18,7 @@ func TestTracesOfSecondsMinutesAndFiveMinutesAreRead(t *testing.T) {
 		{"a sum of columns", "minute,a,b\n0,60,540\n1,600,600\n", "", 120, 10, 20},
 		{"five minutes", "timestamp,value\n2014-04-10 00:04:00,300\n2014-04-10 00:09:00,600.0\n", "", 600, 1, 2},
 	} {
-		rates, err := ReadTrace(strings.NewReader(test.csv), test.column)
+		rates, err := ReadTrace(strings.NewReader(test.csv), "x.csv", test.column)
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
@@ -35,18 +35,19 @@ func TestWhatIsNoTraceIsToldPlainly(t *testing.T) {
 		"second\n1\n2\n":                     "one column only",
 		"second,requests\n1,5\n":             "fewer than two rows",
 		"second,requests\n1,5\n2,-1\n":       "is no number of requests",
-		"second,requests\n1,5\n2,NaN\n":      "is no number of requests",
+		"second,requests\n1,5\n2,NaN\n":      "x.csv:3: \"NaN\" is no number of requests",
 		"second,requests\nyesterday,5\n2,1":  "is no time",
 		"second,requests\n1,5\n1,5\n":        "rows that are 0s apart",
 		"second,requests\n2,5\n1,5\n":        "rows that are -1s apart",
 		"second,requests\n1,5\n99999999,5\n": "apart",
 		"second,requests\n1,5\n2\n":          "too short",
+		"second,requests\n1,\"5\n":           "x.csv:2",
 	} {
-		if _, err := ReadTrace(strings.NewReader(csv), ""); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadTrace(strings.NewReader(csv), "x.csv", ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", csv, err, want)
 		}
 	}
-	if _, err := ReadTrace(strings.NewReader("second,requests\n1,5\n2,6\n"), "visits"); err == nil || !strings.Contains(err.Error(), `no column "visits"`) {
+	if _, err := ReadTrace(strings.NewReader("second,requests\n1,5\n2,6\n"), "x.csv", "visits"); err == nil || !strings.Contains(err.Error(), `no column "visits"`) {
 		t.Errorf("a column that is not there: %v", err)
 	}
 }
@@ -55,7 +56,7 @@ func FuzzReadTrace(f *testing.F) {
 	f.Add("second,rate_per_s\n0,1\n1,2\n", "")
 	f.Add("minute,a,b\n0,60,540\n1,600,600\n", "b")
 	f.Fuzz(func(t *testing.T, csv, column string) {
-		rates, err := ReadTrace(strings.NewReader(csv), column)
+		rates, err := ReadTrace(strings.NewReader(csv), "x.csv", column)
 		if err != nil {
 			return
 		}
