@@ -33,7 +33,17 @@ func (e *edge) leave() {
 	e.handback.close()
 	e.closeDoors()
 	e.cache.Release()
+	e.drainSessions()
 	e.bell.urgent()
+}
+
+// drainSessions asks the connections over HTTP/2 to end.
+func (e *edge) drainSessions() {
+	for _, w := range e.clock.snapshot(nil) {
+		if s, ok := w.(*session); ok {
+			s.Drain()
+		}
+	}
 }
 
 // drain waits for the connections to end by themselves. It reports false when
@@ -63,18 +73,14 @@ func (e *edge) drain(ctx context.Context) bool {
 	return true
 }
 
-// closeIdle closes the connections that have been idle for all of IdleLimit,
-// and sends GOAWAY on HTTP/2. It is the one use of net/http's Shutdown, which
-// closes idle connections under their clients: too rude to begin a drain with.
+// closeIdle closes the connections over HTTP/1 that have been idle for all of
+// IdleLimit. Those over HTTP/2 were told in words.
 func (e *edge) closeIdle() {
 	for _, w := range e.clock.snapshot(nil) {
 		if c, ok := w.(*connection); ok {
 			c.closeIdle()
 		}
 	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = e.http2.Shutdown(ended)
 }
 
 // finishOpen ends the streams politely, gives the rest a moment, and cuts it off.
@@ -102,7 +108,6 @@ func (e *edge) closeAll() {
 	e.handback.close()
 	e.closeDoors()
 	e.router.end(errEdgeClosing, false)
-	_ = e.http2.Close()
 	e.room.closeAll()
 	e.accepting.Wait()
 }

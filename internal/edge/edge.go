@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cache"
-	"github.com/springtide/springtide/internal/message"
 )
 
 // The edge's own limits.
@@ -116,10 +114,8 @@ type edge struct {
 	clock     *clock
 	buffers   *buffers
 	tls       *tls.Config
-	http2     *http.Server
-	streams   *handoff // to http2
 	accepting sync.WaitGroup
-	serving   sync.WaitGroup // the connections but those that speak HTTP/2
+	serving   sync.WaitGroup // the connections
 	handback  *handback
 	httpsPort string
 	draining  atomic.Bool
@@ -275,14 +271,6 @@ func (e *edge) awaitTable(ctx context.Context) {
 func (e *edge) accept() {
 	e.tls = newTLSConfig(e.router)
 	e.router.shareTicketKeys(e.tls.SetSessionTicketKeys)
-	e.streams = newHandoff(e.doors[0].Addr())
-	e.http2 = &http.Server{
-		Handler: http.HandlerFunc(e.serveStream), MaxHeaderBytes: message.HeadLimit, IdleTimeout: idleTimeout,
-		DisableGeneralOptionsHandler: true,
-		// What clients do wrong is theirs to know.
-		ErrorLog: slog.NewLogLogger(e.options.Logger.Handler(), slog.LevelDebug),
-	}
-	e.serving.Go(func() { _ = e.http2.Serve(e.streams) }) // until it is closed
 	for i, door := range e.doors {
 		e.accepting.Go(func() { e.attend(door, e.options.Listeners[i].Name) })
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -35,7 +34,7 @@ func (e *edge) attend(door *door, kind string) {
 // acceptPause is how long nothing is accepted after it has failed.
 const acceptPause = 50 * time.Millisecond
 
-// receive serves a connection, or hands it on to HTTP/2.
+// receive serves a connection.
 func (e *edge) receive(v *visitor, kind string) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -64,7 +63,7 @@ func (e *edge) receive(v *visitor, kind string) {
 			secured.Close() // all has been said
 			return
 		case secured.ConnectionState().NegotiatedProtocol == "h2":
-			e.streams.give(secured)
+			e.serveSession(c, secured)
 			return
 		}
 		c.conn, c.quiet, c.scheme = secured, nil, "https"
@@ -97,42 +96,3 @@ func refuseHandshake(err error) {
 		_, _ = io.WriteString(record.Conn, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nThis is a port for HTTPS.\n")
 	}
 }
-
-// handoff is the listener at which net/http gets the connections that speak HTTP/2.
-type handoff struct {
-	address net.Addr
-	conns   chan net.Conn
-	once    sync.Once
-	closed  chan struct{}
-}
-
-func newHandoff(address net.Addr) *handoff {
-	return &handoff{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (h *handoff) give(conn net.Conn) {
-	select {
-	case h.conns <- conn:
-	case <-h.closed:
-		conn.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case conn := <-h.conns:
-		return conn, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handoff) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (h *handoff) Addr() net.Addr { return h.address }

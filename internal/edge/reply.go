@@ -146,30 +146,16 @@ func (c *connection) flush() error {
 	return err
 }
 
-// send sends at once. Over TLS what is longer than a record goes out in one write
-// all the same.
+// send sends at once.
 func (c *connection) send(p []byte) (err error) {
 	c.writing.set(c.edge.clock.after(writeTimeout))
 	defer c.writing.stop()
-	if c.quiet != nil || len(p) <= tlsRecord {
-		_, err = c.conn.Write(p)
-		return err
+	if c.quiet == nil {
+		return c.wire.sendSecured(c.conn, p, c.edge.buffers)
 	}
-	for len(p) > 0 && err == nil {
-		piece := p[:min(len(p), 3*tlsRecord)]
-		p = p[len(piece):]
-		buffer := borrow(&c.edge.buffers.bodies)
-		err = c.wire.gather(*buffer, func() error {
-			_, err := c.conn.Write(piece)
-			return err
-		})
-		c.edge.buffers.bodies.Put(buffer)
-	}
+	_, err = c.conn.Write(p)
 	return err
 }
-
-// tlsRecord is what a record of TLS holds at most, in bytes.
-const tlsRecord = 16 << 10
 
 // end implements client.
 func (c *connection) end(trailer message.Fields) error {

@@ -129,6 +129,28 @@ func (w *wire) gather(buffer []byte, write func() error) error {
 	return err
 }
 
+// sendSecured sends over TLS, in few large writes what is longer than a record.
+func (w *wire) sendSecured(conn net.Conn, p []byte, buffers *buffers) (err error) {
+	if len(p) <= tlsRecord {
+		_, err = conn.Write(p)
+		return err
+	}
+	for len(p) > 0 && err == nil {
+		piece := p[:min(len(p), 3*tlsRecord)]
+		p = p[len(piece):]
+		buffer := borrow(&buffers.bodies)
+		err = w.gather(*buffer, func() error {
+			_, err := conn.Write(piece)
+			return err
+		})
+		buffers.bodies.Put(buffer)
+	}
+	return err
+}
+
+// tlsRecord is what a record of TLS holds at most, in bytes.
+const tlsRecord = 16 << 10
+
 // readNow reads what is there; EAGAIN if nothing is.
 func readNow(descriptor uintptr, to []byte) (int, syscall.Errno) {
 	return transfer(syscall.SYS_RECVFROM, descriptor, to, 0)
