@@ -33,6 +33,7 @@ type Engine struct {
 	network   *network
 	ports     *numbers
 	users     *users
+	turns     *turns // of instances that start
 	programs  *programs
 	init      string // the init's program
 	cover     string // the folder that apps do not see
@@ -79,6 +80,7 @@ func New(options Options) (*Engine, error) {
 		network:  newNetwork(options.Data, options.Network),
 		ports:    newNumbers(options.FirstPort, options.LastPort),
 		cover:    coverOf(options.Data),
+		turns:    newTurns(),
 		programs: &programs{folder: filepath.Join(options.Data, "bin")},
 		memory:   memoryFolder(options.Data),
 		boot:     bootID(),

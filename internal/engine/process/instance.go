@@ -22,6 +22,7 @@ type instance struct {
 	prepared bool // its folder is there
 	record   record
 	process  *running // nil: none lives
+	turn     func()   // ends its turn to start; nil: it has none
 	next     time.Time
 
 	// These are guarded by the engine's mutex.
@@ -50,12 +51,19 @@ func (i *instance) run(ctx context.Context) {
 			if !i.mayStart(ctx) {
 				break
 			}
+			group := i.engine.groups.existing(i.spec.key())
+			if i.turn = i.engine.turns.take(ctx, i.view.Group.Environment.App, group.computes, i.retire); i.turn == nil {
+				break
+			}
 			if err := i.start(); err != nil {
+				i.endTurn()
 				i.fail(time.Now(), "could not be started: "+err.Error(), nil)
 				continue
 			}
 		}
-		switch outcome, reason := i.attend(ctx); outcome {
+		outcome, reason := i.attend(ctx)
+		i.endTurn()
+		switch outcome {
 		case instanceEnded:
 			i.collect("")
 		case instanceLate:
@@ -73,6 +81,13 @@ func (i *instance) run(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		i.vanish()
+	}
+}
+
+// endTurn lets another instance start.
+func (i *instance) endTurn() {
+	if i.turn != nil {
+		i.turn()
 	}
 }
 
@@ -182,6 +197,7 @@ func (i *instance) observe(state health.State, reason string) {
 			i.record.Ready = time.Now()
 		}
 		i.record.Unhealthy = false
+		i.endTurn()
 		i.keepRecord()
 		if first {
 			i.warnOfWildcard()

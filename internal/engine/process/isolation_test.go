@@ -21,7 +21,7 @@ import (
 )
 
 // running gives an engine that runs until the test ends.
-func runningEngine(t *testing.T, change func(*Options)) *Engine {
+func runningEngine(t testing.TB, change func(*Options)) *Engine {
 	t.Helper()
 	options := Options{
 		Data: t.TempDir(), Router: &enginetest.Router{}, Init: initProgram,
