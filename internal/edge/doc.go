@@ -22,6 +22,14 @@
 //	 2 min    10 s        │  ↑ body, in a second goroutine     │         2 s
 //	                      └──┴── the client is gone, or the answer broke off ──→ aborted
 //
+// Who a client is, is its address, or what a proxy says that is believed: by the
+// PROXY protocol, where a connection begins (caps, proxy_protocol), or by the
+// fields of a request (forwarded). Each exchange passes its route's protection
+// once, before anything can answer it; what the edge refuses then or later it
+// refuses in the same words to everybody (error_page), and the reason is in the
+// access log. The fields that answers are to have are put on as the head is sent,
+// also on what is stored.
+//
 // While it is idle it has no buffer: the first bytes of the next request are read
 // into one that is borrowed once they are there. All limits are kept by one clock
 // that looks around every 250 ms, so that a request arms no timer and no deadline.
