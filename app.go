@@ -114,6 +114,20 @@ type Process struct {
 	Announcements []Announcement `json:"announcements,omitempty"`
 }
 
+// StickyCookie is the name of the cookie where none is chosen.
+const StickyCookie = "tide_session"
+
+// IsCookieName says that a cookie can be called so: letters, digits, "_" and "-",
+// at most 64 of them.
+func IsCookieName(name string) bool {
+	for _, c := range []byte(name) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return 0 < len(name) && len(name) <= 64
+}
+
 // Sticky says how the instance is remembered that a client was answered by.
 type Sticky struct {
 	// Cookie is the name of the cookie.

@@ -38,6 +38,9 @@ type Instance struct {
 	// CrashLoop says that it crashed three times or more without having been
 	// ready for a minute.
 	CrashLoop bool `json:"crash_loop,omitempty"`
+	// Ejected is until when an edge gives it no requests, since it failed while
+	// others did not; then it is tried again. Zero: it is not ejected.
+	Ejected time.Time `json:"ejected,omitzero"`
 	// Reason says why it is not ready: how it ended, what its probe answered.
 	Reason string `json:"reason,omitempty"`
 	// LastLines are the last lines it wrote before it ended; at most 20.

@@ -51,8 +51,11 @@ func (s *session) listInstances(ctx context.Context) error {
 	header := "INSTANCE|PROCESS|RELEASE|STATE|AGE|RESTARTS|ADDRESS|REASON"
 	return printList(s, instances, fmt.Sprintf("%s has no instance", id), header, func(i springtide.Instance) []string {
 		state := string(i.State)
-		if i.CrashLoop {
+		switch {
+		case i.CrashLoop:
 			state = "crash loop"
+		case !i.Ejected.IsZero():
+			state = "ejected"
 		}
 		return []string{
 			string(i.ID), string(i.Group.Process), version(i.Group.Release), state,

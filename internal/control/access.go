@@ -97,6 +97,15 @@ func (a *access) webhookSecret(id springtide.EnvironmentID) []byte {
 	return sign(a.shared, []byte("webhook "+id.String()))
 }
 
+// sessions gives the routes the keys by which clients find their instances again.
+func (a *access) sessions(routes []springtide.Route) {
+	for i, route := range routes {
+		if route.Sticky != nil {
+			routes[i].SessionKey = sign(a.key, []byte("session "+route.Environment.String()))
+		}
+	}
+}
+
 // Identify implements api.InstanceTokens.
 func (a *access) Identify(token string) (jobs.Identity, error) {
 	refused := springtide.Errorf(springtide.Unauthorized, "the token is not one of this platform's instances").

@@ -15,7 +15,11 @@ import (
 // joinFleet joins the edges, the instances, and what is wanted of them.
 func (p *plane) joinFleet(ctx context.Context) (err error) {
 	p.publisher = routing.New(routing.Options{
-		Routes:       func(ctx context.Context) ([]springtide.Route, error) { return p.kept.routes(ctx) },
+		Routes: func(ctx context.Context) ([]springtide.Route, error) {
+			routes, err := p.kept.routes(ctx)
+			p.access.sessions(routes)
+			return routes, err
+		},
 		Versions:     p.store,
 		Certificates: p.authority,
 		Purges:       p.store.Purges,

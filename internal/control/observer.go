@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -12,6 +13,7 @@ import (
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine"
 	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/routing"
 	"github.com/springtide/springtide/internal/scale"
 	"github.com/springtide/springtide/internal/store"
 )
@@ -23,6 +25,7 @@ type observer struct {
 	engine engine.Engine
 	events *observe.Events
 	scaler *scale.Scaler
+	edges  *routing.Publisher
 	url    func(host string) string
 }
 
@@ -48,6 +51,10 @@ func (o observer) instances(id springtide.EnvironmentID) []springtide.Instance {
 	snapshot, _ := o.fleet.Snapshot()
 	for _, instance := range snapshot.Instances {
 		if instance.Group.Environment == id {
+			if load := o.edges.Seen(instance.ID); !load.Ejected.IsZero() {
+				instance.Ejected = load.Ejected
+				instance.Reason = cmp.Or(instance.Reason, "given no requests until "+load.Ejected.UTC().Format(time.TimeOnly)+": "+load.Failing)
+			}
 			list = append(list, instance)
 		}
 	}

@@ -48,7 +48,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Deploys:       deploys{deployer: p.deployer, uploads: uploads, url: p.url},
 		Environments:  environments,
 		Settings:      environments,
-		Observer:      observer{fleet: p.fleet, store: p.store, engine: p.engine, events: p.events, scaler: p.scaler, url: p.url},
+		Observer:      observer{fleet: p.fleet, store: p.store, engine: p.engine, events: p.events, scaler: p.scaler, edges: p.publisher, url: p.url},
 		OneOffs:       runs,
 		Shells:        shells{p.engine},
 		Ledger:        p.book,

@@ -7,9 +7,9 @@
 //
 //	listener → reception → connection ─┐                               ┌ body
 //	              │  (tls)    HTTP/1   ├→ exchange → router → gate → forward → upstream
-//	              └─────→ stream ──────┘     │      (files)    │       ├ headers
+//	              └─────→ stream ──────┘     │  (files, sticky)│       ├ headers
 //	                      HTTP/2             └ answer          │       ├ relay
-//	                                                balancer ──┤       └ upgrade → frames
+//	                             (latency, ejection) balancer ─┤       └ upgrade → frames
 //	   access_log ← (what became of it)          meter → feed ─┘
 //
 // and the answer's way back: upstream → relay → reply (HTTP/1) or stream (HTTP/2).
@@ -40,13 +40,16 @@
 // A connection to an instance is kept for 1.5 s. Before anything is sent on it, it
 // is looked at: one that was ended, or on which something was said that nobody
 // asked for, is not used. What is sent and then not answered with a single byte is
-// sent again, once, if the method is idempotent and the body was not touched.
+// sent again, once, if the method is idempotent, the body was not touched, and the
+// budget allows it (retry_budget). So is what was answered with 502 or 503, or not
+// within the time of a try, if another instance is well.
 //
 // An instance as the edge sees it:
 //
 //	ready ──→ retiring ──→ closing ──→ (gone)
 //
-// A ready one is given requests. A retiring one is given no more; what is open
+// A ready one is given requests, unless it is ejected since it fails (see conduct).
+// A retiring one is given no more; what is open
 // goes on. What is open on one that is closing or gone is ended: a WebSocket by
 // a close frame with code 1001 between two frames, an event stream by the end
 // of its body, anything else by breaking off, so that nobody takes half an

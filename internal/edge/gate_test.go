@@ -228,6 +228,25 @@ func TestBusyTimeIsTheIntegralOfBusy(t *testing.T) {
 	})
 }
 
+func TestStreamsThatCountAsRequestsAreReportedAsSuch(t *testing.T) {
+	g := newTestGate(routeTo(readyBackend("a", "a:1")))
+	g.route.FinishStreams = true
+	l, err := enterGate(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.answer(http.StatusOK, time.Millisecond, true)
+	var report springtide.EdgeReport
+	g.report(&report, time.Now(), time.Second)
+	if load := report.Instances[0]; load.Requests != 1 || load.Streams != 0 || load.Lasting != 1 {
+		t.Errorf("reported %+v", load)
+	}
+	l.done()
+	if i := g.instances["a"]; i.requests != 0 || i.lasting != 0 {
+		t.Errorf("%d are left, %d lasting", i.requests, i.lasting)
+	}
+}
+
 func TestAnInstanceIsNeverGivenMoreThanItsConcurrency(t *testing.T) {
 	e := startEdge(t)
 	var most [3]atomic.Int64

@@ -99,6 +99,44 @@ func TestAnOlderTableIsIgnored(t *testing.T) {
 	}
 }
 
+func TestATableThatIsOldOrBrokenLeavesTheOneInForce(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	e.route(t, routeTo(serveInstance(t, "web-1-b", fine)))
+	version := e.control.table.Version
+	for _, line := range []string{
+		`{"version":1,"routes":[]}`, `{"version":9,"routes":"none"}`, `{"version":9,"routes":[{"hosts":7}]}`, `{{{`, `null`, `{"version":-1}`,
+	} {
+		e.control.mu.Lock()
+		for conn := range e.control.open {
+			io.WriteString(conn, line+"\n")
+		}
+		before := len(e.control.reports)
+		e.control.mu.Unlock()
+		e.control.await(t, "another report", func(reports []springtide.EdgeReport) bool { return len(reports) > before })
+		if _, body := get(t, e.client(t, true), "/"); body != "fine" {
+			t.Errorf("%s: got %q", line, body)
+		}
+	}
+	for _, report := range e.control.seen()[1:] {
+		if report.Acknowledged > version {
+			t.Fatalf("it acknowledged %d", report.Acknowledged)
+		}
+	}
+	e.route(t, routeTo(inState(springtide.BackendReady, springtide.Backend{Instance: "web-1-nowhere"})))
+	next := routeTo(serveInstance(t, "web-1-c", fine))
+	answered := make(chan string, 1)
+	go func() {
+		_, body := get(t, e.client(t, true), "/")
+		answered <- body
+	}()
+	eventually(t, "the request to be held", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
+	e.route(t, next)
+	if body := <-answered; body != "fine" {
+		t.Errorf("got %q", body)
+	}
+}
+
 func TestOnceATableIsAcknowledgedARetiredInstanceGetsNothing(t *testing.T) {
 	e := startEdge(t)
 	var mu sync.Mutex

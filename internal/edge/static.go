@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -44,8 +45,21 @@ type staticRoute struct {
 	HoldFor       duration `json:"hold_for"`
 	HoldLimit     int      `json:"hold_limit"`
 	AnswerWithin  duration `json:"answer_within"`
+	TryWithin     duration `json:"try_within"`
+	SlowStart     duration `json:"slow_start"`
 	FinishStreams bool     `json:"finish_streams"`
+	// Sticky has a client's requests go to one backend.
+	Sticky *staticSticky `json:"sticky"`
 	staticProtection
+}
+
+// staticSticky is a [springtide.Sticky], and the secret that its cookies are made
+// with: of several edges the same one. Without a secret they are good until the
+// edge ends.
+type staticSticky struct {
+	Cookie string   `json:"cookie"`
+	For    duration `json:"for"`
+	Secret string   `json:"secret"`
 }
 
 // staticCertificate names two PEM files, seen from the table's folder.
@@ -192,6 +206,7 @@ func (s staticRoute) route(number int) (springtide.Route, error) {
 	route := springtide.Route{
 		Environment: environment, Group: group, Concurrency: s.Concurrency,
 		HoldFor: time.Duration(s.HoldFor), HoldLimit: s.HoldLimit, AnswerWithin: time.Duration(s.AnswerWithin), FinishStreams: s.FinishStreams,
+		TryWithin: time.Duration(s.TryWithin), SlowStart: time.Duration(s.SlowStart),
 	}
 	if route.HoldFor == 0 {
 		route.HoldFor = staticHoldFor
@@ -201,6 +216,16 @@ func (s staticRoute) route(number int) (springtide.Route, error) {
 	}
 	if s.Concurrency < 0 || s.HoldLimit < 0 {
 		return route, errors.New("a limit is negative")
+	}
+	if sticky := s.Sticky; sticky != nil {
+		route.Sticky = &springtide.Sticky{Cookie: cmp.Or(sticky.Cookie, springtide.StickyCookie), For: time.Duration(sticky.For)}
+		route.SessionKey = []byte(sticky.Secret)
+		if !springtide.IsCookieName(route.Sticky.Cookie) {
+			return route, springtide.Errorf(springtide.Invalid, "%q is no name of a cookie", sticky.Cookie)
+		}
+		if route.Sticky.For%time.Second != 0 {
+			return route, springtide.Errorf(springtide.Invalid, "sticky lasts whole seconds, not %s", route.Sticky.For)
+		}
 	}
 	for _, host := range s.Hosts {
 		if host == "" || hostOf(host) != strings.ToLower(host) {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 func writeTable(t *testing.T, path, text string) {
@@ -33,7 +35,7 @@ func TestAStaticTableIsReadWithItsDefaults(t *testing.T) {
 	path := filepath.Join(folder, "table.json")
 	writeTable(t, path, `{
 		"routes": [
-			{"hosts": ["Quiz.example.com", "*.quiz.example.com"], "backends": ["127.0.0.1:9000", "[::1]:9001"], "concurrency": 8, "answer_within": "30s"},
+			{"hosts": ["Quiz.example.com", "*.quiz.example.com"], "backends": ["127.0.0.1:9000", "[::1]:9001"], "concurrency": 8, "answer_within": "30s", "try_within": "5s", "slow_start": "10s", "sticky": {"for": "1h", "secret": "x"}},
 			{"backends": ["localhost:9002"], "hold_for": "1s"}
 		],
 		"certificates": [{"chain": "chain.pem", "key": "key.pem"}]
@@ -46,6 +48,9 @@ func TestAStaticTableIsReadWithItsDefaults(t *testing.T) {
 	if table.Version != 7 || first.Hosts[0] != "quiz.example.com" || first.HoldFor != staticHoldFor || first.AnswerWithin != 30*time.Second || first.Concurrency != 8 {
 		t.Errorf("it became %+v", table)
 	}
+	if first.TryWithin != 5*time.Second || first.SlowStart != 10*time.Second || *first.Sticky != (springtide.Sticky{Cookie: "tide_session", For: time.Hour}) || string(first.SessionKey) != "x" {
+		t.Errorf("its balancing became %+v", first)
+	}
 	if second.Hosts[0] != "*" || second.HoldFor != time.Second || second.Group == first.Group || second.Backends[0].Address != "localhost:9002" {
 		t.Errorf("the second route became %+v", second)
 	}
@@ -57,6 +62,8 @@ func TestAStaticTableIsReadWithItsDefaults(t *testing.T) {
 func TestWhatIsWrongWithAStaticTableIsSaid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table.json")
 	for text, want := range map[string]string{
+		`{"routes": [{"backends": ["127.0.0.1:1"], "sticky": {"cookie": "a;b"}}]}`: `table.json: route 1: "a;b" is no name of a cookie`,
+		`{"routes": [{"backends": ["127.0.0.1:1"], "sticky": {"for": "1ms"}}]}`:    `table.json: route 1: sticky lasts whole seconds, not 1ms`,
 		``:                                "table.json:1: EOF",
 		"{\n\"routes\": [\n{]":            "table.json:3: invalid character",
 		"{\n\"routes\": [{\"host\": 1}]}": `unknown field "host"`,

@@ -46,7 +46,7 @@ type Router interface {
 	// (WebSocket close 1001, end of an event stream). It returns when nothing is
 	// open, or when ctx ends.
 	CloseStreams(ctx context.Context, id springtide.InstanceID) error
-	// Load is how many requests and streams are open on the instance; engines
-	// retire the least loaded first.
+	// Load is how much is open on the instance, where a stream weighs more than
+	// many requests; engines retire the least loaded first.
 	Load(id springtide.InstanceID) int
 }

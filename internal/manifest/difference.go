@@ -139,6 +139,7 @@ func (d *difference) process(path string, name springtide.ProcessName, from, to 
 	d.value(path+".drain", restart, formatDuration(from.Drain), formatDuration(to.Drain))
 	d.worker(path, restart, from, to)
 	d.value(path+".streams", restart, streamsOf(from), streamsOf(to))
+	d.balance(path, restart, from, to)
 	d.limits(path+".limits", restart, from.Limits, to.Limits)
 }
 

@@ -31,7 +31,7 @@ domains: [old.example.com, quiz.example.com]
 app: quiz
 build: { command: make all, env: { FAST: "" } }
 processes:
-  web: { command: ./web --fast, scale: { max: 10, stable: 1m }, drain: 1m30s, streams: finish, limits: { cpu: 0.5 } }
+  web: { command: ./web --fast, scale: { max: 10, stable: 1m }, drain: 1m30s, streams: finish, limits: { cpu: 0.5 }, try_timeout: 2s, sticky: { for: 1h } }
   worker: ./worker
 env: { LOG: debug, NEW: y }
 domains: [quiz.example.com, new.example.com]
@@ -51,6 +51,9 @@ keep: 3
 		"+ processes.web.scale.stable: 1m (scaling only)",
 		"processes.web.drain: 30s → 1m30s (restart of web)",
 		"processes.web.streams: close → finish (restart of web)",
+		"+ processes.web.try_timeout: 2s (restart of web)",
+		"+ processes.web.sticky.cookie: tide_session (restart of web)",
+		"+ processes.web.sticky.for: 1h (restart of web)",
 		"+ processes.web.limits.cpu: 0.5 (restart of web)",
 		"- processes.web.limits.memory: 256MiB (restart of web)",
 		"- processes.mailer: ./mailer (end of mailer)",

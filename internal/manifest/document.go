@@ -72,6 +72,10 @@ type processSection struct {
 	Grace   set[duration]             `json:"grace,omitempty" jsonschema:"minimum=1ms,maximum=1h" jsonschema_description:"How long the process, or the command of a run, may go on after SIGTERM before it is killed. Default: 10s."`
 	Streams set[streams]              `json:"streams,omitempty" jsonschema_description:"What drain does with WebSockets and event streams: close them, or let them finish like requests. Default: close."`
 	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What one instance may use. Default: no limits."`
+
+	TryTimeout set[duration]  `json:"try_timeout,omitempty" jsonschema:"minimum=1ms,maximum=7d" jsonschema_description:"How long one instance may take to begin its answer to a request that can be repeated; then another one is asked. Default: as long as timeout says."`
+	SlowStart  set[duration]  `json:"slow_start,omitempty" jsonschema:"minimum=1s,maximum=1h" jsonschema_description:"Over how long a new instance's share of the requests grows to that of the others. Default: it has its share at once, and less as soon as it proves to be slow."`
+	Sticky     *stickySection `json:"sticky,omitempty" jsonschema_description:"Whether a client's requests go to one instance. Default: to any."`
 }
 
 func (s *processSection) shorthand() scalarField { return &s.Command }

@@ -26,6 +26,9 @@ processes:
     timeout: 15s
     grace: 20s
     streams: finish
+    try_timeout: 3s
+    slow_start: 20s
+    sticky: { cookie: quiz, for: 1h }
     limits: { cpu: 1, memory: 256MiB }
   worker: { command: ./bin/worker, scale: { max: 3 }, health: { command: ./bin/check } }
 release: ./bin/migrate
@@ -59,6 +62,7 @@ func TestEveryKeyOfAManifestIsRead(t *testing.T) {
 				Scale:  springtide.Scale{Min: 2, Max: 20, Concurrency: 10, Idle: 10 * time.Minute, StableFor: 30 * time.Second},
 				Env:    map[string]string{"ROLE": "web"},
 				Drain:  time.Minute, Timeout: 15 * time.Second, Grace: 20 * time.Second, FinishStreams: true,
+				TryTimeout: 3 * time.Second, SlowStart: 20 * time.Second, Sticky: &springtide.Sticky{Cookie: "quiz", For: time.Hour},
 				Limits: springtide.Limits{CPU: 1, Memory: 256 << 20},
 			},
 			"worker": {

@@ -185,7 +185,7 @@ func (r *resolver) process(process name, s *processSection) springtide.Process {
 	if s.Scale != nil && s.Scale.Target != nil && timeout > 0 && time.Duration(s.Scale.Target.P95.Value) >= timeout {
 		r.problems.add(s.Scale.Target.P95.At, "%s.scale.target.p95: requests end after the timeout of %s", path, formatDuration(timeout))
 	}
-	return springtide.Process{
+	resolved := springtide.Process{
 		Command:       string(s.Command.Value),
 		HTTP:          http,
 		Worker:        worker,
@@ -198,6 +198,8 @@ func (r *resolver) process(process name, s *processSection) springtide.Process {
 		FinishStreams: s.Streams.Value == streamsFinish,
 		Limits:        s.Limits.limits(),
 	}
+	r.balance(path, s, &resolved)
+	return resolved
 }
 
 func (r *resolver) health(path string, s *healthSection, http bool) springtide.Health {

@@ -114,7 +114,7 @@ func generateSchema() *jsonschema.Schema {
 	generated := reflector.Reflect(&document{})
 	generated.Title = "tide.yaml"
 	generated.Description = "The manifest of an app for Springtide."
-	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, poolSection{}, filesSection{}, backupSection{}, cacheSection{}} {
+	for _, section := range []any{buildSection{}, processSection{}, healthSection{}, serviceSection{}, poolSection{}, filesSection{}, backupSection{}, cacheSection{}, stickySection{}} {
 		definition := strings.TrimSuffix(reflect.TypeOf(section).Name(), "Section")
 		full := generated.Definitions[definition]
 		generated.Definitions[definition] = &jsonschema.Schema{OneOf: []*jsonschema.Schema{shorthandSchema(section), full}}
@@ -150,6 +150,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: namePattern.String(), MaxLength: new(uint64(nameLimit))}
 	case content:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	case cookieName:
+		return &jsonschema.Schema{Type: "string", Pattern: "^[A-Za-z0-9_-]{1,64}$"}
 	case command:
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
 	case bucketURL:

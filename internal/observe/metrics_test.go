@@ -57,7 +57,7 @@ func group(id springtide.EnvironmentID, release, generation int) springtide.Grou
 func demand(id springtide.GroupID) springtide.Demand {
 	d := springtide.Demand{
 		Group: id, Interval: 100 * time.Millisecond, Arrived: 10, Completed: 8, Held: 2, Busy: 3, BusyTime: 250 * time.Millisecond,
-		Waited: 4, HeldTime: 1500 * time.Millisecond, Refused: 1, Failed: 5, Retried: 6, Streams: 7, BytesOut: 1000,
+		Waited: 4, HeldTime: 1500 * time.Millisecond, Refused: 1, Failed: 5, Retried: 6, Ejected: 1, Streams: 7, BytesOut: 1000,
 	}
 	d.Latencies.Add(40 * time.Millisecond)
 	d.Latencies.Add(40 * time.Millisecond)
@@ -85,6 +85,7 @@ func TestWhatEdgesReportIsCountedByGroup(t *testing.T) {
 		"tide_edge_refused_requests_total"+labels+"4",
 		"tide_edge_failed_requests_total"+labels+"20",
 		"tide_edge_retried_requests_total"+labels+"24",
+		"tide_edge_ejections_total"+labels+"4",
 		"tide_edge_response_body_bytes_total"+labels+"4000",
 		// What is in hand: twice that of edge a, once that of edge b.
 		"tide_edge_requests_held"+labels+"6",

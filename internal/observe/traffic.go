@@ -35,9 +35,9 @@ type seen struct {
 
 // totals are the sums of the counts of demand.
 type totals struct {
-	arrived, waited, refused, failed, retried int
-	bytesOut                                  int64
-	heldTime, busyTime                        time.Duration
+	arrived, waited, refused, failed, retried, ejected int
+	bytesOut                                           int64
+	heldTime, busyTime                                 time.Duration
 }
 
 type trafficCounter struct {
@@ -83,6 +83,10 @@ func newTraffic() *traffic {
 			{
 				describe("tide_edge_retried_requests_total", "Requests that were given to a second instance."),
 				func(t totals) float64 { return float64(t.retried) },
+			},
+			{
+				describe("tide_edge_ejections_total", "Times that an instance was given no requests for a while, since it failed and others did not."),
+				func(t totals) float64 { return float64(t.ejected) },
 			},
 			{
 				describe("tide_edge_response_body_bytes_total", "Bytes of response bodies that the edges sent."),
@@ -137,6 +141,7 @@ func (t *totals) add(demand springtide.Demand) {
 	t.refused += demand.Refused
 	t.failed += demand.Failed
 	t.retried += demand.Retried
+	t.ejected += demand.Ejected
 	t.bytesOut += demand.BytesOut
 	t.heldTime += demand.HeldTime
 	t.busyTime += demand.BusyTime

@@ -41,12 +41,22 @@ func (p *Publisher) CloseStreams(ctx context.Context, id springtide.InstanceID) 
 	})
 }
 
+// streamWeight is for how many requests a stream counts when it is chosen which
+// instance is the least loaded: those go first that have none, since a request is
+// over in a moment, and a stream lasts.
+const streamWeight = 1000
+
 // Load implements engine.Router.
 func (p *Publisher) Load(id springtide.InstanceID) int {
+	load := p.Seen(id)
+	return load.Requests + streamWeight*(load.Streams+load.Lasting)
+}
+
+// Seen gives what all edges together see of an instance.
+func (p *Publisher) Seen(id springtide.InstanceID) springtide.InstanceLoad {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	load := p.load(id)
-	return load.Requests + load.Streams
+	return p.load(id)
 }
 
 // force publishes a table in which the instance has that state and gives the wish.
@@ -110,8 +120,13 @@ func (p *Publisher) acknowledged(version int64) bool {
 func (p *Publisher) load(id springtide.InstanceID) springtide.InstanceLoad {
 	sum := springtide.InstanceLoad{Instance: id}
 	for _, e := range p.edges {
-		sum.Requests += e.loads[id].Requests
-		sum.Streams += e.loads[id].Streams
+		load := e.loads[id]
+		sum.Requests += load.Requests
+		sum.Streams += load.Streams
+		sum.Lasting += load.Lasting
+		if load.Ejected.After(sum.Ejected) {
+			sum.Ejected, sum.Failing = load.Ejected, load.Failing
+		}
 	}
 	return sum
 }

@@ -176,13 +176,30 @@ func TestOnlyReadyInstancesOfTheActiveGroupAreGivenRequests(t *testing.T) {
 	}
 }
 
+func TestAnInstanceWithoutStreamsIsTheLessLoaded(t *testing.T) {
+	p, _, path := start(t)
+	one, two := connect(t, path, "edge-1"), connect(t, path, "edge-2")
+	until := time.Now().Add(time.Hour).Round(0)
+	one.report(0, springtide.InstanceLoad{Instance: "a", Requests: 50}, springtide.InstanceLoad{Instance: "b", Requests: 1, Lasting: 1})
+	two.report(0, springtide.InstanceLoad{Instance: "c", Streams: 1}, springtide.InstanceLoad{Instance: "a", Ejected: until, Failing: "it answered 502"})
+	for p.Load("a") == 0 || p.Load("c") == 0 || p.Seen("a").Ejected.IsZero() {
+		time.Sleep(time.Millisecond)
+	}
+	if a, b, c := p.Load("a"), p.Load("b"), p.Load("c"); a >= b || a >= c {
+		t.Errorf("50 requests weigh %d, a stream that is a request %d, a stream %d", a, b, c)
+	}
+	if seen := p.Seen("a"); !seen.Ejected.Equal(until) || seen.Failing == "" || seen.Requests != 50 {
+		t.Errorf("what is seen of it: %+v", seen)
+	}
+}
+
 func TestAnInstanceIsLetGoOnceEveryEdgeAcknowledgedAndItsRequestsEnded(t *testing.T) {
 	p, _, path := start(t)
 	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
 	one, two := connect(t, path, "edge-1"), connect(t, path, "edge-2")
 	one.report(one.table().Version, springtide.InstanceLoad{Instance: "a", Requests: 1, Streams: 1})
 	two.report(two.table().Version)
-	for p.Load("a") != 2 {
+	for p.Load("a") != 1+streamWeight {
 		time.Sleep(time.Millisecond)
 	}
 
