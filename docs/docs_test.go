@@ -397,6 +397,7 @@ func scrape(t *testing.T) string {
 	group := springtide.GroupID{Environment: environment, Release: 1, Process: springtide.Web, Generation: 1}
 	m := observe.NewMetrics(observe.NewEvents(nil, slog.New(slog.DiscardHandler)))
 	m.Groups([]springtide.Group{{ID: group, Replicas: 1}})
+	m.Machine(1<<30, 2<<30, map[springtide.GroupID]int{group: 1})
 	m.Snapshot(springtide.Snapshot{Instances: []springtide.Instance{{ID: "web-1-aaaaa", Group: group, State: springtide.InstanceReady}}})
 	m.Edges([]string{"edge"})
 	m.EdgeReport(springtide.EdgeReport{Edge: "edge", Demand: []springtide.Demand{{Group: group, Arrived: 1}}})

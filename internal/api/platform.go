@@ -361,6 +361,8 @@ type Status struct {
 	Apps         int          `json:"apps"`
 	Environments int          `json:"environments"`
 	Instances    int          `json:"instances"`
+	// Capacity is how the machine is shared; nil: that is not known.
+	Capacity *Capacity `json:"capacity,omitempty"`
 	// Maintenance has the environments that are in maintenance.
 	Maintenance []springtide.EnvironmentID `json:"maintenance,omitempty"`
 	// Backups tells how safe everything is, in order.

@@ -72,6 +72,7 @@ func (s *session) printStatus(status api.Status) error {
 		[]string{"environments", strconv.Itoa(status.Environments)},
 		[]string{"instances", strconv.Itoa(status.Instances)},
 	)
+	rows = append(rows, capacityRows(status.Capacity)...)
 	for i, id := range status.Maintenance {
 		rows = append(rows, []string{[]string{"maintenance", ""}[min(i, 1)], id.String()})
 	}

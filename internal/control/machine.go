@@ -15,6 +15,7 @@ import (
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/routing"
+	"github.com/springtide/springtide/internal/scale"
 	"github.com/springtide/springtide/internal/supervisor"
 )
 
@@ -25,6 +26,7 @@ type machine struct {
 	fleet     *deploy.Fleet
 	kept      *state
 	publisher *routing.Publisher
+	scaler    *scale.Scaler
 	authority string // its certificate, in PEM
 	isolation string
 	notes     []string
@@ -68,7 +70,7 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Executable: executable(), Started: m.started,
 		Isolation: m.isolation, IsolationNotes: m.notes,
 		Edges: []api.EdgeStatus{}, Listeners: []string{},
-		Instances: len(snapshot.Instances), Ledger: m.ledgerStatus(ctx),
+		Instances: len(snapshot.Instances), Capacity: capacity(m.scaler.Machine(), snapshot.Capacity), Ledger: m.ledgerStatus(ctx),
 		Processes: api.PlatformProcesses{
 			Supervisor: supervisor.Holder(filepath.Join(m.options.DataFolder, "lock")),
 			Control:    os.Getpid(),

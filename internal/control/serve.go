@@ -66,7 +66,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Files:         sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover},
 		Certificates:  certificates{keeper: p.certificates, fleet: p.fleet},
 		Machine: machine{
-			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher,
+			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher, scaler: p.scaler,
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
 			ledger:       ledgerPlace(p.location),
 			certificates: certificates{keeper: p.certificates, fleet: p.fleet},

@@ -30,6 +30,7 @@ type Metrics struct {
 	backups      *backupMetrics
 	certificates *certificateMetrics
 	services     *serviceMetrics
+	machine      *machineMetrics
 
 	decisions *prometheus.CounterVec
 	rollouts  *prometheus.CounterVec
@@ -49,6 +50,7 @@ func NewMetrics(events *Events) *Metrics {
 		backups:      newBackupMetrics(),
 		certificates: newCertificateMetrics(),
 		services:     newServiceMetrics(),
+		machine:      newMachineMetrics(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tide_scale_decisions_total",
 			Help: "Decisions on the number of instances, by direction: out, in or none.",
@@ -76,7 +78,7 @@ func NewMetrics(events *Events) *Metrics {
 		Name: "tide_events_dropped_total",
 		Help: "Events that came too fast to be kept.",
 	}, func() float64 { return float64(events.Dropped()) })
-	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.certificates, m.services, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
+	m.registry.MustRegister(m.traffic, m.fleet, m.jobs, m.backups, m.certificates, m.services, m.machine, m.decisions, m.rollouts, m.rollout, m.build, m.table, dropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -140,6 +142,7 @@ func (m *Metrics) Forget(id springtide.EnvironmentID) {
 	m.decisions.DeletePartialMatch(labels)
 	m.rollouts.DeletePartialMatch(labels)
 	m.fleet.forget(id)
+	m.machine.forget(id)
 	m.jobs.forget(id)
 	m.traffic.forget(id)
 }

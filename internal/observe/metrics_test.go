@@ -103,6 +103,20 @@ func TestWhatEdgesReportIsCountedByGroup(t *testing.T) {
 	wantLines(t, scrape(t, m), "tide_edges_connected 1", "tide_edge_requests_held"+labels+"2", "tide_edge_requests_total"+labels+"40")
 }
 
+func TestAMachineAtCapacityIsMeasured(t *testing.T) {
+	m := newMetrics()
+	if text := scrape(t, m); strings.Contains(text, "tide_memory_bytes") {
+		t.Error("what is not known is told")
+	}
+	m.Machine(2000, 3000, map[springtide.GroupID]int{group(quiz, 3, 1): 4, group(quiz, 3, 2): 1})
+	wantLines(t, scrape(t, m), "tide_memory_bytes 2000", "tide_memory_wanted_bytes 3000",
+		`tide_replicas_short{app="quiz",environment="production",process="web",release="3"} 5`)
+	m.Forget(quiz)
+	if text := scrape(t, m); strings.Contains(text, "tide_replicas_short{") {
+		t.Error("an environment that is gone lacks instances")
+	}
+}
+
 func TestTheSumOfDurationsIsNearTheTruth(t *testing.T) {
 	m := newMetrics()
 	d := springtide.Demand{Group: group(quiz, 1, 1)}

@@ -646,6 +646,12 @@ func (p *Platform) Status(context.Context) (api.Status, error) {
 		Listeners: []string{"https://127.0.0.1:8443", "http://127.0.0.1:8080"},
 		Ledger:    api.LedgerStatus{Location: "postgres://db.example.com/tide", Trouble: "it is away"},
 		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(), Certificates: slices.Clone(p.served),
+		Capacity: &api.Capacity{
+			Memory: 2 << 30, Wanted: 3 << 30, Full: "one more instance needs 256 MiB of memory, 96 MiB is available",
+			Short: []api.Shortage{{Group: springtide.GroupID{
+				Environment: springtide.EnvironmentID{App: "shop", Name: springtide.Production}, Process: springtide.Web, Release: 1, Generation: 1,
+			}, Wanted: 12, Granted: 8}},
+		},
 	}, nil
 }
 
