@@ -58,8 +58,8 @@ func startProcess(t *testing.T, e *testEdge) *exec.Cmd {
 		t.Fatal(err)
 	}
 	command := exec.Command(executable)
-	command.Env = append(os.Environ(), "EDGE_TEST_DATA="+e.folder, "TIDE_LISTENERS=https=3,http=4", "TIDE_READY=5")
-	command.ExtraFiles = []*os.File{duplicate(t, e.https), duplicate(t, e.http), said}
+	command.Env = append(os.Environ(), "EDGE_TEST_DATA="+e.folder, "TIDE_LISTENERS=https=3,http=4,quic=5", "TIDE_READY=6")
+	command.ExtraFiles = []*os.File{duplicate(t, e.https), duplicate(t, e.http), copied(t, e.udp.File), said}
 	command.Stderr = os.Stderr
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -201,7 +201,7 @@ func (s *stream) begin(a *answer) error {
 		header.Set("Content-Length", strconv.FormatInt(a.declared, 10))
 	}
 	header.Set("X-Request-Id", a.id)
-	if a.leaving {
+	if a.leaving && s.request.ProtoMajor < 3 {
 		header.Set("Connection", "close") // net/http makes it a GOAWAY
 	}
 	s.writer.WriteHeader(a.Status)
