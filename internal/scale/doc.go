@@ -11,9 +11,9 @@
 //
 // [Meter] folds reports into seconds. [Decide] is a pure function of the time,
 // what is wanted ([Spec]), what is seen ([Observation]) and what was seen before
-// ([History]). [Scaler] asks it and carries out the answer. Nothing is kept over
-// a restart: what is learnt is learnt again, and until then nothing is taken
-// away.
+// ([History]). [Scaler] asks it and carries out the answer. But for what
+// minutes needed ([Past]) nothing is kept over a restart: what is learnt is learnt
+// again, and until then nothing is taken away.
 //
 // # The law
 //
@@ -45,9 +45,9 @@
 //     of 100 starts take, and half a minute. While about half of it or less is
 //     needed it is halved, three minutes after it began (or five cold starts, if
 //     those are more) and every three minutes.
-//  8. The median need of the same minute of the last five hours is kept ready
-//     ([Forecast]), up to twice what there is and two more, while such forecasts
-//     were wrong by less than 35% of late.
+//  8. The median need of the same minute of the last five hours, seven days or four
+//     weeks is kept ready ([Forecast]), up to twice what there is and two more, of
+//     each while such forecasts were wrong by less than 35% of late.
 //  9. Fewer are needed once the need was lower for a whole window (ten cold
 //     starts, but 90 to 180 s; so much longer for each time within an hour that it
 //     grew soon after it had shrunk, up to 5 minutes): the highest 30 s mean in it

@@ -40,7 +40,7 @@ func WriteChart(out io.Writer, title string, t Trace, lines []Line) error {
 	for i, line := range lines {
 		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="%s"/><text x="%d" y="32" fill="%s">%s</text>`+"\n", escaped(line.Colour),
 			chartPoints(len(line.Series), func(second int) float64 { return float64(line.Series[second].Ordered) / float64(peak) }),
-			50+i*130, escaped(line.Colour), escaped(line.Name))
+			50+i*105, escaped(line.Colour), escaped(line.Name))
 	}
 	for _, share := range []float64{0, 0.5, 1} {
 		y := chartBottom - (chartBottom-chartTop)*share
