@@ -1,0 +1,129 @@
+package http2
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	frames "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+func TestFloodsEndTheirConnection(t *testing.T) {
+	for name, wave := range map[string]func(p *peer, id uint32){
+		"rapid reset": func(p *peer, id uint32) {
+			p.ask(id, true)
+			p.framer.WriteRSTStream(id, frames.ErrCodeCancel)
+		},
+		"resets that the client has us send": func(p *peer, id uint32) {
+			p.ask(id, true)
+			p.framer.WriteRawFrame(frames.FrameWindowUpdate, 0, id, make([]byte, 4))
+		},
+		"malformed requests":        func(p *peer, id uint32) { p.ask(id, true, "connection", "close") },
+		"pings":                     func(p *peer, _ uint32) { p.framer.WritePing(false, [8]byte{}) },
+		"settings":                  func(p *peer, _ uint32) { p.framer.WriteSettings() },
+		"priorities":                func(p *peer, id uint32) { p.framer.WritePriority(id, frames.PriorityParam{Weight: 1}) },
+		"window updates":            func(p *peer, _ uint32) { p.framer.WriteWindowUpdate(0, 1) },
+		"frames that are not known": func(p *peer, _ uint32) { p.framer.WriteRawFrame(99, 0, 0, nil) },
+		"empty data": func(p *peer, id uint32) {
+			if id == 1 {
+				p.ask(1, false, "expect-nothing", "1")
+			}
+			p.framer.WriteData(1, false, nil)
+		},
+		"continuations": func(p *peer, id uint32) {
+			if id == 1 {
+				p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: 1, BlockFragment: p.head(":method", "GET")})
+			}
+			p.framer.WriteContinuation(1, false, nil)
+		},
+		"a head without end": func(p *peer, id uint32) {
+			piece := p.head("x", string(bytes.Repeat([]byte("x"), 8<<10)))
+			if id == 1 {
+				p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: 1, BlockFragment: piece})
+			} else {
+				p.framer.WriteContinuation(1, false, piece)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			over := make(chan struct{})
+			s := serve(t, func(*Stream) { <-over })
+			defer close(over)
+			p := speak(t, s)
+			go func() {
+				for id := uint32(1); id < 40_000; id += 2 {
+					wave(p, id)
+				}
+			}()
+			p.until("the client to be told to calm down", leaves(frames.ErrCodeEnhanceYourCalm))
+		})
+	}
+}
+
+func TestWhatClientsDoInEarnestIsNoFlood(t *testing.T) {
+	s := serve(t, fine)
+	p := speak(t, s)
+	for id := uint32(1); id < 6000; id += 2 {
+		p.ask(id, true)
+		p.framer.WritePing(false, [8]byte{})
+		p.framer.WriteWindowUpdate(0, 4)
+		p.until("the answer", ends(id))
+	}
+	for i := range uint32(100) { // a page is left before it is there
+		p.ask(6001+2*i, true)
+		p.framer.WriteRSTStream(6001+2*i, frames.ErrCodeCancel)
+	}
+	p.ask(7001, true)
+	p.until("the last answer", ends(7001))
+}
+
+func TestMoreStreamsThanAllowedAreRefused(t *testing.T) {
+	over := make(chan struct{})
+	s := serve(t, func(st *Stream) {
+		<-over
+		fine(st)
+	})
+	p := speak(t, s)
+	for i := range uint32(streamLimit + 1) {
+		p.ask(1+2*i, true)
+	}
+	p.until("the last one to be refused", resets(1+2*streamLimit, frames.ErrCodeRefusedStream))
+	close(over)
+	p.until("one of the others to be answered", ends(2*streamLimit-1))
+}
+
+// FuzzFrames has a session read anything at all: it ends, and so does every
+// exchange.
+func FuzzFrames(f *testing.F) {
+	var seed bytes.Buffer
+	p := &peer{t: f, framer: frames.NewFramer(&seed, nil)}
+	p.coder = hpack.NewEncoder(&p.block)
+	p.framer.WriteSettings(frames.Setting{ID: frames.SettingInitialWindowSize, Val: 3})
+	p.ask(1, false, "content-length", "5", "cookie", "a")
+	p.framer.WriteData(1, false, []byte("he"))
+	p.framer.WriteDataPadded(1, false, []byte("llo"), make([]byte, 3))
+	p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: 1, EndStream: true, EndHeaders: true, BlockFragment: p.head("x-trailer", "1")})
+	p.ask(3, true)
+	p.framer.WriteWindowUpdate(3, 100)
+	p.framer.WriteRSTStream(3, frames.ErrCodeCancel)
+	p.framer.WritePing(false, [8]byte{1})
+	p.framer.WriteGoAway(1, frames.ErrCodeNo, nil)
+	f.Add(seed.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := serve(t, func(st *Stream) {
+			_, _ = io.Copy(io.Discard, st)
+			fine(st)
+		})
+		go io.Copy(io.Discard, s.client)
+		io.WriteString(s.client, frames.ClientPreface)
+		s.client.Write(data)
+		s.client.Close()
+		select {
+		case <-s.ended:
+		case <-time.After(15 * time.Second):
+			t.Fatal("the session does not end")
+		}
+	})
+}
