@@ -1,0 +1,219 @@
+package protection
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide/test/story"
+)
+
+// edgeAlone runs the binary as an edge on a route, and gives its address.
+func edgeAlone(t *testing.T, route map[string]any, arguments ...string) string {
+	t.Helper()
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			_, _ = w.Write(make([]byte, 32<<20))
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-For"))
+	}))
+	t.Cleanup(origin.Close)
+	route["backends"] = []string{origin.Listener.Addr().String()}
+	table, err := json.Marshal(map[string]any{"routes": []any{route}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "table.json")
+	if err := os.WriteFile(path, table, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	command := exec.Command(story.Binary(t), append([]string{"edge", "--table", path, "--listen", "http://" + address}, arguments...)...)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGQUIT)
+		if err := command.Wait(); err != nil {
+			t.Errorf("the edge ended with %v", err)
+		}
+	})
+	story.Eventually(t, "the edge to listen", 30*time.Second, func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return address
+}
+
+// slow are clients that take a place and are as slow as they can.
+var slow = map[string]struct {
+	first, then string
+	pause       time.Duration
+}{
+	"heads":   {"GET / HTTP/1.1\r\nHost: a\r\n", "X-A: b\r\n", 500 * time.Millisecond},
+	"bodies":  {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", "x", 500 * time.Millisecond},
+	"reading": {"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", "", 500 * time.Millisecond},
+}
+
+// The attack of 500 slow clients, while others are served.
+func TestSlowClientsDoNotSlowOthersDown(t *testing.T) {
+	const clients = 500
+	for name, attack := range slow {
+		t.Run(name, func(t *testing.T) {
+			route := map[string]any{"concurrency": 40}
+			if name == "reading" { // each has its answer begun, which takes a place at the instance
+				route = map[string]any{}
+			}
+			address := edgeAlone(t, route)
+			before := served(t, address)
+			var open atomic.Int64
+			end := make(chan struct{})
+			for range clients {
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+				if _, err := io.WriteString(conn, attack.first); err != nil {
+					t.Fatal(err)
+				}
+				open.Add(1)
+				go func() {
+					defer open.Add(-1)
+					one := make([]byte, 1)
+					for {
+						var err error
+						if attack.then == "" {
+							_, err = conn.Read(one)
+						} else {
+							_, err = io.WriteString(conn, attack.then)
+						}
+						select {
+						case <-end:
+							return
+						case <-time.After(attack.pause):
+						}
+						if err != nil {
+							return
+						}
+					}
+				}()
+			}
+			during := served(t, address)
+			close(end)
+			t.Logf("p99 of 500 requests: %s before, %s with %d slow clients", before, during, clients)
+			if open.Load() < clients/2 && name != "heads" {
+				t.Errorf("only %d slow clients were left: nothing was tried", open.Load())
+			}
+			if limit := max(20*before, 500*time.Millisecond); during > limit {
+				t.Errorf("the p99 went from %s to %s", before, during)
+			}
+		})
+	}
+}
+
+// served makes requests on connections of their own, and gives the p99.
+func served(t *testing.T, address string) time.Duration {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	var took []time.Duration
+	for range 500 {
+		began := time.Now()
+		response, err := client.Get("http://" + address + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("the status is %d", response.StatusCode)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+func TestALimitCountsTheClientsThatAProxyNamesByItsProtocol(t *testing.T) {
+	route := map[string]any{"rate_limits": []any{map[string]any{"requests": 2, "within": "1h"}}}
+	address := edgeAlone(t, route, "--trusted-proxy", "127.0.0.0/8", "--proxy-protocol", "--max-connections-per-address", "5")
+	ask := func(header string) (status int, body string) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.WriteString(conn, header+"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.1\r\nConnection: close\r\n\r\n"); err != nil {
+			return 0, ""
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return 0, ""
+		}
+		text, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(text)
+	}
+	binary := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x02\x7f\x00\x00\x01\x12\x67\x00\x50"
+	for header, client := range map[string]string{"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n": "192.0.2.1", binary: "192.0.2.2"} {
+		for i := range 3 {
+			status, body := ask(header)
+			if i < 2 && (status != http.StatusOK || body != client) || i == 2 && status != http.StatusTooManyRequests {
+				t.Errorf("%s, request %d: %d %q", client, i+1, status, body)
+			}
+		}
+	}
+	for _, nonsense := range []string{"", "PROXY TCP4 x y 1 2\r\n", strings.Repeat("P", 600)} {
+		if status, _ := ask(nonsense); status != 0 {
+			t.Errorf("%q: %d", nonsense, status)
+		}
+	}
+	var held []net.Conn
+	for i := range 6 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		held = append(held, conn)
+		if _, err := fmt.Fprintf(conn, "PROXY TCP4 192.0.2.9 127.0.0.1 %d 80\r\n", 5000+i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := 0
+	story.Eventually(t, "a connection too many to be closed", 20*time.Second, func() bool {
+		closed = 0
+		for _, conn := range held {
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if _, err := conn.Read(make([]byte, 1)); err != nil && !os.IsTimeout(err) {
+				closed++
+			}
+		}
+		return closed > 0
+	})
+	if closed != 1 {
+		t.Errorf("%d of 6 connections were closed, of which 5 may be open", closed)
+	}
+}
