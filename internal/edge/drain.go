@@ -59,7 +59,6 @@ func (e *edge) drain(ctx context.Context) bool {
 		case <-e.room.left:
 		case <-idle.C:
 			e.closeIdle()
-			e.closeIdleQUIC()
 		case <-limit.C:
 			e.options.Logger.Warn("the drain limit is reached; ending what is left")
 			return false
@@ -73,11 +72,14 @@ func (e *edge) drain(ctx context.Context) bool {
 	return true
 }
 
-// closeIdle closes the connections over HTTP/1 that have been idle for all of
+// closeIdle closes the connections over HTTP/1 and HTTP/3 that have been idle for all of
 // IdleLimit. Those over HTTP/2 were told in words.
 func (e *edge) closeIdle() {
 	for _, w := range e.clock.snapshot(nil) {
-		if c, ok := w.(*connection); ok {
+		switch c := w.(type) {
+		case *connection:
+			c.closeIdle()
+		case *quicVisitor:
 			c.closeIdle()
 		}
 	}
@@ -89,7 +91,6 @@ func (e *edge) finishOpen(ctx context.Context) {
 	defer limit.Stop()
 	e.router.end(errEdgeClosing, true)
 	e.closeIdle()
-	e.closeIdleQUIC()
 	for !e.room.empty() {
 		select {
 		case <-e.room.left:

@@ -271,8 +271,8 @@ func (e *edge) awaitTable(ctx context.Context) {
 func (e *edge) accept() {
 	e.tls = newTLSConfig(e.router)
 	e.router.shareTicketKeys(e.tls.SetSessionTicketKeys)
-	for i, door := range e.doors {
-		e.accepting.Go(func() { e.attend(door, e.options.Listeners[i].Name) })
+	for _, door := range e.doors {
+		e.accepting.Go(func() { e.attend(door) })
 	}
 }
 

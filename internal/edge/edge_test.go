@@ -169,7 +169,7 @@ func copied(t *testing.T, file *os.File) *os.File {
 func (e *testEdge) client(t *testing.T, http2 bool) *http.Client {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if strings.HasSuffix(t.Name(), overHTTP3) {
+	if strings.Contains(t.Name(), overHTTP3) {
 		client.Transport = e.http3(t)
 	} else {
 		client.Transport = e.transport(t, http2)
@@ -177,7 +177,7 @@ func (e *testEdge) client(t *testing.T, http2 bool) *http.Client {
 	return client
 }
 
-// overHTTP3 ends the names of tests whose clients speak HTTP/3.
+// overHTTP3 is in the names of tests whose clients speak HTTP/3.
 const overHTTP3 = "HTTP/3"
 
 // http3 gives a transport that speaks HTTP/3.

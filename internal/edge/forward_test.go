@@ -315,7 +315,7 @@ func TestAnAnswerThatBreaksOffIsNeverTakenForAWholeOne(t *testing.T) {
 		for path := range heads {
 			request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost+path, nil)
 			response, err := e.client(t, http2).Do(request)
-			quick := strings.HasSuffix(t.Name(), overHTTP3) // there, the end may overtake what was sent
+			quick := strings.Contains(t.Name(), overHTTP3) // there, the end may overtake what was sent
 			if err != nil && quick {
 				continue
 			}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,13 +58,13 @@ type quicServer struct {
 	announced string
 }
 
-// announce tells a client of TCP that there is HTTP/3, unless the instance told it
+// announcement gives what a client of TCP is told; "" where the instance tells it
 // something of the kind, or the edge wants its connections to end.
-func (s *quicServer) announce(to []byte, a *answer) []byte {
+func (s *quicServer) announcement(a *answer) string {
 	if s.announced == "" || a.leaving || a.Fields.Has("Alt-Svc") {
-		return to
+		return ""
 	}
-	return message.AppendField(to, "Alt-Svc", s.announced)
+	return s.announced
 }
 
 func (s *quicServer) close() {
@@ -243,12 +242,13 @@ func (d *quicDoor) close() {
 
 // quicVisitor is one client's QUIC connection:
 //
-//	serving ── draining, and idle or busy for 10 s ──→ leaving (GOAWAY) ── idle for 2 s ──→ closed
+//	serving ── draining, and idle or busy for 10 s ──→ leaving (GOAWAY)
+//	   └── idle for 2 min ──→ closed ←── idle for 2 s ────┘
 type quicVisitor struct {
 	conn   *quic.Conn
 	server http3.Server // of this connection alone: each is to end in its own time
 	edge   *edge
-	open   atomic.Int32 // requests
+	open   atomic.Int32 // requests whose head has come
 
 	// Only the clock has these:
 	leaving bool
@@ -269,12 +269,12 @@ func (e *edge) serveQUIC(conn *quic.Conn) {
 		}
 	}
 	v := &quicVisitor{conn: conn, edge: e}
-	v.server = http3.Server{Handler: v, MaxHeaderBytes: message.HeadLimit, IdleTimeout: idleTimeout}
+	v.server = http3.Server{Handler: v, MaxHeaderBytes: message.HeadLimit}
 	e.room.enter(v)
 	e.clock.watch(v)
 	defer func() {
 		e.clock.forget(v)
-		v.Close()
+		_ = v.Close()
 		e.room.leave(v)
 	}()
 	_ = v.server.ServeQUICConn(conn) // what clients do wrong is theirs to know
@@ -287,38 +287,37 @@ func (v *quicVisitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.edge.serveStream(w, r)
 }
 
-// look implements watched: it has the connection leave a draining edge.
+// look implements watched: it ends a connection that is idle, or whose edge drains.
 func (v *quicVisitor) look(now int64) {
-	if !v.edge.draining.Load() {
-		return
-	}
-	if v.drainAt == 0 {
-		v.drainAt = now
-	}
 	switch {
 	case v.open.Load() > 0:
 		v.idleAt = 0
 	case v.idleAt == 0:
 		v.idleAt = now
 	}
+	if v.drainAt == 0 && v.edge.draining.Load() {
+		v.drainAt = now
+	}
+	idle := time.Duration(0)
+	if v.idleAt != 0 {
+		idle = time.Duration(now - v.idleAt)
+	}
 	switch {
-	case !v.leaving && (v.idleAt != 0 || now-v.drainAt >= int64(busyLeaveLimit)):
+	case idle >= idleTimeout, v.leaving && idle >= lingerAfterGoAway:
+		v.edge.serving.Go(func() { _ = v.Close() })
+	case v.drainAt != 0 && !v.leaving && (v.idleAt != 0 || now-v.drainAt >= int64(busyLeaveLimit)):
 		v.leaving, v.idleAt = true, 0
 		// It ends when the connection does. What was on its way is rejected with
 		// H3_REQUEST_REJECTED, which lets clients send it again (RFC 9114, 4.1.1).
 		v.edge.serving.Go(func() { _ = v.server.Shutdown(context.Background()) })
-	case v.leaving && v.idleAt != 0 && now-v.idleAt >= int64(lingerAfterGoAway):
-		v.edge.serving.Go(func() { v.Close() })
 	}
 }
 
-// closeIdleQUIC closes the connections without a request.
-func (e *edge) closeIdleQUIC() {
-	e.room.each(func(conn io.Closer) {
-		if v, ok := conn.(*quicVisitor); ok && v.open.Load() == 0 {
-			_ = v.Close()
-		}
-	})
+// closeIdle closes the connection unless there is a request on it.
+func (v *quicVisitor) closeIdle() {
+	if v.open.Load() == 0 {
+		_ = v.Close()
+	}
 }
 
 // Close ends the connection, and what is left on it.

@@ -1,24 +1,173 @@
 package edge
 
 import (
-	"io"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/springtide/springtide"
 )
 
-func TestARequestIsAnsweredOverHTTP3(t *testing.T) {
+func TestHTTP3IsAnnouncedOverTCPUntilTheEdgeLeaves(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo(serveInstance(t, "web-1-a", func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Length", http.StatusText(200))
-		io.WriteString(w, r.Method+" "+r.Header.Get("X-Forwarded-Proto")+" "+string(body)+" "+r.Header.Get("Transfer-Encoding"))
-	})))
-	t.Run(overHTTP3, func(t *testing.T) {
-		response, body := get(t, e.client(t, false), "/")
-		if response.Proto != "HTTP/3.0" || body != "GET https  " {
-			t.Errorf("got %s %q", response.Proto, body)
+		if r.URL.Path == "/own" {
+			w.Header().Set("Alt-Svc", "clear")
 		}
+	})))
+	_, port, _ := net.SplitHostPort(e.https.Addr().String())
+	for path, want := range map[string]string{"/": `h3=":` + port + `"; ma=86400`, "/own": "clear"} {
+		both(t, func(t *testing.T, http2 bool) {
+			response, _ := get(t, e.client(t, http2), path)
+			if response.ProtoMajor == 3 {
+				want = strings.TrimPrefix(want, `h3=":`+port+`"; ma=86400`) // it knows
+			}
+			if got := strings.Join(response.Header.Values("Alt-Svc"), ", "); got != want {
+				t.Errorf("%s over %s says %q, want %q", path, response.Proto, got, want)
+			}
+		})
+	}
+	kept := e.client(t, false)
+	get(t, kept, "/")
+	close(e.process.drain)
+	e.control.await(t, "the edge to be leaving", func(reports []springtide.EdgeReport) bool { return reports[len(reports)-1].Leaving })
+	if response, _ := get(t, kept, "/"); response.Header.Get("Alt-Svc") != "" {
+		t.Error("an edge that leaves announces HTTP/3")
+	}
+}
+
+func TestTheAccessLogNamesHTTP3(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	get(t, &http.Client{Transport: e.http3(t)}, "/seen")
+	eventually(t, "its line", func() bool {
+		lines, _ := os.ReadFile(filepath.Join(e.folder, "edge", "access.log"))
+		return strings.Contains(string(lines), `"path":"/seen","protocol":"HTTP/3.0"`) && strings.Contains(string(lines), `"client":"127.0.0.1"`)
 	})
-	response, _ := get(t, e.client(t, true), "/")
-	t.Log(response.Header)
+}
+
+func TestASessionOverHTTP3IsResumedOnAnotherEdge(t *testing.T) {
+	e := startEdge(t)
+	e.publish(t, springtide.Table{
+		Routes:       []springtide.Route{routeTo(serveInstance(t, "web-1-a", fine))},
+		Certificates: []springtide.Certificate{testCertificate(t)}, TicketKeys: [][32]byte{{1}},
+	})
+	sessions := tls.NewLRUClientSessionCache(4)
+	visit := func() bool {
+		t.Helper()
+		transport := e.http3(t)
+		transport.TLSClientConfig.ClientSessionCache = sessions
+		response, _ := get(t, &http.Client{Transport: transport}, "/")
+		transport.Close()
+		return response.TLS.DidResume
+	}
+	visit()
+	e.start(t)
+	close(e.process.drain)
+	<-e.process.ended
+	if !visit() {
+		t.Error("the session was not resumed on the next edge")
+	}
+}
+
+func TestTheClientsOfAnEdgeThatWasKilledHearItFromTheNext(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	killed := startProcess(t, e)
+	e.process.cancel()
+	<-e.process.ended
+	client := &http.Client{Transport: e.http3(t)}
+	get(t, client, "/")
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed.Wait()
+	startProcess(t, e)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // of 30 s that it would wait by itself
+	defer cancel()
+	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+testHost, nil)
+	_, err := client.Do(request)
+	if _, reset := errors.AsType[*quic.StatelessResetError](err); !reset {
+		t.Errorf("it heard %v", err)
+	}
+	get(t, client, "/")
+}
+
+func TestConnectionsByUDPAndTCPShareTheRoom(t *testing.T) {
+	e := startEdge(t, func(o *Options) { o.MaxConnections = 3 }) // each of the others waits with one
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	first, second := e.http3(t), e.http3(t)
+	get(t, &http.Client{Transport: first}, "/")
+	if _, err := (&http.Client{Transport: second}).Get("https://" + testHost); err == nil {
+		t.Error("a second connection was taken")
+	}
+	first.Close()
+	eventually(t, "room for another", func() bool {
+		response, err := (&http.Client{Transport: second}).Get("https://" + testHost)
+		if err == nil {
+			response.Body.Close()
+		}
+		return err == nil
+	})
+}
+
+func TestTheServerThatHasTheUDPPortKeepsIt(t *testing.T) {
+	https := listenLocal(t)
+	taken, err := net.ListenPacket("udp", https.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := duplicate(t, https)
+	defer file.Close()
+	if all := ListenBeside([]Listener{{HTTPS, file}}, testLogger()); len(all) != 1 {
+		t.Errorf("it listens on %v", all)
+	}
+}
+
+// stalled is a client that takes nothing, until a deadline ends the waiting.
+type stalled struct {
+	http.ResponseWriter
+	late chan struct{}
+}
+
+func (s *stalled) Write([]byte) (int, error) {
+	<-s.late
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *stalled) SetWriteDeadline(time.Time) error {
+	close(s.late)
+	return nil
+}
+
+func TestAClientThatTakesNothingOfAStreamIsGivenUpAtTheLimit(t *testing.T) {
+	writer := &stalled{late: make(chan struct{})}
+	s := &stream{exchange: &exchange{}, clock: newClock(), writer: writer, control: http.NewResponseController(writer)}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Write([]byte("x"))
+		ended <- err
+	}()
+	eventually(t, "the write", func() bool { return s.writing.due.Load() != 0 })
+	limit := s.writing.due.Load()
+	s.look(limit - 1)
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended before its time: %v", err)
+	default:
+	}
+	s.look(limit)
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it ended with %v", err)
+	}
 }

@@ -122,6 +122,9 @@ func (l *lane) begin(a *answer) error {
 		block = http2.AppendLength(block, a.declared)
 	}
 	block = http2.AppendField(block, "x-request-id", a.id)
+	if other := l.edge.quic.announcement(a); other != "" {
+		block = http2.AppendField(block, "alt-svc", other)
+	}
 	return l.stream.Begin(block, l.bare || a.length == 0)
 }
 

@@ -143,6 +143,7 @@ func parseDescriptor(s string) (int, error) {
 // door accepts connections from one listening socket, as long as there is room.
 type door struct {
 	net.Listener
+	name   string
 	raw    syscall.RawConn
 	room   *room
 	once   sync.Once
@@ -165,7 +166,7 @@ func newDoor(listener Listener, room *room) (*door, error) {
 		accepting.Close()
 		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
 	}
-	return &door{Listener: accepting, raw: raw, room: room, closed: make(chan struct{})}, nil
+	return &door{Listener: accepting, name: listener.Name, raw: raw, room: room, closed: make(chan struct{})}, nil
 }
 
 // Accept waits for room, then for a connection. While there is no room the
@@ -251,15 +252,12 @@ func (r *room) empty() bool {
 }
 
 // closeAll ends what is left without ceremony.
-func (r *room) closeAll() { r.each(func(conn io.Closer) { _ = conn.Close() }) }
-
-// each does something with all that are open.
-func (r *room) each(do func(io.Closer)) {
+func (r *room) closeAll() {
 	r.mu.Lock()
 	open := slices.Collect(maps.Keys(r.open))
 	r.mu.Unlock()
 	for _, conn := range open {
-		do(conn)
+		_ = conn.Close()
 	}
 }
 

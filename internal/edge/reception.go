@@ -12,16 +12,16 @@ import (
 )
 
 // attend takes the connections of a door until it is closed.
-func (e *edge) attend(door *door, kind string) {
+func (e *edge) attend(door *door) {
 	for {
 		conn, err := door.Accept()
 		switch {
 		case err == nil:
-			e.serving.Go(func() { e.receive(conn.(*visitor), kind) })
+			e.serving.Go(func() { e.receive(conn.(*visitor), door.name) })
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // there are too many open files, or the client is gone again
-			e.options.Logger.Error("a connection could not be accepted", "listener", kind, "error", err)
+			e.options.Logger.Error("a connection could not be accepted", "listener", door.name, "error", err)
 			select {
 			case <-door.closed:
 				return

@@ -66,8 +66,8 @@ func (c *connection) beginStored(a *answer, stored *cache.Answer) error {
 // endHead has the head wait, with what it says of the connection.
 func (c *connection) endHead(to []byte, a *answer) {
 	to = message.AppendField(to, "X-Request-Id", a.id)
-	if c.scheme == "https" {
-		to = c.edge.quic.announce(to, a)
+	if other := c.edge.quic.announcement(a); other != "" && c.scheme == "https" {
+		to = message.AppendField(to, "Alt-Svc", other)
 	}
 	switch {
 	case !c.persistent:

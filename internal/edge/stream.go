@@ -19,8 +19,7 @@ import (
 // take to show that it has none.
 const probeTimeout = 200 * time.Millisecond
 
-// stream is the client's side of an exchange over HTTP/3, which quic-go speaks, and
-// over HTTP/2, which net/http does.
+// stream is the client's side of an exchange over HTTP/3, which quic-go speaks.
 type stream struct {
 	exchange *exchange
 	clock    *clock
@@ -33,22 +32,17 @@ type stream struct {
 	progress         int
 }
 
-// newExchange makes the exchange of a request that net/http or quic-go took.
+// newExchange makes the exchange of a request that quic-go took.
 func newExchange(w http.ResponseWriter, r *http.Request, clock *clock) *exchange {
 	s := &stream{clock: clock, writer: w, control: http.NewResponseController(w), request: r, patience: bodyTimeout}
+	started := time.Now()
 	s.probe()
 	x := &exchange{
-		client: s, ctx: r.Context(), length: r.ContentLength, declared: -1, protocol: r.Proto, started: time.Now(),
-		request: message.Request{Method: r.Method, Scheme: "http", Host: strings.ToLower(r.Host), Target: r.RequestURI},
+		client: s, ctx: r.Context(), length: r.ContentLength, declared: -1, protocol: "HTTP/3.0", started: started,
+		request: message.Request{Method: r.Method, Scheme: "https", Host: strings.ToLower(r.Host), Target: r.RequestURI},
+		expects: strings.EqualFold(r.Header.Get("Expect"), "100-continue"),
 	}
 	s.exchange = x
-	if r.TLS != nil {
-		x.request.Scheme = "https"
-	}
-	if r.ProtoMajor == 3 {
-		x.protocol = "HTTP/3.0" // also of an extended CONNECT
-		x.expects = strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	}
 	for name, values := range r.Header {
 		for _, value := range values {
 			x.request.Fields = append(x.request.Fields, message.Field{Name: name, Value: value})
@@ -109,7 +103,7 @@ func (s *stream) probe() {
 	}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
 }
 
-// serveStream serves a request over HTTP/2 or HTTP/3.
+// serveStream serves a request over HTTP/3.
 func (e *edge) serveStream(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r, e.clock)
 	s := x.client.(*stream)
@@ -119,7 +113,7 @@ func (e *edge) serveStream(w http.ResponseWriter, r *http.Request) {
 		stop()
 		e.clock.forget(s)
 		if x.aborted {
-			panic(http.ErrAbortHandler) // net/http resets the stream
+			panic(http.ErrAbortHandler) // quic-go resets the stream
 		}
 	}()
 	e.apps(x)
@@ -169,9 +163,6 @@ func (s *stream) trailer() message.Fields {
 
 // inform implements client.
 func (s *stream) inform(status int, fields message.Fields, options []string) error {
-	if status == http.StatusContinue && s.request.ProtoMajor < 3 {
-		return nil // net/http says so by itself, when the body is read
-	}
 	s.copy(fields, options)
 	s.writer.WriteHeader(status)
 	clear(s.writer.Header())
@@ -195,15 +186,12 @@ func (s *stream) begin(a *answer) error {
 	clear(header)
 	s.copy(a.Fields, a.options)
 	if !a.Fields.Has("Content-Type") {
-		header["Content-Type"] = nil // or net/http guesses one
+		header["Content-Type"] = nil // or quic-go guesses one
 	}
 	if a.declared >= 0 && a.length >= 0 {
 		header.Set("Content-Length", strconv.FormatInt(a.declared, 10))
 	}
 	header.Set("X-Request-Id", a.id)
-	if a.leaving && s.request.ProtoMajor < 3 {
-		header.Set("Connection", "close") // net/http makes it a GOAWAY
-	}
 	s.writer.WriteHeader(a.Status)
 	return nil
 }
