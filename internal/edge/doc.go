@@ -7,12 +7,14 @@
 //
 //	listener → reception → connection ─┐                               ┌ body
 //	              │  (tls)    HTTP/1   ├→ exchange → router → gate → forward → upstream
-//	              └─────→ stream ──────┘     │  (files, sticky)│       ├ headers
-//	                      HTTP/2             └ answer          │       ├ relay
-//	                             (latency, ejection) balancer ─┤       └ upgrade → frames
+//	              └→ session → lane ───┤     │  (files, sticky)│       ├ headers
+//	                      HTTP/2       │     └ answer          │       ├ relay
+//	   quic_socket → http3 → stream ───┘ (latency, ejection) balancer  └ upgrade → frames
+//	                      HTTP/3
 //	   access_log ← (what became of it)          meter → feed ─┘
 //
-// and the answer's way back: upstream → relay → reply (HTTP/1) or stream (HTTP/2).
+// and the answer's way back: upstream → relay → reply (HTTP/1) lane (HTTP/2)
+// or stream (HTTP/3).
 //
 // A client's connection that speaks HTTP/1 is one goroutine:
 //
@@ -21,6 +23,12 @@
 //	idle ──→ head ──→ serving (held, sent, awaited) ──→ answering ──→ finishing ──→ closed
 //	 2 min    10 s        │  ↑ body, in a second goroutine     │         2 s
 //	                      └──┴── the client is gone, or the answer broke off ──→ aborted
+//
+// HTTP/3 comes by UDP. quic-go has QUIC and the frames, and a goroutine for each
+// request. While edges share the UDP port, the
+// youngest reads it; connection IDs begin with the number of their edge (quic_id),
+// and what is another's is passed on to it (quic_link). The answers go straight to
+// the client. A QUIC connection is ended by the clock: see quicVisitor in http3.
 //
 // Who a client is, is its address, or what a proxy says that is believed: by the
 // PROXY protocol, where a connection begins (caps, proxy_protocol), or by the
