@@ -114,6 +114,7 @@ type edge struct {
 	clock     *clock
 	buffers   *buffers
 	tls       *tls.Config
+	crew      crew
 	accepting sync.WaitGroup
 	serving   sync.WaitGroup // the connections
 	handback  *handback
@@ -167,6 +168,7 @@ func Run(ctx context.Context, options Options) error {
 	e.serveUntilDrained(ctx)
 	e.serving.Wait()
 	e.forwarder.pool.close()
+	e.crew.Close()
 	return nil
 }
 
@@ -179,6 +181,7 @@ func newEdge(options Options) (_ *edge, err error) {
 	e.caps, e.rates = newCaps(options.MaxConnectionsPerAddress), newRateTable()
 	e.forwarder = newForwarder(e.clock, e.buffers, e.draining.Load)
 	e.clock.watch(e.forwarder.pool)
+	e.clock.watch(&e.crew)
 	if e.cache, err = openCache(&e.options); err != nil {
 		return nil, err
 	}

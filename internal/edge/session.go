@@ -22,7 +22,7 @@ type session struct {
 func (e *edge) serveSession(c *connection, conn *tls.Conn) {
 	s := &session{edge: e, visitor: c.visitor, conn: conn, address: c.address, port: c.port}
 	s.Session = http2.NewSession(sessionConn{s}, http2.Options{
-		Buffers: e.buffers, Open: s.open,
+		Buffers: e.buffers, Crew: &e.crew.Crew, Open: s.open,
 		Now: func() time.Duration { return time.Duration(e.clock.elapsed.Load()) },
 	})
 	e.clock.watch(s)
@@ -71,3 +71,9 @@ func (b *buffers) Borrow(size int) *[]byte {
 
 // GiveBack implements http2.Buffers.
 func (b *buffers) GiveBack(buffer *[]byte) { b.giveBack(buffer) }
+
+// crew serves the exchanges of all sessions.
+type crew struct{ http2.Crew }
+
+// look implements watched.
+func (c *crew) look(int64) { c.Rest() }

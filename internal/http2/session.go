@@ -33,6 +33,7 @@ type Conn interface {
 // Options are what a [Session] needs.
 type Options struct {
 	Buffers Buffers
+	Crew    *Crew // has the exchanges served
 	// Now gives the time by a coarse clock.
 	Now func() time.Duration
 	// Open makes the exchange of a new stream. It must not wait.
@@ -99,6 +100,7 @@ func NewSession(conn Conn, options Options) *Session {
 		receive: receiveWindow{left: sessionWindow},
 	}
 	s.window, s.initial, s.frameSize = defaultWindow, defaultWindow, frameLimit
+	s.sendRest = s.sendAll
 	s.framer = frames.NewFramer(appender{s}, &s.input)
 	s.framer.SetReuseFrames()
 	s.decoder = hpack.NewDecoder(tableSize, s.takeField)

@@ -23,6 +23,7 @@ import (
 type server struct {
 	*Session
 	client net.Conn
+	crew   Crew
 	now    atomic.Int64
 	gone   atomic.Int32
 	ended  chan struct{}
@@ -44,7 +45,7 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 		t.Fatal(err)
 	}
 	s.Session = NewSession(testConn{accepted.(*net.TCPConn)}, Options{
-		Buffers: &testBuffers{}, Now: func() time.Duration { return time.Duration(s.now.Load()) },
+		Buffers: &testBuffers{}, Crew: &s.crew, Now: func() time.Duration { return time.Duration(s.now.Load()) },
 		Open: func(st *Stream) Exchange { return &testExchange{s, st, handle} },
 	})
 	go func() {
@@ -54,6 +55,7 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 	t.Cleanup(func() {
 		s.client.Close()
 		<-s.ended
+		s.crew.Close()
 	})
 	if err := s.client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)

@@ -73,9 +73,13 @@ type piece struct {
 	start, end int
 }
 
+// usualFields is how many fields most requests have at most.
+const usualFields = 16
+
 func newStream(s *Session, id uint32) *Stream {
 	st := &Stream{session: s, id: id, window: s.initial, receive: receiveWindow{left: streamWindow}, patience: bodyTimeout}
 	st.readable.L, st.writable.L = &s.mu, &s.mu
+	st.Head.Fields = make(message.Fields, 0, usualFields)
 	return st
 }
 
@@ -94,11 +98,15 @@ func (st *Stream) begin() {
 	st.exchange = exchange
 	s.serves[st] = struct{}{}
 	s.mu.Unlock()
-	s.serving.Go(func() {
-		defer s.commit()
-		defer st.conclude()
-		st.exchange.Serve()
-	})
+	s.serving.Add(1)
+	s.options.Crew.Go(st.serve)
+}
+
+func (st *Stream) serve() {
+	defer st.session.serving.Done()
+	defer st.session.commit()
+	defer st.conclude()
+	st.exchange.Serve()
 }
 
 // conclude ends the stream when its exchange is over.

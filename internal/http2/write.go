@@ -27,7 +27,8 @@ type sending struct {
 	writing   bool    // somebody sends
 	spoken    bool    // a header block went
 	hungUp    bool
-	dead      bool // the client cannot be written to
+	dead      bool   // the client cannot be written to
+	sendRest  func() // is sendAll, made once
 	line      []*Stream
 	granted   bool // one that was at the head of the line has its turn
 }
@@ -74,7 +75,7 @@ func (s *Session) commitLocked() {
 	s.mu.Lock()
 	s.send()
 	if len(s.out) > 0 && !s.dead {
-		go s.sendAll() // whoever wants its own sent need not send the others'
+		s.options.Crew.Go(s.sendRest) // whoever wants its own sent need not send the others'
 		return
 	}
 	s.writing = false
@@ -86,7 +87,7 @@ func (s *Session) commitAside() {
 	s.mu.Lock()
 	if s.unsent() {
 		s.writing = true
-		go s.sendAll()
+		s.options.Crew.Go(s.sendRest)
 	}
 	s.mu.Unlock()
 }
@@ -96,6 +97,7 @@ func (s *Session) unsent() bool {
 	return !s.writing && !s.dead && (len(s.out) > 0 || s.stage == finished && !s.hungUp)
 }
 
+// sendAll sends until there is nothing more.
 func (s *Session) sendAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
