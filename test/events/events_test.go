@@ -1,0 +1,197 @@
+// Package events tells of what is announced, and of what is remembered and
+// recommended of an app's traffic.
+package events
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/bench/platform"
+	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/test/story"
+)
+
+// manifest is that of an app that lets go of instances as soon as nobody needs
+// them. Its event of last year does nothing.
+const manifest = `app: radio
+processes:
+  web:
+    command: exec python3 app.py
+    health: { path: /healthz }
+    scale: { min: 1, max: 6, stable: 1s, target: { concurrency: 10 } }
+events:
+  - { name: anniversary, at: "2025-05-03T09:00+02:00", min: { web: 6 } }
+`
+
+var radio = springtide.EnvironmentID{App: "radio", Name: springtide.Production}
+
+// onAir deploys it.
+func onAir(t *testing.T) (*platform.Platform, string) {
+	t.Helper()
+	p := story.Platform(t)
+	app := story.App(t, "python")
+	if err := os.WriteFile(filepath.Join(app, "tide.yaml"), []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p, story.Deploy(t, p, app)
+}
+
+func tide(t *testing.T, p *platform.Platform, arguments ...string) string {
+	t.Helper()
+	output, err := p.CLI(t.Context(), append(arguments, "--app", "radio")...)
+	if err != nil {
+		t.Fatalf("tide %v: %v\n%s", arguments, err, output)
+	}
+	return output
+}
+
+// ready counts the instances that get requests.
+func ready(t *testing.T, p *platform.Platform) (n int) {
+	t.Helper()
+	instances, err := p.Client.Instances(t.Context(), radio)
+	if err != nil {
+		return -1 // the control plane was killed just now
+	}
+	for _, instance := range instances {
+		if instance.State == springtide.InstanceReady {
+			n++
+		}
+	}
+	return n
+}
+
+// killControl kills the control plane and waits until there is another one.
+func killControl(t *testing.T, p *platform.Platform) {
+	t.Helper()
+	before, err := p.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(before.Processes.Control, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	story.Eventually(t, "another control plane", time.Minute, func() bool {
+		after, err := p.Status(t.Context())
+		return err == nil && after.Processes.Control != before.Processes.Control
+	})
+}
+
+func TestInstancesAreReadyBeforeAnEventAndGoIfNobodyComes(t *testing.T) {
+	p, _ := onAir(t)
+	at := time.Now().Add(75 * time.Second).Truncate(time.Second)
+	tide(t, p, "events", "add", "Top 10", "--at", at.Format(time.RFC3339), "--for", "1h", "--min", "web=3")
+	killControl(t, p)
+	if n := ready(t, p); n != 1 {
+		t.Errorf("%d instances are ready, more than a minute before it begins", n)
+	}
+	story.Eventually(t, "three instances, before it begins", time.Until(at), func() bool { return ready(t, p) == 3 })
+	if explained := tide(t, p, "explain"); !strings.Contains(explained, "event Top 10 keeps 3") {
+		t.Errorf("tide explain:\n%s", explained)
+	}
+	var announced []api.Announced
+	if err := json.Unmarshal([]byte(tide(t, p, "events", "ls", "--json")), &announced); err != nil {
+		t.Fatal(err)
+	}
+	if len(announced) != 2 || announced[0].Name != "Top 10" || announced[0].Reserves["web"].Instances != 3 || !announced[0].Next[0].From.Equal(at) ||
+		!announced[1].Manifest || len(announced[1].Next) != 0 {
+		t.Errorf("%+v", announced)
+	}
+	tide(t, p, "events", "rm", "Top 10")
+	story.Eventually(t, "all but one to go", time.Minute, func() bool { return ready(t, p) == 1 })
+
+	// It began four minutes ago and nobody came: half of it is kept.
+	tide(t, p, "events", "add", "late", "--at", time.Now().Add(-4*time.Minute).Format(time.RFC3339), "--min", "web=4")
+	story.Eventually(t, "half of four", time.Minute, func() bool { return ready(t, p) == 2 })
+	if explained := tide(t, p, "explain"); !strings.Contains(explained, "event late keeps 2 of 4, nobody came") {
+		t.Errorf("tide explain:\n%s", explained)
+	}
+}
+
+func TestEventsThatCannotBeAreRefused(t *testing.T) {
+	p, _ := onAir(t)
+	for _, refused := range []struct {
+		code int
+		want string
+		with []string
+	}{
+		{2, "is over since", []string{"add", "old", "--at", "2025-05-03T09:00Z", "--min", "web=2"}},
+		{2, "raise the maximum first: tide scale web=1..9", []string{"add", "big", "--at", "2099-05-03T09:00Z", "--min", "web=9"}},
+		{3, `there is no process "clock"`, []string{"add", "x", "--at", "2099-05-03T09:00Z", "--min", "clock=1"}},
+		{2, "does not happen again", []string{"add", "x", "--at", "2099-05-03T09:00Z", "--min", "web=1", "--every", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}},
+		{3, "besides those of the manifest", []string{"rm", "anniversary"}},
+	} {
+		said := story.Refused(t, p.Command(t.Context(), append(append([]string{"events"}, refused.with...), "--app", "radio")...), refused.code)
+		if !strings.Contains(said, refused.want) {
+			t.Errorf("tide events %v: %s, want %q", refused.with, said, refused.want)
+		}
+	}
+	tide(t, p, "events", "add", "show", "--at", "2099-05-03T09:00Z", "--min", "web=2", "--every", "week")
+	twice := p.Command(t.Context(), "events", "add", "show", "--at", "2099-05-04T09:00Z", "--min", "web=2", "--app", "radio")
+	if said := story.Refused(t, twice, 4); !strings.Contains(said, "already") {
+		t.Errorf("%s", said)
+	}
+}
+
+func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
+	p, url := onAir(t)
+	client := story.HTTP(t, p)
+	const requests = 40
+	for range requests {
+		story.Get(t, client, url+"/api/tide")
+	}
+	remembered := func() (sum int) {
+		minutes, err := p.Client.Minutes(t.Context(), radio, springtide.Web, time.Now().Add(-time.Hour))
+		if err != nil {
+			return -1
+		}
+		for _, m := range minutes {
+			sum += m.Requests
+			if m.Instances > 6 || m.Requests > 0 && (m.Service <= 0 || m.P95 <= 0) {
+				t.Errorf("%+v", m)
+			}
+		}
+		return sum
+	}
+	story.Eventually(t, "all requests to be in the history", 30*time.Second, func() bool { return remembered() == requests })
+	killControl(t, p)
+	for range requests {
+		story.Get(t, client, url+"/api/tide")
+	}
+	story.Eventually(t, "those before the kill and those after it", 30*time.Second, func() bool { return remembered() == 2*requests })
+	if drawn := tide(t, p, "history"); !strings.Contains(drawn, "80 requests") {
+		t.Errorf("tide history:\n%s", drawn)
+	}
+	var simulated struct {
+		Laws []struct {
+			Law      string `json:"law"`
+			Requests int    `json:"requests"`
+		} `json:"laws"`
+	}
+	if err := json.Unmarshal([]byte(tide(t, p, "simulate", "--since", "1h", "--json")), &simulated); err != nil {
+		t.Fatal(err)
+	}
+	if len(simulated.Laws) < 8 || simulated.Laws[0].Law != "springtide" || simulated.Laws[0].Requests == 0 {
+		t.Errorf("%+v", simulated)
+	}
+	status, err := p.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(status.IsolationNotes, "; "); strings.Contains(notes, "limits are not enforced") {
+		t.Logf("what instances use is not measured here: %s", notes)
+		return
+	}
+	story.Eventually(t, "samples of what it uses", time.Minute, func() bool {
+		all, err := p.Client.Recommendations(t.Context(), radio)
+		return err == nil && len(all) == 1 && all[0].Samples > 0 && all[0].Recommended.Memory > 8<<20 && all[0].Recommended.CPU > 0
+	})
+	if told := tide(t, p, "rightsize"); !strings.Contains(told, "limits: { cpu:") {
+		t.Errorf("tide rightsize:\n%s", told)
+	}
+}
