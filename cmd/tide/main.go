@@ -94,6 +94,7 @@ func runEdge(ctx context.Context, o cli.EdgeOptions) error {
 		return err
 	}
 	options := edge.Options{
+		CacheMemory: int64(o.CacheMemory) << 20, CacheDisk: int64(o.CacheDisk) << 20,
 		DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel),
 		TrustedProxies: proxies, ProxyProtocol: o.ProxyProtocol, MaxConnectionsPerAddress: o.MaxConnectionsPerAddress,
 	}

@@ -31,6 +31,7 @@ type Platform struct {
 	Files         SharedFiles
 	Backups       Backups
 	Certificates  Certificates
+	Caches        Caches
 	Announcements Announcements
 	History       History
 }

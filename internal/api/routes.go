@@ -68,6 +68,10 @@ func (s *Server) handler() http.Handler {
 	lines(r, env+"/logs", "get-logs", "Read or follow output, as lines of JSON", s.logs)
 	terminal(r, env+"/instances/{instance}/shell", "shell", "Open a terminal in an instance, over WebSocket", s.shell)
 
+	// The cache.
+	get(r, env+"/cache", "get-cache", "Tell how an environment is cached, and what came of it", s.getCache)
+	change(r, "POST", env+"/cache/purge", "purge-cache", "Have the edges forget what they keep; returns when all have", s.purge)
+
 	// Certificates.
 	get(r, "/v1/certificates", "list-certificates", "Tell what host names are served with", s.listCertificates)
 	change(r, "POST", env+"/certificates", "add-certificate", "Serve host names with a certificate of one's own", s.addCertificate)

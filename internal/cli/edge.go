@@ -28,6 +28,8 @@ type EdgeOptions struct {
 	// DrainLimit is how long draining may take. Default: 1 h.
 	DrainLimit time.Duration
 	LogLevel   slog.Level
+	// CacheMemory and CacheDisk bound the cache, in MiB; 0: what the edge thinks fit.
+	CacheMemory, CacheDisk int
 }
 
 func (s *session) edge() *cobra.Command {
@@ -57,6 +59,8 @@ tide serve starts its edges by the same command, without a table.`,
 	flags.BoolVar(&options.HTTP3, "http3", true, "serve HTTP/3 by UDP at the addresses for HTTPS")
 	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress)
 	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
+	flags.IntVar(&options.CacheMemory, "cache-memory", 256, "how much the cache keeps in memory, in MiB")
+	flags.IntVar(&options.CacheDisk, "cache-disk", 0, "how much it keeps on disk, in MiB; default: 10240, but no more than a tenth of the disk")
 	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")
 	return command
 }

@@ -59,6 +59,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Mail:          p.mails,
 		Announcements: occasions{fleet: p.fleet, now: time.Now},
 		History:       history{fleet: p.fleet, recorder: p.demand},
+		Caches:        caches{fleet: p.fleet, store: p.store, edges: p.publisher, metrics: p.metrics},
 		Tokens:        tokens{p.store},
 		Secrets:       secrets{keyring: p.kept.secrets, fleet: p.fleet, deployer: p.deployer, changed: func() { go keepState(ctx, p.keeper, p.Logger) }},
 		Services:      services,

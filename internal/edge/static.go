@@ -48,6 +48,8 @@ type staticRoute struct {
 	TryWithin     duration `json:"try_within"`
 	SlowStart     duration `json:"slow_start"`
 	FinishStreams bool     `json:"finish_streams"`
+	// Cache are the rules of the cache; none: nothing is cached.
+	Cache []staticCacheRule `json:"cache"`
 	// Sticky has a client's requests go to one backend.
 	Sticky *staticSticky `json:"sticky"`
 	staticProtection
@@ -60,6 +62,20 @@ type staticSticky struct {
 	Cookie string   `json:"cookie"`
 	For    duration `json:"for"`
 	Secret string   `json:"secret"`
+}
+
+// staticCacheRule is a [springtide.CacheRule].
+type staticCacheRule struct {
+	Match         string   `json:"match"`
+	Bypass        bool     `json:"bypass"`
+	TTL           duration `json:"ttl"`
+	Stale         duration `json:"stale"`
+	Cookies       []string `json:"cookies"`
+	IgnoreQuery   []string `json:"ignore_query"`
+	DropSetCookie bool     `json:"drop_set_cookie"`
+	Authorized    bool     `json:"authorized"`
+	IgnoreReload  bool     `json:"ignore_reload"`
+	Identity      bool     `json:"identity"`
 }
 
 // staticCertificate names two PEM files, seen from the table's folder.
@@ -226,6 +242,16 @@ func (s staticRoute) route(number int) (springtide.Route, error) {
 		if route.Sticky.For%time.Second != 0 {
 			return route, springtide.Errorf(springtide.Invalid, "sticky lasts whole seconds, not %s", route.Sticky.For)
 		}
+	}
+	for _, rule := range s.Cache {
+		if !strings.HasPrefix(rule.Match, "/") && !strings.HasPrefix(rule.Match, "*") {
+			return route, springtide.Errorf(springtide.Invalid, "a rule of the cache is for %q, which is no path: it begins with a slash or a star", rule.Match)
+		}
+		route.Cache = append(route.Cache, springtide.CacheRule{
+			Match: rule.Match, Bypass: rule.Bypass, TTL: time.Duration(rule.TTL), Stale: time.Duration(rule.Stale),
+			Cookies: rule.Cookies, IgnoreQuery: rule.IgnoreQuery, DropSetCookie: rule.DropSetCookie,
+			Authorized: rule.Authorized, IgnoreReload: rule.IgnoreReload, Identity: rule.Identity,
+		})
 	}
 	for _, host := range s.Hosts {
 		if host == "" || hostOf(host) != strings.ToLower(host) {

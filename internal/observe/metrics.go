@@ -91,6 +91,12 @@ func (m *Metrics) Handler() http.Handler {
 // EdgeReport adds what an edge saw.
 func (m *Metrics) EdgeReport(report springtide.EdgeReport) { m.traffic.add(report) }
 
+// Cache gives what the cache had to do with the requests for an environment, and what
+// the caches of all edges hold.
+func (m *Metrics) Cache(id springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
+	return m.traffic.cacheOf(id)
+}
+
 // Edges says which edges are connected, by their names. What others last had in
 // hand does not count any more.
 func (m *Metrics) Edges(connected []string) { m.traffic.keepEdges(connected) }

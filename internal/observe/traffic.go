@@ -18,11 +18,16 @@ type traffic struct {
 	gauges    []trafficGauge
 	durations *prometheus.Desc
 	edges     *prometheus.Desc
+	cache     *prometheus.Desc
+	cached    *prometheus.Desc
+	refused   *prometheus.Desc
 
 	mutex sync.Mutex
 	seen  map[series]*seen
 	// inHand is the last that each edge said of each group.
 	inHand map[string]map[springtide.GroupID]springtide.Demand
+	// sizes is what the cache of each edge holds.
+	sizes map[string]springtide.CacheSize
 	// connected counts edges.
 	connected int
 }
@@ -31,6 +36,7 @@ type traffic struct {
 type seen struct {
 	total     totals
 	durations durations
+	cache     map[springtide.CacheResult]int64
 }
 
 // totals are the sums of the counts of demand.
@@ -109,15 +115,21 @@ func newTraffic() *traffic {
 		},
 		durations: describe("tide_edge_request_duration_seconds",
 			"Time from the last byte of a request's head to the first byte of its answer; the sum is estimated from finer buckets."),
-		edges:  prometheus.NewDesc("tide_edges_connected", "Edges that are connected to the control plane.", nil, nil),
-		seen:   map[series]*seen{},
-		inHand: map[string]map[springtide.GroupID]springtide.Demand{},
+		edges: prometheus.NewDesc("tide_edges_connected", "Edges that are connected to the control plane.", nil, nil),
+		cache: prometheus.NewDesc("tide_cache_requests_total", "Requests by what the cache had to do with them.",
+			append(seriesLabels(), "result"), nil),
+		cached:  prometheus.NewDesc("tide_cache_bytes", "What the caches of the edges hold, in memory and on disk.", []string{"tier"}, nil),
+		refused: prometheus.NewDesc("tide_cache_disk_errors", "Writes of their caches that the disk has refused to the edges that are connected.", nil, nil),
+		sizes:   map[string]springtide.CacheSize{},
+		seen:    map[series]*seen{},
+		inHand:  map[string]map[springtide.GroupID]springtide.Demand{},
 	}
 }
 
 func (t *traffic) add(report springtide.EdgeReport) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
+	t.sizes[report.Edge] = report.Cache
 	inHand := t.inHand[report.Edge]
 	if inHand == nil {
 		inHand = map[springtide.GroupID]springtide.Demand{}
@@ -127,11 +139,14 @@ func (t *traffic) add(report springtide.EdgeReport) {
 		inHand[demand.Group] = demand
 		s := t.seen[seriesOf(demand.Group)]
 		if s == nil {
-			s = &seen{}
+			s = &seen{cache: map[springtide.CacheResult]int64{}}
 			t.seen[seriesOf(demand.Group)] = s
 		}
 		s.total.add(demand)
 		s.durations.add(&demand.Latencies)
+		for result, count := range demand.Cache {
+			s.cache[result] += int64(count)
+		}
 	}
 }
 
@@ -151,6 +166,7 @@ func (t *traffic) keepEdges(connected []string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.connected = len(connected)
+	maps.DeleteFunc(t.sizes, func(edge string, _ springtide.CacheSize) bool { return !slices.Contains(connected, edge) })
 	maps.DeleteFunc(t.inHand, func(edge string, _ map[springtide.GroupID]springtide.Demand) bool {
 		return !slices.Contains(connected, edge)
 	})
@@ -183,6 +199,32 @@ func (t *traffic) dropUnless(keepGroup func(springtide.GroupID) bool, keepSeries
 	maps.DeleteFunc(t.seen, func(s series, _ *seen) bool { return !keepSeries(s) })
 }
 
+// cacheSize adds up what the caches hold.
+func (t *traffic) cacheSize() springtide.CacheSize {
+	var sum springtide.CacheSize
+	for _, size := range t.sizes {
+		sum.Memory += size.Memory
+		sum.Disk += size.Disk
+		sum.Errors += size.Errors
+	}
+	return sum
+}
+
+// cacheOf adds up the counts of an environment.
+func (t *traffic) cacheOf(id springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	counts := map[springtide.CacheResult]int64{}
+	for s, seen := range t.seen {
+		if s.environment == id {
+			for result, count := range seen.cache {
+				counts[result] += count
+			}
+		}
+	}
+	return counts, t.cacheSize()
+}
+
 // Describe implements prometheus.Collector.
 func (t *traffic) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, counter := range t.counters {
@@ -193,6 +235,9 @@ func (t *traffic) Describe(descriptions chan<- *prometheus.Desc) {
 	}
 	descriptions <- t.durations
 	descriptions <- t.edges
+	descriptions <- t.cache
+	descriptions <- t.cached
+	descriptions <- t.refused
 }
 
 // Collect implements prometheus.Collector.
@@ -200,7 +245,14 @@ func (t *traffic) Collect(metrics chan<- prometheus.Metric) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	metrics <- prometheus.MustNewConstMetric(t.edges, prometheus.GaugeValue, float64(t.connected))
+	size := t.cacheSize()
+	metrics <- prometheus.MustNewConstMetric(t.cached, prometheus.GaugeValue, float64(size.Memory), "memory")
+	metrics <- prometheus.MustNewConstMetric(t.cached, prometheus.GaugeValue, float64(size.Disk), "disk")
+	metrics <- prometheus.MustNewConstMetric(t.refused, prometheus.GaugeValue, float64(size.Errors))
 	for s, seen := range t.seen {
+		for result, count := range seen.cache {
+			metrics <- prometheus.MustNewConstMetric(t.cache, prometheus.CounterValue, float64(count), append(s.values(), string(result))...)
+		}
 		for _, counter := range t.counters {
 			metrics <- prometheus.MustNewConstMetric(counter.description, prometheus.CounterValue, counter.value(seen.total), s.values()...)
 		}

@@ -56,6 +56,7 @@ type environment struct {
 	decisions []springtide.Decision
 	logs      []springtide.LogLine
 	occasions []springtide.Occasion
+	purges    []springtide.Purge
 }
 
 // New makes a platform without apps.
@@ -78,7 +79,7 @@ func (p *Platform) API() api.Platform {
 		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
 		Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
 		Secrets: p.state, Services: p.state, Files: p.state, Backups: p.state,
-		Certificates: certificates{p}, Announcements: announcements{p}, History: history{p},
+		Certificates: certificates{p}, Caches: caches{p}, Announcements: announcements{p}, History: history{p},
 	}
 }
 
