@@ -45,6 +45,7 @@ test: setup build ## all tests: unit, conformance, end to end
 	go test -race -p 1 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
 	cd bench/jobs && go vet .
 	cd bench/scale && go vet . && go test .
+	cd test/parsers && go vet . && go test .
 	cd examples/quiz && go vet ./... && go test -race ./...
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
@@ -68,6 +69,7 @@ fuzz: ## every fuzz target for 20 seconds
 	@for package in $$(grep -rl --include=*_test.go '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' $$package | awk '{print $$2}'); do \
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s ./$$package; done; done
+	cd test/parsers && go test -run '^$$' -fuzz . -fuzztime 20s .
 
 bench-data: build ## backups and restores beside pg_basebackup, pgBackRest and restic; BENCH="-quick -json"
 	@./deploy/setup.sh test && ./deploy/setup.sh bench-data

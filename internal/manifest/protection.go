@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"maps"
 	"net/textproto"
 	"os"
@@ -183,8 +184,8 @@ func (d *document) pages(folder string) (map[int]string, error) {
 
 func readPage(root *os.Root, name string) (string, error) {
 	info, err := root.Stat(name)
-	if err != nil {
-		return "", err
+	if problem, ok := errors.AsType[*fs.PathError](err); ok {
+		return "", fmt.Errorf("%s: %w", name, problem.Err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > springtide.PageLimit {
 		return "", fmt.Errorf("%s is no file of at most %s", name, formatSize(springtide.PageLimit))
