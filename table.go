@@ -124,6 +124,9 @@ const (
 type EdgeReport struct {
 	// Edge names the edge process, uniquely for ever.
 	Edge string `json:"edge"`
+	// Sequence grows with every report of an edge, from 1 on: one that is told
+	// twice, or after a later one, does not count. 0: it is not known.
+	Sequence int64 `json:"sequence,omitempty"`
 	// Acknowledged is the version of the table in force: every request that
 	// arrives from now on is routed by it.
 	Acknowledged int64 `json:"acknowledged"`

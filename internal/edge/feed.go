@@ -30,9 +30,10 @@ type feed struct {
 	bell   *bell
 	logger *slog.Logger
 	// report makes the next report, putBack takes its demand back if it could not be sent.
-	report  func(now time.Time) springtide.EdgeReport
-	putBack func([]springtide.Demand)
-	apply   func(springtide.Table)
+	report   func(now time.Time) springtide.EdgeReport
+	putBack  func([]springtide.Demand)
+	apply    func(springtide.Table)
+	sequence int64 // of the last report
 	// away gets a value when the control plane cannot be reached.
 	away chan struct{}
 	// told gets a value with every table.
@@ -136,6 +137,8 @@ func (f *feed) wait(ctx context.Context, sent time.Time, broken <-chan struct{})
 func (f *feed) send(conn net.Conn) error {
 	f.bell.clear()
 	report := f.report(time.Now())
+	f.sequence++
+	report.Sequence = f.sequence
 	line, err := json.Marshal(report)
 	if err == nil {
 		err = conn.SetWriteDeadline(time.Now().Add(reportTimeout))

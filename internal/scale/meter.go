@@ -69,7 +69,9 @@ type groupMeter struct {
 type edgeMeter struct {
 	last    time.Time // when it reported
 	reports int64
-	open    map[springtide.GroupID]bool // the groups that have a gauge of it
+	// sequence is the highest that a report of it had.
+	sequence int64
+	open     map[springtide.GroupID]bool // the groups that have a gauge of it
 }
 
 // gauge is what an edge said is under way, in its last report.
@@ -88,6 +90,12 @@ func (m *Meter) Report(now time.Time, report springtide.EdgeReport) (news, held 
 	defer m.mu.Unlock()
 	m.dropLostEdges(now)
 	edge := m.edge(now, report.Edge)
+	if report.Sequence > 0 {
+		if report.Sequence <= edge.sequence { // it was told before, or it is late
+			return false, false
+		}
+		edge.sequence = report.Sequence
+	}
 	edge.reports++
 	edge.last = now
 	since := m.since(now)

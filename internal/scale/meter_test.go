@@ -195,6 +195,55 @@ func TestNonsenseFromAnEdgeDoesNoHarm(t *testing.T) {
 	}
 }
 
+func TestReportsCountOnceAndInOrder(t *testing.T) {
+	m := NewMeter()
+	tell := func(after time.Duration, edge string, sequence int64, arrived, held int) {
+		r := report(edge, springtide.Demand{Interval: time.Second, Arrived: arrived, Held: held})
+		r.Sequence = sequence
+		m.Report(noon.Add(after), r)
+	}
+	arrived := func(at time.Duration) (sum float32) {
+		_, h := m.View(noon.Add(at), simulatedGroup, nil)
+		for _, s := range append(h.Seconds, h.Current) {
+			sum += s.Arrived
+		}
+		return sum
+	}
+	tell(1*time.Second, "a", 1, 5, 2)
+	tell(2*time.Second, "a", 3, 7, 0) // the second is lost: what it counted is too, and no more
+	tell(2*time.Second, "a", 3, 7, 9)
+	tell(2*time.Second, "a", 2, 11, 9)
+	if o, _ := m.View(noon.Add(2*time.Second), simulatedGroup, nil); o.Held != 0 || arrived(2*time.Second) != 12 {
+		t.Errorf("%d held, %v arrived", o.Held, arrived(2*time.Second))
+	}
+	// An edge that restarts has another name and counts anew; what the old one held
+	// is gone with it, and nothing is counted twice.
+	tell(2500*time.Millisecond, "b", 1, 3, 4)
+	if o, _ := m.View(noon.Add(20*time.Second), simulatedGroup, nil); o.Held != 0 || o.Edges != 0 || arrived(20*time.Second) != 15 {
+		t.Errorf("%d held, %d edges, %v arrived", o.Held, o.Edges, arrived(20*time.Second))
+	}
+}
+
+func TestAClockThatStepsLosesNoRequestsAndInventsNone(t *testing.T) {
+	m := NewMeter()
+	for i, after := range []time.Duration{0, time.Second, -time.Hour, -time.Hour + time.Second, 2 * time.Second, 48 * time.Hour} {
+		r := report("a", springtide.Demand{Interval: time.Second, Arrived: 10, Completed: 10, Service: time.Second, Busy: 1, BusyTime: time.Second})
+		r.Sequence = int64(i + 1)
+		m.Report(noon.Add(after), r)
+		o, h := m.View(noon.Add(after), simulatedGroup, nil)
+		if o.Busy != 1 || h.Service.Round(time.Millisecond) != 100*time.Millisecond {
+			t.Fatalf("after a step to %s: %d busy, %s", after, o.Busy, h.Service)
+		}
+		sum := h.Current.Arrived
+		for _, s := range h.Seconds {
+			sum += s.Arrived
+		}
+		if sum < 0 || sum > float32(10*(i+1)) {
+			t.Fatalf("after a step to %s: %v arrived of %d", after, sum, 10*(i+1))
+		}
+	}
+}
+
 func TestALongWindowIsRemembered(t *testing.T) {
 	m := NewMeter()
 	m.Report(noon, report("a", springtide.Demand{Interval: time.Second, Arrived: 7}))
