@@ -9,8 +9,8 @@
 //	              │  (tls)    HTTP/1   ├→ exchange → router → gate → forward → upstream
 //	              └→ session → lane ───┤     │  (files, sticky)│       ├ headers
 //	                      HTTP/2       │     └ answer          │       ├ relay
-//	   quic_socket → http3 → stream ───┘ (latency, ejection) balancer  └ upgrade → frames
-//	                      HTTP/3
+//	   quic_socket → http3 → stream ───┘                       │       └ upgrade → frames
+//	                      HTTP/3    (latency, ejection) balancer ─┤
 //	   access_log ← (what became of it)          meter → feed ─┘
 //
 // and the answer's way back: upstream → relay → reply (HTTP/1) lane (HTTP/2)

@@ -11,6 +11,11 @@ import (
 // finishes, SIGINT is ignored, since the terminal sends it to the whole group.
 func Main(ctx context.Context, options Options) error {
 	signal.Ignore(syscall.SIGINT)
+	// quic-go would write to the standard logger that a UDP socket's buffer is small;
+	// the documentation says what can be done.
+	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
+		return err
+	}
 	drain, finish := make(chan struct{}), make(chan struct{})
 	options.Drain, options.Finish = drain, finish
 
