@@ -77,11 +77,12 @@ func (i *instance) load() float64 { return float64(i.requests+1) * i.weight }
 
 // learn takes the latency of an instance's answer.
 func (b *balancer) learn(i *instance, latency time.Duration, now time.Time) {
-	b.usual.learn(latency, usualShare)
+	sample := paceOf(latency)
+	b.usual.learn(sample, usualShare)
 	if i.pace == 0 { // its first answer is one like the others, too
 		i.pace = b.usual
 	}
-	i.pace.learn(latency, 1)
+	i.pace.learn(sample, 1)
 	i.answered = true
 	b.weigh(i, now)
 }

@@ -258,9 +258,16 @@ func BenchmarkChoice(b *testing.B) {
 			balancer, now := newBalancer(instances), time.Now()
 			b.ReportAllocs()
 			for b.Loop() {
-				chosen := balancer.choose(now, anyInstance)
-				balancer.learn(chosen, time.Millisecond, now)
+				balancer.choose(now, anyInstance)
 			}
 		})
+	}
+}
+
+func BenchmarkLearning(b *testing.B) {
+	balancer, now := newBalancer(3), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		balancer.learn(balancer.ready[0], time.Millisecond, now)
 	}
 }

@@ -62,7 +62,7 @@ func (f *forwarder) forward(x *exchange, to destination) error {
 		return err
 	}
 	if idempotent(x.request.Method) && !x.touched.Load() && to.another(u.head.Status) {
-		x.hold(nil)
+		_ = x.hold(nil) // it is over in any case
 		u.close()
 		return &failure{cause: errors.New("it answered " + strconv.Itoa(u.head.Status)), repeatable: true}
 	}
@@ -209,7 +209,9 @@ func (x *exchange) begin(a *answer) error {
 	defer x.speaking.Unlock()
 	x.protection.dress(x, a)
 	x.opening(a)
-	a.Fields = x.withCookie(a.Fields)
+	if _, taken := x.client.(*taking); !taken { // or the cache would see a cookie that is not the app's
+		a.Fields = x.withCookie(a.Fields)
+	}
 	return x.client.begin(a)
 }
 

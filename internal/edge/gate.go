@@ -6,8 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,28 +113,6 @@ type ticket struct {
 	granted lease // what lease is once it is there; an earlier one is done by then
 }
 
-// lease is the right to use an instance for one exchange.
-type lease struct {
-	gate     *gate
-	instance *instance
-	ticket   *ticket
-	meter    *meter
-	backend  springtide.Backend
-	token    string // the instance's
-	end      context.CancelCauseFunc
-	// finishStreams is the route's: streams count as requests.
-	finishStreams bool
-	// answerWithin is how long the instance may take; 0: for ever. tryWithin is
-	// how long, if the request can go to another one then; 0: as answerWithin says.
-	answerWithin, tryWithin time.Duration
-	begun                   time.Time
-	// slow: the client's own pace is in the latency.
-	slow     bool
-	stream   bool
-	separate bool // it counts as a stream, not as a request
-	answered bool
-}
-
 func newGate(bell *bell, logger *slog.Logger) *gate {
 	return &gate{
 		bell: bell, logger: logger, removed: true, balancer: balancer{random: rand.IntN},
@@ -206,7 +183,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 // its session, unless that is not to be asked, or has been full for too long.
 func (g *gate) choose(t *ticket, now time.Time) *instance {
 	usable := func(i *instance) bool {
-		return (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) && i.sound(now) && !t.passesOver(i, now)
+		return g.open(i, now) && !t.passesOver(i, now)
 	}
 	if own := g.sessions[t.session]; own != nil && own.sound(now) && !t.passesOver(own, now) {
 		if usable(own) {
@@ -221,24 +198,6 @@ func (g *gate) choose(t *ticket, now time.Time) *instance {
 
 func (t *ticket) passesOver(i *instance, now time.Time) bool {
 	return i.Instance == t.passOver && now.Before(t.until)
-}
-
-func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
-	i.requests++
-	g.meter.begun(now)
-	l := &t.granted
-	*l = lease{
-		gate: g, instance: i, ticket: t, meter: g.meter, backend: i.Backend, token: i.token, end: t.end,
-		finishStreams: g.route.FinishStreams, answerWithin: g.route.AnswerWithin, begun: now,
-	}
-	if l.answerWithin > 0 {
-		l.answerWithin = max(l.answerWithin-t.spent, tick)
-	}
-	if try := g.route.TryWithin; try > 0 && !t.repeated && g.hasOther(l, now) && g.retries.room(now) {
-		l.tryWithin = try
-	}
-	i.leases[l] = struct{}{}
-	return l
 }
 
 // hold puts the ticket into the queue, by arrival: one that comes back goes
@@ -285,11 +244,21 @@ func (g *gate) dispatch(now time.Time) {
 		t := e.Value.(*ticket)
 		if chosen := g.choose(t, now); chosen != nil {
 			g.call(t, g.grant(chosen, t, now), nil, now)
-		} else if t.passOver == "" && t.session == "" {
+		} else if t.passOver == "" && t.session == "" || !g.free(now) {
 			return // those behind it can do no better, but for slots that they too are kept from
 		}
 		e = next
 	}
+}
+
+// free says that an instance has a free slot, for whomever.
+func (g *gate) free(now time.Time) bool {
+	return slices.ContainsFunc(g.balancer.ready, func(i *instance) bool { return g.open(i, now) })
+}
+
+// open says that an instance is to be asked, and has a free slot.
+func (g *gate) open(i *instance, now time.Time) bool {
+	return (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) && i.sound(now)
 }
 
 // refuseAll answers everybody in the queue.
@@ -299,64 +268,11 @@ func (g *gate) refuseAll(err error, now time.Time) {
 	}
 }
 
-// failed records that an instance failed the ticket's exchange before it
-// answered. One that could not even be reached is passed over by all requests.
-func (g *gate) failed(t *ticket, l *lease, f *failure) {
-	now := time.Now()
-	g.mu.Lock()
-	t.passOver, t.until = l.backend.Instance, now.Add(avoidFor)
-	t.spent += now.Sub(l.begun)
-	i := l.instance
-	if f.unsent && i.Address == l.backend.Address {
-		i.avoid = t.until
-	}
-	if f.timedOut() && !l.slow {
-		g.balancer.learn(i, now.Sub(l.begun), now)
-	}
-	g.blame(i, f.Error(), l.begun, now)
-	g.mu.Unlock()
-	time.AfterFunc(avoidFor, func() { g.wake(time.Now()) })
-}
-
-// blame records a failure of an instance, and ejects it if it fails too often.
-func (g *gate) blame(i *instance, what string, begun, now time.Time) {
-	if !g.balancer.failing(i, what, begun, now) {
-		return
-	}
-	g.meter.ejected()
-	g.bell.urgent()
-	pause, failures, number := i.until.Sub(now), i.failures, i.ejections
-	time.AfterFunc(pause, func() { g.wake(time.Now()) })
-	go g.logger.Warn("an instance is given no requests for a while, since it fails", // not with the lock held
-		"instance", i.Instance, "failures", failures, "last", what, "for", pause.Round(time.Millisecond), "time", number)
-}
-
 // wake hands free slots to the queue after a time that somebody waited for.
 func (g *gate) wake(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dispatch(now)
-}
-
-// hasOther says that there is an instance that the lease's request could go to
-// in place of its own, and that does not fail itself.
-func (g *gate) hasOther(l *lease, now time.Time) bool {
-	for _, i := range g.balancer.ready {
-		if i != l.instance && i.failures == 0 && i.sound(now) && (g.route.Concurrency <= 0 || i.requests < g.route.Concurrency) {
-			return true
-		}
-	}
-	return false
-}
-
-// repeat reports whether the ticket's request may be repeated, once, within the
-// budget, and counts it.
-func (g *gate) repeat(t *ticket) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	granted := t.repeating || !t.repeated && g.retries.take(time.Now())
-	t.repeated, t.repeating = t.repeated || granted, false
-	return granted
 }
 
 // apply makes a route of a new table count for all requests from now on.
@@ -520,97 +436,6 @@ func (g *gate) count(what func(*meter)) {
 		what(g.meter)
 		g.bell.changed()
 	}
-}
-
-// answer counts the first byte of the instance's answer. A stream then gives
-// its slot back, unless streams count as requests.
-func (l *lease) answer(status int, latency time.Duration, stream bool) {
-	now := time.Now()
-	g := l.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	l.answered, l.stream = true, stream
-	l.meter.answered(status, latency)
-	if isGatewayFailure(status) {
-		g.blame(l.instance, "it answered "+strconv.Itoa(status), l.begun, now)
-	} else {
-		l.instance.succeeded(l.begun, now)
-		if !l.slow {
-			g.balancer.learn(l.instance, now.Sub(l.begun), now)
-		}
-	}
-	if stream && l.finishStreams {
-		l.instance.lasting++
-	}
-	if stream && !l.finishStreams {
-		l.separate = true
-		l.instance.requests--
-		l.instance.streams++
-		l.meter.ended(now)
-		l.meter.completed(now.Sub(l.begun))
-		l.meter.streams(1)
-		g.dispatch(now)
-	}
-	g.bell.changed()
-}
-
-// another reports whether an answer of that status is not to be passed on: the
-// request, which can be repeated, goes to another instance.
-func (l *lease) another(status int) bool {
-	if status != http.StatusBadGateway && status != http.StatusServiceUnavailable {
-		return false
-	}
-	now := time.Now()
-	g, t := l.gate, l.ticket
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if t.repeated || !g.hasOther(l, now) || !g.retries.take(now) {
-		return false
-	}
-	t.repeated, t.repeating = true, true
-	return true
-}
-
-// sent counts bytes of the answer's body.
-func (l *lease) sent(bytes int64) {
-	l.gate.mu.Lock()
-	defer l.gate.mu.Unlock()
-	l.meter.sent(bytes)
-}
-
-// lettingGo says that the instance is to end: what it leaves unfinished is no failure.
-func (l *lease) lettingGo() bool {
-	l.gate.mu.Lock()
-	defer l.gate.mu.Unlock()
-	return l.instance.State != springtide.BackendReady
-}
-
-// done gives the slot back.
-func (l *lease) done() {
-	now := time.Now()
-	g := l.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i := l.instance
-	delete(i.leases, l)
-	if l.separate {
-		i.streams--
-		l.meter.streams(-1)
-	} else {
-		i.requests--
-		if l.stream {
-			i.lasting--
-		}
-		l.meter.ended(now)
-		if l.answered {
-			l.meter.completed(now.Sub(l.begun))
-		}
-	}
-	if len(i.leases) == 0 && g.instances[i.Instance] == i && i.State == springtide.BackendClosing && !g.names(i.Instance) {
-		delete(g.instances, i.Instance)
-	}
-	g.dispatch(now)
-	g.bell.changed()
 }
 
 // names says whether the route in force has the instance.

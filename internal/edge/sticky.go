@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,5 +71,5 @@ func (x *exchange) withCookie(fields message.Fields) message.Fields {
 			}
 		}
 	}
-	return append(fields, message.Field{Name: "Set-Cookie", Value: x.cookie})
+	return append(slices.Clip(fields), message.Field{Name: "Set-Cookie", Value: x.cookie})
 }

@@ -197,6 +197,32 @@ func TestAnAnswerForEverybodyHasNoCookie(t *testing.T) {
 	}
 }
 
+func TestTheCacheKeepsNoCookieOfASession(t *testing.T) {
+	app := startCached(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/own" {
+			w.Header().Set("Cache-Control", "private")
+			return
+		}
+		fresh(w, r)
+	})
+	route := app.edge.control.table.Routes[0]
+	route.Sticky = &springtide.Sticky{Cookie: "tide_session"}
+	app.edge.route(t, route)
+	client := app.edge.client(t, true)
+	for range 3 {
+		if _, _, set := visit(t, client, "/for/all", ""); set != nil {
+			t.Errorf("what is kept has %v", set)
+		}
+	}
+	app.expectAsked(t, 1)
+	if _, _, set := visit(t, client, "/bypass/x", ""); set == nil {
+		t.Error("what passes by the cache has no cookie")
+	}
+	if _, _, set := visit(t, client, "/own", ""); set == nil {
+		t.Error("what the cache does not keep has no cookie")
+	}
+}
+
 func TestAWebSocketGetsTheCookieToo(t *testing.T) {
 	e := startEdge(t)
 	route := routeTo(serveInstance(t, "web-1-a", func(w http.ResponseWriter, _ *http.Request) {

@@ -77,12 +77,15 @@ func (t *taking) begin(a *answer) error {
 		o.Store = nil
 	}
 	t.x.cached = springtide.CachePass
+	fields := o.Fields
 	if o.Store != nil {
 		t.x.cached = springtide.CacheMiss
+	} else {
+		fields = t.x.withCookie(fields)
 	}
 	t.x.status = o.Status
 	changed := *a
-	changed.Response = message.Response{Status: o.Status, Fields: o.Fields}
+	changed.Response = message.Response{Status: o.Status, Fields: fields}
 	if o.Status != a.Status {
 		changed.reason = ""
 	}
