@@ -23,7 +23,7 @@ import (
 type size struct {
 	listeners, sockets int
 	rate               int // lines a second for each listener
-	// patience is how long memory is watched: Go collects garbage every 2 min at least.
+	// patience is how long memory is watched.
 	patience time.Duration
 }
 
@@ -33,7 +33,7 @@ func sizeOf(t *testing.T) size {
 		return size{100, 500, 1000, 3 * time.Second}
 	}
 	// The edge has two files for each: the client's side, and the instance's.
-	full := size{2000, 10_000, 250, 150 * time.Second}
+	full := size{2000, 10_000, 250, 10 * time.Second}
 	limit := syscall.Rlimit{Cur: 1 << 16, Max: 1 << 16}
 	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) != nil { // it takes root, and not everywhere is root enough
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

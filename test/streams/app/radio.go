@@ -73,7 +73,7 @@ func send(address string, rate int) error {
 		return errors.New("icecast says " + answer.Status)
 	}
 	began, sent := time.Now(), 0
-	for range time.Tick(100 * time.Millisecond) {
+	for range time.Tick(time.Second) { // Icecast has a write for each listener each time
 		var lines []byte
 		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
 			lines = fmt.Appendf(lines, "%015d\n", sent)
