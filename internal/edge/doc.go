@@ -24,6 +24,11 @@
 //	 2 min    10 s        │  ↑ body, in a second goroutine     │         2 s
 //	                      └──┴── the client is gone, or the answer broke off ──→ aborted
 //
+// What speaks HTTP/2 is a session, whose frames and streams internal/http2 has (its
+// doc.go draws their states). Each stream is a lane: the same exchange, in a
+// goroutine of a crew that all sessions share. When the edge drains each session
+// says GOAWAY twice, and ends with its last stream.
+//
 // HTTP/3 comes by UDP. quic-go has QUIC and the frames, and a goroutine for each
 // request. While edges share the UDP port, the
 // youngest reads it; connection IDs begin with the number of their edge (quic_id),
