@@ -23,7 +23,7 @@ const (
 	// A request's body has to bring so many bytes in so much of the time that it
 	// is waited for, as long as it has no answer.
 	bodyTimeout  = 30 * time.Second
-	bodyProgress = 1 << 10
+	bodyProgress = 16 << 10
 	// lingerFor is how long a client may go on sending a request that was
 	// answered already, before the connection is closed under it.
 	lingerFor = 2 * time.Second
@@ -209,6 +209,9 @@ func (c *connection) serve() bool {
 		x.protocol = "HTTP/1.0"
 	}
 	x.id, x.host, x.started = requestID(h.Fields), hostOf(h.Host), time.Now()
+	if err := c.readAhead(); err != nil {
+		return c.refuseBody(err)
+	}
 	if h.Length > 0 && h.Length <= int64(c.filled-c.next) {
 		x.whole = (*c.input)[c.next : c.next+int(h.Length)]
 		c.next += int(h.Length)
@@ -226,6 +229,36 @@ func (c *connection) serve() bool {
 		return true
 	}
 	c.finish()
+	return false
+}
+
+// readAhead reads what there is room for of a body whose length is known, before
+// the request asks for an instance: who sends it slowly takes no place from others.
+func (c *connection) readAhead() error {
+	if c.head.Continue {
+		return nil
+	}
+	for c.filled < len(*c.input) && c.head.Length > int64(c.filled-c.next) {
+		n, err := c.readBody((*c.input)[c.filled:])
+		if c.filled += n; err != nil {
+			return unexpected(err)
+		}
+	}
+	return nil
+}
+
+// refuseBody ends a request of which the body did not come.
+func (c *connection) refuseBody(why error) bool {
+	x, fault := &c.x, clientFault(why)
+	if refused, ok := errors.AsType[*message.Error](fault); ok {
+		c.edge.refuse(x, refused.Status, 0, "%s", refused.Reason)
+		c.edge.log.write(x, time.Now())
+		c.finish()
+		return false
+	}
+	x.status, x.aborted = statusClientGone, true
+	c.edge.log.write(x, time.Now())
+	c.abort()
 	return false
 }
 

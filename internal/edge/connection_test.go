@@ -83,11 +83,28 @@ func TestAClientThatEndsItsDirectionIsStillAnswered(t *testing.T) {
 	}
 }
 
+// beginning is as much of a body as has to be there for its request to go on.
+var beginning = strings.Repeat("x", headBuffer)
+
+func TestABodyThatComesSlowlyTakesNoInstanceBeforeItsBeginningIsThere(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo())
+	conn := e.dial(t)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", testHost, beginning[:headBuffer/2])
+	other := e.dial(t)
+	fmt.Fprintf(other, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", testHost)
+	eventually(t, "another request to be held", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
+	fmt.Fprint(conn, beginning[headBuffer/2:])
+	eventually(t, "both to be held", func() bool { return e.control.demand(groupOf(1)).Held == 2 })
+	conn.Close()
+	eventually(t, "the one to be given up", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
+}
+
 func TestAClientThatLeavesIsNoticedWhileItsRequestIsHeld(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo())
 	conn := e.dial(t)
-	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\nthe beginning", testHost)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", testHost, beginning)
 	eventually(t, "the request to be held", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
 	conn.Close()
 	eventually(t, "the request to be given up", func() bool { return e.control.demand(groupOf(1)).Held == 0 })
@@ -99,7 +116,7 @@ func TestAClientThatLeavesInTheMiddleOfItsBodyEndsTheExchange(t *testing.T) {
 		_, err := io.Copy(io.Discard, r.Body)
 		gone <- err
 	}).Address)
-	conn, _ := talk(t, address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nthe beginning")
+	conn, _ := talk(t, address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"+beginning)
 	conn.CloseWrite()
 	if err := <-gone; err == nil {
 		t.Error("the instance took half a body for a whole one")
@@ -258,7 +275,8 @@ func TestAClientThatIsTooSlowIsLeft(t *testing.T) {
 		{"with its first request", "", "", true, 0, 9 * time.Second, 11 * time.Second},
 		{"with a head", "GET / HTTP/1.1\r\nHos", "HTTP/1.1 408 ", false, 0, 9 * time.Second, 11 * time.Second},
 		{"with its next request", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 ", true, 2, 110 * time.Second, 130 * time.Second},
-		{"with a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf", "HTTP/1.1 408 ", false, 1, 29 * time.Second, 31 * time.Second},
+		{"with the beginning of a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf", "HTTP/1.1 408 ", false, 0, 29 * time.Second, 31 * time.Second},
+		{"with a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + beginning, "HTTP/1.1 408 ", false, 1, 29 * time.Second, 31 * time.Second},
 	} {
 		address, clock := limits(t, instance)
 		conn, answers := talk(t, address, c.sent)
