@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -302,6 +303,38 @@ func TestAShortStableForShrinksEveryWindow(t *testing.T) {
 	h.LastDemand, h.LastOut = noon.Add(-5*time.Second), time.Time{}
 	if v := Decide(noon, spec, o, h); v.To != 0 {
 		t.Errorf("%s", v.Sentence)
+	}
+}
+
+func TestAStartCountsForAsLongAsTheSlowestTookAndThenAsFailed(t *testing.T) {
+	h := steady(400, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart = 8*time.Second, 15*time.Second
+	o := running(6)
+	o.Replicas = 7
+	one := o.Instances[0]
+	one.ID, one.State, one.Ready = "web-1-new", springtide.InstanceStarting, time.Time{}
+	for _, test := range []struct {
+		ago, began     time.Duration
+		coming, failed float64
+	}{
+		{14 * time.Second, 0, 1, 0},
+		{16 * time.Second, 0, 0, 1},
+		{16 * time.Second, 5 * time.Second, 1, 0}, // it waited for its turn
+		{time.Hour, 16 * time.Second, 0, 1},
+	} {
+		one.Ordered, one.Started = noon.Add(-test.ago), time.Time{}
+		if test.began > 0 {
+			one.Started = noon.Add(-test.began)
+		}
+		seen := o
+		seen.Instances = append(slices.Clone(o.Instances), one)
+		v := Decide(noon, web(1, 7, 10), seen, h)
+		if v.Inputs["coming"] != test.coming || v.Inputs["failed"] != test.failed {
+			t.Errorf("ordered %s ago, begun %s ago: %v coming, %v failed", test.ago, test.began, v.Inputs["coming"], v.Inputs["failed"])
+		}
+		if said := strings.Contains(v.Sentence, "not ready in time: 1 of 7"); said != (test.failed > 0) {
+			t.Errorf("%v failed: %s", test.failed, v.Sentence)
+		}
 	}
 }
 

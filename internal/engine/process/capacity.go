@@ -12,16 +12,34 @@ import (
 // leastMemory is what an instance without a limit is taken to need, in bytes.
 const leastMemory = 64 << 20
 
-// roomFor says why there is no room for one more instance; empty if there is.
-func roomFor(limits springtide.Limits) string {
-	need := limits.Memory
-	if need <= 0 {
-		need = leastMemory
+// takes is how much memory an instance is taken to need, in bytes.
+func takes(limits springtide.Limits) int64 {
+	if limits.Memory > 0 {
+		return limits.Memory
 	}
-	available := availableMemory()
-	if available < 0 || available >= need {
+	return leastMemory
+}
+
+// promised is what instances that start have not taken yet of the memory that they
+// need, in bytes: it is available, and it is not for others. The mutex is held.
+func (e *Engine) promised() (bytes int64) {
+	for _, i := range e.instances {
+		if i.view.State == springtide.InstanceStarting {
+			_, held, _ := e.groups.existing(i.spec.key()).usage()
+			bytes += max(takes(i.spec.Group.Template.Process.Limits)-held, 0)
+		}
+	}
+	return bytes
+}
+
+// roomFor says why there is no room for one more instance, where so many bytes are
+// promised to others; empty if there is.
+func roomFor(limits springtide.Limits, promised int64) string {
+	need, available := takes(limits), availableMemory()
+	if available < 0 || available-promised >= need {
 		return ""
 	}
+	available = max(available-promised, 0)
 	return fmt.Sprintf("one more instance needs %s of memory, %s is available", size(need), size(available))
 }
 

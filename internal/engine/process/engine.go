@@ -434,10 +434,15 @@ func (e *Engine) reconcileGroup(id springtide.GroupID, wanted *wish) (shortage s
 		e.mu.Lock()
 	}
 	start, retire := plan(wanted.group.Replicas, members, e.capacity != "")
+	limits, promised := wanted.group.Template.Process.Limits, int64(0)
+	if start > 0 {
+		promised = e.promised()
+	}
 	for range start {
-		if shortage = roomFor(wanted.group.Template.Process.Limits); shortage != "" {
+		if shortage = roomFor(limits, promised); shortage != "" {
 			break
 		}
+		promised += takes(limits)
 		e.add(wanted.group)
 	}
 	for _, name := range retire {

@@ -40,3 +40,28 @@ func TestWhatInstancesUseIsMeasured(t *testing.T) {
 		return false
 	})
 }
+
+func TestMemoryThatIsPromisedIsNotGivenAway(t *testing.T) {
+	needRoot(t)
+	e := runningEngine(t, nil)
+	free := availableMemory()
+	if free < 1<<30 || !e.groups.has("memory") {
+		t.Skip("there is not enough memory, or no control groups")
+	}
+	// Each would fit, and both together do not; none has taken anything yet.
+	group := springtide.Group{Replicas: 2, Template: springtide.Template{Root: t.TempDir(), Process: springtide.Process{
+		Command: "sleep 1000", Grace: 50 * time.Millisecond, Limits: springtide.Limits{Memory: free / 3 * 2},
+		Health: springtide.Health{Command: "false", Interval: time.Second, Timeout: time.Second, Start: time.Minute, Failures: 3},
+	}}}
+	group.ID = springtide.GroupID{Environment: springtide.EnvironmentID{App: "large", Name: springtide.Production}, Process: "web", Release: 1, Generation: 1}
+	if err := e.Apply(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the second is refused", func() bool {
+		snapshot, _ := e.snapshot()
+		return snapshot.Capacity != ""
+	})
+	if snapshot, _ := e.snapshot(); len(snapshot.Instances) != 1 {
+		t.Errorf("%d instances", len(snapshot.Instances))
+	}
+}
