@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/client"
 )
 
 func (s *session) explain() *cobra.Command {
@@ -38,11 +39,30 @@ func (s *session) explain() *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return s.explainComing(ctx, c, id)
 		}),
 	}
 	command.Flags().IntVarP(&limit, "limit", "n", 20, "how many decisions, at most 500")
 	return command
+}
+
+// explainComing says what events will keep ready within a day.
+func (s *session) explainComing(ctx context.Context, c *client.Client, id springtide.EnvironmentID) error {
+	announced, err := c.Announced(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, a := range announced {
+		if len(a.Next) == 0 || a.Next[0].From.Sub(s.now()) > 24*time.Hour {
+			continue
+		}
+		next := a.Next[0]
+		if err := s.print("%s  event %s keeps %s until %s", s.colours.dim(next.From.Local().Format(time.DateTime)), oneLine(a.Name), reservedText(a),
+			next.Until.Local().Format(time.DateTime)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *session) decisionLine(d springtide.Decision) string {
