@@ -47,7 +47,7 @@ func TestCallsOfGRPCPass(t *testing.T) {
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: 7\r\nContent-Length: 0\r\n\r\n")
 			return
 		}
-		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nX-Te: %s\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n", request.Header.Get("Te"))
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nX-Te: %s\r\nConnection: close\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n", request.Header.Get("Te"))
 		message := make([]byte, 10)
 		for {
 			if _, err := io.ReadFull(request.Body, message); err != nil {
