@@ -371,7 +371,7 @@ func flagsOf(text string) []string {
 	_, list, _ := strings.Cut(text, "\nFlags:\n")
 	list, _, _ = strings.Cut(list, "\n\n")
 	var found []string
-	for _, match := range regexp.MustCompile(`(?m)^ +(?:-[a-zA-Z], )?--([a-z-]+)`).FindAllStringSubmatch(list, -1) {
+	for _, match := range regexp.MustCompile(`(?m)^ +(?:-[a-zA-Z], )?--([a-z0-9-]+)`).FindAllStringSubmatch(list, -1) {
 		found = append(found, match[1])
 	}
 	return found

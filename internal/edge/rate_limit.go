@@ -22,12 +22,19 @@ type rateLimit struct {
 	interval, burst time.Duration
 }
 
+// longestBurst is 73 years: what is longer cannot be counted.
+const longestBurst = time.Duration(1 << 61)
+
 func newRateLimit(of string, l springtide.RateLimit) rateLimit {
 	path, below := strings.CutSuffix(l.Match, "*")
 	interval := max(l.Within/time.Duration(l.Requests), 1)
+	burst := longestBurst
+	if others := time.Duration(l.Burst - 1); others < longestBurst/interval {
+		burst = interval * others
+	}
 	return rateLimit{
 		of: strings.Join([]string{of, l.Match, string(l.Per), l.Header, l.Within.String(), interval.String()}, " "), path: path, below: below,
-		per: l.Per, header: l.Header, interval: interval, burst: min(interval*time.Duration(l.Burst-1), springtide.MaxRateWithin),
+		per: l.Per, header: l.Header, interval: interval, burst: burst,
 	}
 }
 

@@ -39,6 +39,15 @@ func TestABucketGivesItsBurstAndThenOneTokenAnInterval(t *testing.T) {
 	}
 }
 
+func TestABurstMayBeLongerThanAnybodyLives(t *testing.T) {
+	table, limit := newRateTable(), perClient(1, springtide.MaxRateWithin, springtide.MaxRateRequests)
+	for i := range 800 {
+		if wait := table.take(bucket{of: limit.of}, &limit, table.began.Add(time.Hour)); wait != 0 {
+			t.Fatalf("request %d of the burst waits %s", i+1, wait)
+		}
+	}
+}
+
 func TestAMillionAddressesTakeNoMoreMemoryAndHideNobody(t *testing.T) {
 	table, limit := newRateTable(), perClient(100, time.Minute, 100)
 	busy := bucket{of: limit.of, client: netip.MustParseAddr("192.0.2.1")}
