@@ -35,8 +35,10 @@ func times(t *testing.T, a springtide.Announcement, now time.Time, days, most in
 func TestAShowStaysAtItsHourWhenTheClocksChange(t *testing.T) {
 	zone := warsaw(t)
 	begin := time.Date(2026, 10, 17, 18, 0, 0, 0, zone)
-	show := springtide.Announcement{Name: "show", From: begin, Until: begin.Add(2 * time.Hour), Instances: 3,
-		Repetition: springtide.Repetition{Repeat: "FREQ=WEEKLY", Timezone: "Europe/Warsaw", Except: []time.Time{begin.AddDate(0, 0, 7)}}}
+	show := springtide.Announcement{
+		Name: "show", From: begin, Until: begin.Add(2 * time.Hour), Instances: 3,
+		Repetition: springtide.Repetition{Repeat: "FREQ=WEEKLY", Timezone: "Europe/Warsaw", Except: []time.Time{begin.AddDate(0, 0, 7)}},
+	}
 	if got, want := times(t, show, begin.Add(-time.Hour), 29, 10), "10-17 18:00, 10-31 18:00, 11-07 18:00, 11-14 18:00"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -83,9 +83,10 @@ func TestAnotherRecorderGoesOnWithTheMinuteThatWasCutShort(t *testing.T) {
 		s := openStore(t, folder)
 		r := newRecorder(t, s, at)
 		r.Report(report("one", 10, 2, 1))
+		r.flush(t.Context(), false)
 		r.Observe(springtide.Snapshot{Instances: []springtide.Instance{{ID: "web-1-a", Group: web, State: springtide.InstanceReady}}})
 		r.Use(springtide.Usage{Instances: []springtide.InstanceUsage{{Instance: "web-1-a", Group: web, CPU: time.Second, Memory: 20 << 20}}})
-		r.flush(t.Context())
+		r.flush(t.Context(), true)
 		r.Report(report("one", 1000, 0, 0))
 		at.Time = at.Add(10 * time.Second)
 		if err := s.Close(); err != nil {
@@ -120,7 +121,7 @@ func TestTheSameMinuteOfOtherDaysAndWeeksIsExpected(t *testing.T) {
 		}
 		r := newRecorder(t, s, at)
 		r.Needed(at.Time, web, need)
-		r.flush(t.Context())
+		r.flush(t.Context(), true)
 	}
 	at.Time = noon
 	r := newRecorder(t, s, at)
@@ -144,10 +145,10 @@ func TestAMinuteOlderThanNinetyDaysIsForgotten(t *testing.T) {
 	defer s.Close()
 	r := newRecorder(t, s, at)
 	r.Report(report("one", 1, 0, 0))
-	r.flush(t.Context())
+	r.flush(t.Context(), true)
 	for _, day := range []int{89, 91} {
 		at.Time = noon.AddDate(0, 0, day)
-		r.flush(t.Context())
+		r.flush(t.Context(), true)
 		hours, err := s.Demand(t.Context(), ofWeb, 0, math.MaxInt64)
 		if err != nil || len(hours) != map[int]int{89: 1, 91: 0}[day] {
 			t.Errorf("after %d days: %d hours, %v", day, len(hours), err)
@@ -168,10 +169,10 @@ func TestWhatCannotBeStoredIsStoredLater(t *testing.T) {
 	defer s.Close()
 	r := newRecorder(t, brokenStore{s}, at)
 	r.Report(report("one", 7, 0, 0))
-	r.flush(t.Context())
+	r.flush(t.Context(), true)
 	at.Time = at.Add(time.Hour)
 	r.Report(report("one", 8, 0, 0))
-	r.flush(t.Context())
+	r.flush(t.Context(), true)
 	r.options.Store = s
 	got, err := r.History(t.Context(), ofWeb, noon)
 	if err != nil || len(got) != 2 || got[0].Requests != 7 || got[1].Requests != 8 {

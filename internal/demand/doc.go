@@ -7,7 +7,8 @@
 //	scaler ── Needed ────┘     │   └── Expected, Needs ──▶ scaler
 //	                           └── History, Observed ──▶ API
 //
-// What is not yet in the store is at most ten seconds old. A minute that was cut
+// What was asked and is not yet in the store is at most ten seconds old, what was
+// used a minute. A minute that was cut
 // short by the end of the control plane is taken up again by the next one: sums go
 // on from what is stored, and peaks stay.
 //

@@ -13,8 +13,11 @@ import (
 const (
 	// keep is for how long the demand of each minute is kept.
 	keep = 90 * 24 * time.Hour
-	// flushEvery is how old what is not in the store can be.
+	// flushEvery is how old what was asked can be that is not in the store, and
+	// flushAll all the rest: what runs without being asked for anything is written
+	// down less often.
 	flushEvery = 10 * time.Second
+	flushAll   = time.Minute
 	// flushLimit is how long the last flush may take.
 	flushLimit = 5 * time.Second
 )
@@ -45,8 +48,9 @@ type Recorder struct {
 type process struct {
 	began time.Time // of the hour
 	hour  *hour
-	// loaded says that the store's hour is part of it.
-	loaded, dirty bool
+	// loaded says that the store's hour is part of it, dirty that the store has not
+	// all of it, asked that requests are what it lacks.
+	loaded, dirty, asked bool
 	// served is the sum of service times of the minute; answers how many there were.
 	served    time.Duration
 	answers   int
@@ -55,7 +59,7 @@ type process struct {
 	gauges    map[string]gauge // by edge
 	ready     int
 	observed  *Observed
-	used      bool // observed is newer than the store's
+	used      bool         // observed is newer than the store's
 	expected  [2]*expected // of even and of odd hours
 }
 
@@ -144,6 +148,7 @@ func (r *Recorder) Report(report springtide.EdgeReport) {
 // count adds what happened in an interval.
 func (r *Recorder) count(id store.ProcessID, now time.Time, d *springtide.Demand) {
 	p, m := r.minute(id, now)
+	p.asked = true
 	if !p.of.Equal(m.Time) {
 		p.of, p.served, p.answers, p.latencies = m.Time, 0, 0, springtide.Latencies{}
 	}
@@ -232,29 +237,36 @@ func (r *Recorder) known(id store.ProcessID, p *process, now time.Time) {
 	p.observed = readObserved(stored, now)
 }
 
-// Run stores what is new every ten seconds until ctx ends, and then once more.
+// Run stores what is new every ten seconds, or every minute, until ctx ends, and
+// then once more.
 func (r *Recorder) Run(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
+	flushed := r.options.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
 			defer cancel()
-			r.flush(last)
+			r.flush(last, true)
 			return nil
 		case <-tick.C:
-			r.flush(ctx)
+			now := r.options.Now()
+			all := now.Sub(flushed).Abs() >= flushAll
+			if all {
+				flushed = now
+			}
+			r.flush(ctx, all)
 		}
 	}
 }
 
-// flush stores what is new, and forgets what is old.
-func (r *Recorder) flush(ctx context.Context) {
+// flush stores what is new, all of it or what was asked, and forgets what is old.
+func (r *Recorder) flush(ctx context.Context, all bool) {
 	r.storing.Lock()
 	defer r.storing.Unlock()
 	now := r.options.Now()
-	hours, usages := r.gather(ctx, now)
+	hours, usages := r.gather(ctx, now, all)
 	if len(hours)+len(usages) > 0 {
 		if err := r.options.Store.PutDemand(ctx, hours, usages); err != nil {
 			r.options.Logger.Warn("what is asked of processes cannot be stored", "error", err)
@@ -270,7 +282,7 @@ func (r *Recorder) flush(ctx context.Context) {
 }
 
 // gather packs what is new.
-func (r *Recorder) gather(ctx context.Context, now time.Time) (hours []store.DemandHour, usages map[store.ProcessID][]byte) {
+func (r *Recorder) gather(ctx context.Context, now time.Time, all bool) (hours []store.DemandHour, usages map[store.ProcessID][]byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	usages = map[store.ProcessID][]byte{}
@@ -279,6 +291,9 @@ func (r *Recorder) gather(ctx context.Context, now time.Time) (hours []store.Dem
 	}
 	r.over = nil
 	for id, p := range r.processes {
+		if !all && !p.asked {
+			continue
+		}
 		if p.dirty {
 			r.load(ctx, id, p)
 			hours = append(hours, store.DemandHour{Of: id, Hour: hourOf(p.began), Minutes: pack(p.hour)})
@@ -289,7 +304,7 @@ func (r *Recorder) gather(ctx context.Context, now time.Time) (hours []store.Dem
 		if !p.dirty && !p.used && now.Sub(p.began) > 2*time.Hour && p.ready == 0 {
 			delete(r.processes, id)
 		}
-		p.dirty, p.used = false, false
+		p.dirty, p.asked, p.used = false, false, false
 	}
 	return hours, usages
 }
@@ -339,7 +354,7 @@ func (r *Recorder) load(ctx context.Context, id store.ProcessID, p *process) {
 
 // History gives the minutes since a time that are known, the first first.
 func (r *Recorder) History(ctx context.Context, id store.ProcessID, since time.Time) ([]springtide.Minute, error) {
-	r.flush(ctx)
+	r.flush(ctx, true)
 	hours, err := r.options.Store.Demand(ctx, id, hourOf(since), hourOf(r.options.Now()))
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type Law struct {
 	seconds       []scale.Second
 }
 
+// NewLaw makes the product's law, with what the trace announces.
 func NewLaw(trace Trace, c Conditions) *Law {
 	group := springtide.GroupID{
 		Environment: springtide.EnvironmentID{App: "bench", Name: springtide.Production},
@@ -44,7 +45,7 @@ func NewLaw(trace Trace, c Conditions) *Law {
 	return l
 }
 
-// watch does what an edge does: it reports every 100 ms, and at once when a
+// Watch does what an edge does: it reports every 100 ms, and at once when a
 // request is held, at most every 20 ms.
 func (l *Law) Watch(s *Sight) bool {
 	if s.Changed != l.changed {
@@ -76,6 +77,7 @@ func (l *Law) report(s *Sight) {
 	l.told, l.last = s.Now, *s
 }
 
+// Decide gives how many there are to be.
 func (l *Law) Decide(s *Sight) int {
 	l.decided = s.Now
 	now := l.began.Add(s.Now)

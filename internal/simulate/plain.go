@@ -5,6 +5,7 @@ import "time"
 // fixed is always the same number: what the peak needs.
 type fixed int
 
+// NewFixedPeak has what the highest rate needs, all the time.
 func NewFixedPeak(trace Trace, c Conditions) Subject {
 	peak := 0
 	for _, rate := range trace.Rates {
@@ -19,6 +20,7 @@ func (f fixed) Decide(*Sight) int { return int(f) }
 // highest rate needs until whatever it orders now is there.
 type clairvoyant struct{ need []int }
 
+// NewClairvoyant knows the rates to come.
 func NewClairvoyant(trace Trace, c Conditions) Subject {
 	lead := int(1.5*c.ColdStart.Seconds()) + 2
 	need := make([]int, len(trace.Rates))

@@ -54,6 +54,7 @@ type keda struct {
 	recommended []int
 }
 
+// NewKEDA is the law of KEDA's HTTP add-on, written anew.
 func NewKEDA(Trace, Conditions) Subject { return &keda{window: window{keep: time.Minute}} }
 
 func (*keda) Period() time.Duration { return 15 * time.Second }
@@ -85,6 +86,7 @@ type nomad struct {
 	rest time.Duration
 }
 
+// NewNomad is that of Nomad's autoscaler, written anew.
 func NewNomad(Trace, Conditions) Subject { return &nomad{window: window{keep: time.Minute}} }
 
 func (*nomad) Period() time.Duration { return 10 * time.Second }
@@ -107,6 +109,7 @@ type aws struct {
 	rest         time.Duration
 }
 
+// NewAWS is AWS target tracking, written anew.
 func NewAWS(Trace, Conditions) Subject {
 	return &aws{window: window{keep: time.Minute}, above: -1, below: -1}
 }
@@ -146,6 +149,7 @@ type heroku struct {
 	waits []int64
 }
 
+// NewHeroku is that of Heroku's autoscaling, written anew.
 func NewHeroku(Trace, Conditions) Subject { return &heroku{window: window{keep: time.Minute}} }
 
 func (*heroku) Period() time.Duration { return time.Minute }
