@@ -292,8 +292,10 @@ func (r *resolver) targets(path string, s *scaleSection, target *targetSection, 
 		set  bool
 		at   position
 	}{
-		{"target.requests", target.Requests.IsSet, target.Requests.At}, {"target.p95", target.P95.IsSet, target.P95.At},
-		{"target.cpu", target.CPU.IsSet, target.CPU.At}, {"spare", s.Spare.IsSet, s.Spare.At},
+		{"target.requests", target.Requests.IsSet, target.Requests.At},
+		{"target.p95", target.P95.IsSet, target.P95.At},
+		{"target.cpu", target.CPU.IsSet, target.CPU.At},
+		{"spare", s.Spare.IsSet, s.Spare.At},
 	} {
 		if key.set {
 			r.problems.add(key.at, "%s.scale.%s: the process is given no requests", path, key.name)

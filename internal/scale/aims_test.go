@@ -25,13 +25,17 @@ func TestTheHighestNeedOfAllTargetsWins(t *testing.T) {
 	}{
 		{"concurrency alone", func(*Spec) {}, 2, "stays at 2: 400 req/s x 100 ms = 40 busy slots, 0 held, 40 slots of head-room, 40 slots each"},
 		{"requests", func(s *Spec) { s.Scale.Requests = 90 }, 5, "2 to 5: by requests: 400 req/s, 90 each; by concurrency 2"},
-		{"latency", func(s *Spec) { s.Scale.P95 = 255 * time.Millisecond }, 13,
-			"2 to 13: by p95: p95 holds 255 ms up to 4 at a time: 400 req/s x 100 ms = 40 busy slots, 8.5 slots of head-room, 4 slots each; by concurrency 2"},
+		{
+			"latency", func(s *Spec) { s.Scale.P95 = 255 * time.Millisecond }, 13,
+			"2 to 13: by p95: p95 holds 255 ms up to 4 at a time: 400 req/s x 100 ms = 40 busy slots, 8.5 slots of head-room, 4 slots each; by concurrency 2",
+		},
 		{"processors", func(s *Spec) { s.Scale.CPU = 0.7 }, 3, "2 to 3: by cpu: 2.1 cores in use, 0.7 each; by concurrency 2"},
 		{"within the tolerance", func(s *Spec) { s.Scale.CPU = 0.96 }, 2, "stays at 2: by concurrency: 400 req/s x 100 ms = 40 busy slots, 0 held, 40 slots of head-room, 40 slots each; by cpu 2"},
 		{"a limit of its own", func(s *Spec) { s.Scale.CPU, s.Limits.CPU = 0.7, 0.25 }, 12, "2 to 12: by cpu: 2.1 cores in use, 0.175 each; by concurrency 2"},
-		{"several, and some to spare", func(s *Spec) { s.Scale.CPU, s.Scale.Requests, s.Scale.Spare = 0.5, 50, 2 }, 10,
-			"2 to 10: by requests: 400 req/s, 50 each, 2 spare; by concurrency 2; by cpu 5"},
+		{
+			"several, and some to spare", func(s *Spec) { s.Scale.CPU, s.Scale.Requests, s.Scale.Spare = 0.5, 50, 2 }, 10,
+			"2 to 10: by requests: 400 req/s, 50 each, 2 spare; by concurrency 2; by cpu 5",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Decide(noon, with(spec, test.change), running(2), h)
