@@ -26,10 +26,12 @@ type row struct {
 	// InTime is from the step until the last request was due that failed or was late.
 	InTime *float64 `json:"in_time_s"`
 	// Paid is of the time after the step, Peak the most instances there were at once.
-	Paid    float64  `json:"instance_seconds"`
-	Peak    int      `json:"peak_instances"`
-	Phases  *phases  `json:"phases,omitempty"`
-	Reasons []string `json:"failures,omitempty"`
+	Paid   float64 `json:"instance_seconds"`
+	Peak   int     `json:"peak_instances"`
+	Phases *phases `json:"phases,omitempty"`
+	// Decisions of the platform's law, each with the seconds since the step.
+	Decisions []string `json:"decisions,omitempty"`
+	Reasons   []string `json:"failures,omitempty"`
 }
 
 func (r *round) row(s subject, result load.Result, p *phases) row {

@@ -133,7 +133,9 @@ func (b *bench) measure(ctx context.Context, number int, s subject) (got row, er
 	if err != nil {
 		return row{}, err
 	}
-	return r.row(s, result, phases), nil
+	got = r.row(s, result, phases)
+	got.Decisions, err = r.decisions(ctx)
+	return got, err
 }
 
 // load is the step. What has no answer when it is over is late: it is not waited for.

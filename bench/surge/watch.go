@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -125,6 +126,16 @@ func (r *round) phases(ctx context.Context) (*phases, error) {
 		p.Request = first.Sub(last.Ready).Seconds()
 	}
 	return p, nil
+}
+
+// decisions gives what the platform decided, the newest first.
+func (r *round) decisions(ctx context.Context) ([]string, error) {
+	decided, err := r.platform.Client.Decisions(ctx, r.environment, 50)
+	var lines []string
+	for _, d := range decided {
+		lines = append(lines, fmt.Sprintf("%+.2f s: %s", d.Time.Sub(r.step()).Seconds(), d.Sentence))
+	}
+	return lines, err
 }
 
 // step is when the traffic rises.
