@@ -61,7 +61,7 @@ func parse() options {
 	flag.StringVar(&o.log, "log", "", "a file for what the platform logs")
 	flag.Parse()
 	if o.quick {
-		o.rounds, o.calm, o.surge = 1, 2*time.Second, 6*time.Second
+		o.rounds, o.calm, o.surge = 1, 2*time.Second, 5*time.Second
 	}
 	return o
 }
