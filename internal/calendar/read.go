@@ -138,7 +138,7 @@ func (r *reader) entry(entry *ics.VEvent, line int) error {
 	if entry.GetProperty("RDATE") != nil {
 		return errors.New("RDATE is not carried out: make entries of their own of these dates")
 	}
-	occasion := springtide.Occasion{ID: id, Name: name, Calendar: r.Calendar, From: from, Min: r.Min}
+	occasion := springtide.Occasion{ID: id, Name: name, Calendar: r.Calendar, From: from}
 	if occasion.Until, err = r.end(entry, begin, from); err != nil {
 		return err
 	}
@@ -149,14 +149,8 @@ func (r *reader) entry(entry *ics.VEvent, line int) error {
 	if occasion.Repetition, err = r.repetition(entry, zone); err != nil {
 		return err
 	}
-	if own := entry.GetProperty(minimumProperty); own != nil {
-		if occasion.Min, err = Minimum(own.Value); err != nil {
-			return err
-		}
-	}
-	if len(occasion.Min) == 0 {
-		return springtide.Errorf(springtide.Invalid, "%q does not say how many instances it wants", name).
-			WithHint("say it for all: --min web=12; or in the entry: %s:web=12", minimumProperty)
+	if occasion.Min, err = r.wants(entry, name); err != nil {
+		return err
 	}
 	if _, twice := r.taken[id]; twice {
 		return fmt.Errorf("a second entry has the UID %q", id)
@@ -164,6 +158,18 @@ func (r *reader) entry(entry *ics.VEvent, line int) error {
 	r.taken[id] = len(r.occasions)
 	r.occasions, r.lines = append(r.occasions, occasion), append(r.lines, line)
 	return nil
+}
+
+// wants is how many instances an entry wants: as it says itself, else as all do.
+func (r *reader) wants(entry *ics.VEvent, name string) (map[springtide.ProcessName]int, error) {
+	if own := entry.GetProperty(minimumProperty); own != nil {
+		return Minimum(own.Value)
+	}
+	if len(r.Min) == 0 {
+		return nil, springtide.Errorf(springtide.Invalid, "%q does not say how many instances it wants", name).
+			WithHint("say it for all: --min web=12; or in the entry: %s:web=12", minimumProperty)
+	}
+	return r.Min, nil
 }
 
 // end is when an entry ends: by itself, by its duration, or an hour or a day later.
