@@ -10,7 +10,7 @@ FILES   := internal/files/embedded/tide-files.gz
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale bench-surge clean
+.PHONY: help build init setup demo test test-kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale bench-surge clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ test: setup build ## all tests: unit, conformance, end to end
 	cd examples/worker-go && go vet ./... && go test -race ./...
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
+
+test-kubernetes: ## a real Kubernetes of two nodes on this machine; its first build takes two processors ten minutes
+	@./deploy/setup.sh test-kubernetes
+	cd test/kubernetes && go vet ./... && go test -timeout 30m ./...
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the demo needs and this machine lacks; with the argument "test"
-# what the tests need, with "bench" what the benchmarks need besides, with
-# "bench-edge" and "bench-data" what those of the edge and of data need. It changes
+# what the tests need, with "test-kubernetes" what those on a cluster need, with
+# "bench" what the benchmarks need besides, with "bench-edge" and "bench-data" what
+# those of the edge and of data need. It changes
 # nothing where everything is there. On Debian as root it installs by itself;
 # elsewhere it says what is missing. It starts no service.
 set -eu
@@ -47,6 +48,14 @@ test | bench)
 	need_file python3-dj-database-url /usr/lib/python3/dist-packages/dj_database_url.py
 	need_file python3-whitenoise /usr/lib/python3/dist-packages/whitenoise
 	need_file faketime /usr/lib/*/faketime/libfaketimeMT.so.1
+	;;
+test-kubernetes) # what a node is made of
+	need containerd containerd
+	need runc runc
+	need_file containernetworking-plugins /usr/lib/cni/bridge
+	need iptables iptables
+	need ip iproute2
+	need nsenter util-linux
 	;;
 bench-data) # a peer
 	need pgbackrest pgbackrest
