@@ -41,7 +41,7 @@ func isGatewayFailure(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// answered records an answer to a request that was begun then.
+// succeeded records an answer to a request that was begun then.
 func (c *conduct) succeeded(begun, now time.Time) {
 	if c.ejected() {
 		if begun.Before(c.until) {
