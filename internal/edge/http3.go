@@ -176,7 +176,7 @@ func (e *edge) openQUIC(listener Listener) (_ *quicDoor, err error) {
 	d.transport = &quic.Transport{
 		Conn: d.socket, ConnectionIDGenerator: d.socket.number, StatelessResetKey: &reset, TokenGeneratorKey: &token,
 		VerifySourceAddress: func(net.Addr) bool { return !unverified.Allow() },
-		ConnContext:         e.admitQUIC,
+		ConnContext:         d.admit,
 	}
 	d.listener, err = d.transport.Listen(e.quic.tls, &quic.Config{
 		HandshakeIdleTimeout: headerTimeout / 2, MaxIdleTimeout: idleTimeout,
@@ -209,12 +209,26 @@ func deriveKey(key []byte, purpose string) (derived [sha256.Size]byte) {
 	return derived
 }
 
-// admitQUIC takes a place for a connection before its handshake, or refuses it.
-func (e *edge) admitQUIC(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-	if e.draining.Load() || !e.room.take() {
+// admission is a QUIC connection as the room counts it, from before its handshake
+// until its end.
+type admission struct{ of net.Addr }
+
+// Close implements io.Closer. The connection is closed as a quicVisitor, or with
+// the transport.
+func (a *admission) Close() error { return nil }
+
+// admit takes a place for a connection, or refuses it. What was read before a
+// younger edge did is served while this one drains: the client cannot know.
+func (d *quicDoor) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if d.edge.draining.Load() && !d.socket.resting() || !d.edge.room.take() {
 		return nil, errNoRoom
 	}
-	context.AfterFunc(ctx, e.room.giveBack)
+	a := &admission{info.RemoteAddr}
+	d.edge.room.enter(a)
+	context.AfterFunc(ctx, func() {
+		d.edge.room.giveBack()
+		d.edge.room.leave(a)
+	})
 	return ctx, nil
 }
 

@@ -39,7 +39,7 @@ func (n edgeNumber) ConnectionIDLen() int { return connectionIDLength }
 // it made up: the number is then nobody's.
 func numberIn(packet []byte) (number edgeNumber, ok bool) {
 	const longForm = 0x80
-	id := packet
+	var id []byte
 	switch {
 	case len(packet) == 0:
 		return 0, false

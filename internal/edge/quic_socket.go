@@ -146,6 +146,13 @@ func (s *quicSocket) rest(change int) {
 	s.disturb()
 }
 
+// resting says that a younger edge reads in place of this one.
+func (s *quicSocket) resting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.younger > 0
+}
+
 // disturb has ReadBatch look at what has changed.
 func (s *quicSocket) disturb() {
 	_ = s.UDPConn.SetReadDeadline(longAgo)
