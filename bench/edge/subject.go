@@ -40,7 +40,7 @@ func subjects() []subject {
 	all := []string{"a", "b", "c", "d", "dt", "e", "f", "g"}
 	proxy := []string{"a", "b", "c", "d", "dt", "g"}
 	return []subject{
-		{Name: "tide", cases: proxy, configure: tide, processors: true},
+		{Name: "tide", cases: all, configure: tide, processors: true},
 		{Name: "nginx", cases: all, configure: nginx},
 		{Name: "HAProxy", cases: all, configure: haproxy},
 		{Name: "Varnish", cases: []string{"e"}, configure: varnish},
@@ -55,7 +55,11 @@ func (s setting) write(name, format string, args ...any) (path string, err error
 }
 
 func tide(s setting) ([]string, error) {
-	path, err := s.write("table.json", `{"routes": [{"backends": [%q]}], "certificates": [{"chain": %q, "key": %q}]}`, s.origin, s.chain, s.key)
+	cache := ""
+	if s.cached {
+		cache = `, "cache": [{"match": "*"}]`
+	}
+	path, err := s.write("table.json", `{"routes": [{"backends": [%q]%s}], "certificates": [{"chain": %q, "key": %q}]}`, s.origin, cache, s.chain, s.key)
 	return []string{s.tide, "edge", "--table", path, "--listen", "http://" + s.plain, "--listen", "https://" + s.secure}, err
 }
 

@@ -62,7 +62,7 @@ func (a *Answer) AppendHead(dst []byte) []byte {
 // AppendFields appends the same fields as AppendHead one by one. They are valid as
 // long as they are needed.
 func (a *Answer) AppendFields(dst message.Fields) message.Fields {
-	a.eachStored(func(name, value string) { dst = append(dst, message.Field{Name: name, Value: value}) })
+	dst = a.AppendStored(dst)
 	if a.Status != http.StatusNotModified && a.Status != http.StatusNoContent {
 		dst = append(dst, message.Field{Name: "Content-Length", Value: strconv.FormatInt(a.length, 10)})
 	}
@@ -70,6 +70,12 @@ func (a *Answer) AppendFields(dst message.Fields) message.Fields {
 		dst = append(dst, message.Field{Name: "Age", Value: strconv.FormatInt(a.age, 10)})
 	}
 	return append(dst, message.Field{Name: "Cache-Status", Value: string(a.appendStatus(nil))})
+}
+
+// AppendStored appends those of the fields that are the same in each such answer.
+func (a *Answer) AppendStored(dst message.Fields) message.Fields {
+	a.eachStored(func(name, value string) { dst = append(dst, message.Field{Name: name, Value: value}) })
+	return dst
 }
 
 // Prepared gives what encode makes of the fields that are the same in each such

@@ -15,6 +15,12 @@ import (
 // startPlain starts an edge without TLS that sends every request to a backend.
 func startPlain(t testing.TB, backends ...string) (address string) {
 	t.Helper()
+	return startAlone(t, staticRoute{Backends: backends})
+}
+
+// startAlone starts an edge without TLS that has one route.
+func startAlone(t testing.TB, route staticRoute) (address string) {
+	t.Helper()
 	listeners, err := Listen([]string{"http://127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +30,7 @@ func startPlain(t testing.TB, backends ...string) (address string) {
 		t.Fatal(err)
 	}
 	defer accepting.Close()
-	table, err := staticTable{Routes: []staticRoute{{Backends: backends}}}.table("")
+	table, err := staticTable{Routes: []staticRoute{route}}.table("")
 	if err != nil {
 		t.Fatal(err)
 	}

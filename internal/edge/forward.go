@@ -207,9 +207,9 @@ func (f *forwarder) answer(x *exchange, to destination, u *upstream, stream bool
 func (x *exchange) begin(a *answer) error {
 	x.speaking.Lock()
 	defer x.speaking.Unlock()
-	x.protection.dress(x, a)
 	x.opening(a)
-	if _, taken := x.client.(*taking); !taken { // or the cache would see a cookie that is not the app's
+	if _, taken := x.client.(*taking); !taken { // the cache sees what the app said, and no more
+		x.protection.dress(x, a)
 		a.Fields = x.withCookie(a.Fields)
 	}
 	return x.client.begin(a)

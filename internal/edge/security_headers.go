@@ -76,7 +76,7 @@ func (p *protection) adds(x *exchange, stored *cache.Answer) (message.Fields, bo
 	if p == nil {
 		return nil, true
 	}
-	a := answer{Response: message.Response{Status: stored.Status, Fields: stored.AppendFields(x.stored[:0])}}
+	a := answer{Response: message.Response{Status: stored.Status, Fields: stored.AppendStored(x.stored[:0])}}
 	x.stored = a.Fields
 	p.dress(x, &a)
 	kept := len(x.stored)

@@ -99,6 +99,7 @@ func (t *taking) begin(a *answer) error {
 	case changed.declared >= 0 && a.length != 0:
 		changed.length = changed.declared
 	}
+	t.x.protection.dress(t.x, &changed)
 	return t.client.begin(&changed)
 }
 
