@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -53,21 +52,43 @@ func (s *session) open(stream *http2.Stream) http2.Exchange {
 	return l
 }
 
+// inlineRoom is how many bytes a refusal has at most.
+const inlineRoom = 16 << 10
+
+// Begin implements http2.Exchange: it refuses what asks no instance.
+func (l *lane) Begin() bool {
+	e, x := l.edge, &l.x
+	unknown := x.request.Method != http.MethodConnect && len(e.options.TrustedProxies) == 0 && e.router.find(x.host) == nil
+	if l.stream.Fault == nil && !unknown || len(x.host) > inlineRoom/8 || l.stream.Room() < inlineRoom {
+		return false
+	}
+	defer l.gone(errClientGone)
+	defer e.finish(x)
+	if !l.refuse() {
+		e.refuseUnknown(x)
+	}
+	return true
+}
+
 // Serve implements http2.Exchange.
 func (l *lane) Serve() {
 	defer l.gone(errClientGone)
-	defer func() {
-		if fault := recover(); fault != nil {
-			l.edge.options.Logger.Error("a stream panicked", "fault", fault, "stack", string(debug.Stack()))
-		}
-	}()
-	if fault := l.stream.Fault; fault != nil {
-		l.x.request.Method, l.x.host = "-", ""
-		l.edge.refuse(&l.x, fault.Status, 0, "%s", fault.Reason)
-		l.edge.log.write(&l.x, time.Now())
+	if l.stream.Fault == nil {
+		l.edge.apps(&l.x)
 		return
 	}
-	l.edge.apps(&l.x)
+	defer l.edge.finish(&l.x)
+	l.refuse()
+}
+
+// refuse answers what is no proper request.
+func (l *lane) refuse() bool {
+	fault := l.stream.Fault
+	if fault != nil {
+		l.x.request.Method, l.x.host = "-", ""
+		l.edge.refuse(&l.x, fault.Status, 0, "%s", fault.Reason)
+	}
+	return fault != nil
 }
 
 // Gone implements http2.Exchange.

@@ -42,7 +42,11 @@ type Options struct {
 
 // Exchange is what is done about a stream's request. Implemented by edge.lane.
 type Exchange interface {
-	// Serve serves the request. What it does not complete is reset.
+	// Begin is called first, by the goroutine that reads the connection, so it must
+	// not wait, nor send more than [Stream.Room] allows. It reports whether it has
+	// answered the request; if not, Serve is called in a goroutine of its own. What
+	// they do not complete is reset.
+	Begin() bool
 	Serve()
 	// Gone is told once that the client is, or that the stream was reset; it may be
 	// before Serve is called, or while it returns.

@@ -90,6 +90,15 @@ type testExchange struct {
 	handle func(*Stream)
 }
 
+// Begin answers what is asked of the path /inline.
+func (x *testExchange) Begin() bool {
+	inline := x.stream.Head.Target == "/inline"
+	if inline {
+		x.handle(x.stream)
+	}
+	return inline
+}
+
 func (x *testExchange) Serve()           { x.handle(x.stream) }
 func (x *testExchange) Gone()            { x.server.gone.Add(1) }
 func (*testExchange) Look(time.Duration) {}
@@ -287,6 +296,29 @@ func TestAnAnswerMayBeCompleteBeforeTheRequestIs(t *testing.T) {
 	p.framer.WriteData(1, true, make([]byte, 1000)) // was under way
 	p.ask(3, true)
 	p.until("the next answer", ends(3))
+}
+
+func TestWhatIsAnsweredByTheGoroutineThatReadsNeverHoldsItUp(t *testing.T) {
+	var room atomic.Int64
+	s := serve(t, func(st *Stream) {
+		room.Store(st.Room())
+		answer(st, make([]byte, 40<<10))
+	})
+	p := speak(t, s)
+	ask := func(id uint32) {
+		block := p.head(":method", "GET", ":scheme", "https", ":authority", "a.example", ":path", "/inline")
+		p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true, BlockFragment: block})
+	}
+	ask(1)
+	p.until("the answer", ends(1))
+	if room.Load() < 40<<10 {
+		t.Errorf("there was room for %d bytes at first", room.Load())
+	}
+	ask(3) // the client has given no more room
+	p.until("the reset", resets(3, frames.ErrCodeInternal))
+	if room.Load() != defaultWindow-40<<10 {
+		t.Errorf("then there was room for %d bytes", room.Load())
+	}
 }
 
 func TestHalfAnAnswerIsReset(t *testing.T) {

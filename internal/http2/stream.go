@@ -98,6 +98,12 @@ func (st *Stream) begin() {
 	st.exchange = exchange
 	s.serves[st] = struct{}{}
 	s.mu.Unlock()
+	st.inline = true
+	if exchange.Begin() {
+		st.conclude() // and pause sends what there is
+		return
+	}
+	st.inline = false
 	s.serving.Add(1)
 	s.options.Crew.Go(st.serve)
 }
