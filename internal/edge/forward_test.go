@@ -333,7 +333,8 @@ func TestAnAnswerThatBreaksOffIsNeverTakenForAWholeOne(t *testing.T) {
 
 func TestRubbishFromAnInstanceIsABadGateway(t *testing.T) {
 	e := startEdge(t)
-	answers := []string{"rubbish\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: surprise\r\n\r\n", "HTTP/1.1 099 Odd\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-",
+	answers := []string{
+		"rubbish\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: surprise\r\n\r\n", "HTTP/1.1 099 Odd\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-",
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 0\r\n\r\n",
 	}
