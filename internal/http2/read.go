@@ -4,9 +4,10 @@ import (
 	"errors"
 	"io"
 
-	"github.com/springtide/springtide/internal/message"
 	frames "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // run reads until the connection's end, or the client's first mistake that ends it.

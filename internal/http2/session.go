@@ -6,9 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/springtide/springtide/internal/message"
 	frames "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // The limits in time.

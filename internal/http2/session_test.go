@@ -3,7 +3,6 @@ package http2
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -14,9 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/springtide/springtide/internal/message"
 	frames "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // server is one session over a real connection, and its client's end.
@@ -179,17 +179,15 @@ func leaves(code frames.ErrCode) func(frames.Frame) bool {
 }
 
 // clientOf gives net/http's client over the session.
-func clientOf(t *testing.T, s *server) *frames.ClientConn {
+func clientOf(t *testing.T, s *server) *http.Transport {
 	t.Helper()
-	transport := &frames.Transport{
-		AllowHTTP:      true,
-		DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return s.client, nil },
+	transport := &http.Transport{
+		Protocols:   new(http.Protocols),
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return s.client, nil },
 	}
-	conn, err := transport.NewClientConn(s.client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 func TestBodiesLargerThanAnyWindowPassBothWaysOnManyStreams(t *testing.T) {
@@ -261,8 +259,15 @@ func TestARequestThatIsNoneIsResetAndOneThatCannotBeServedIsAnswered(t *testing.
 	p := speak(t, s)
 	id := uint32(1)
 	for _, more := range [][]string{
-		{"X-Upper", "1"}, {"connection", "close"}, {"transfer-encoding", "chunked"}, {"te", "gzip"}, {":path", "/again"},
-		{"host", "b.example"}, {"content-length", "5"}, {"x", " blank"}, {"x", "a\nb"},
+		{"X-Upper", "1"},
+		{"connection", "close"},
+		{"transfer-encoding", "chunked"},
+		{"te", "gzip"},
+		{":path", "/again"},
+		{"host", "b.example"},
+		{"content-length", "5"},
+		{"x", " blank"},
+		{"x", "a\nb"},
 	} {
 		p.ask(id, true, more...)
 		p.until("a reset", resets(id, frames.ErrCodeProtocol))

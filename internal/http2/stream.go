@@ -7,8 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/springtide/springtide/internal/message"
 	frames "golang.org/x/net/http2"
+
+	"github.com/springtide/springtide/internal/message"
 )
 
 // The limits in time of bodies.
@@ -192,10 +193,6 @@ func (st *Stream) take(data []byte, ends bool) error {
 	st.length += int64(len(data))
 	if declared := st.Head.Declared; declared >= 0 && st.length > declared {
 		return s.reset(st.id, frames.ErrCodeProtocol)
-	}
-	if st.err != nil {
-		s.consumed(st, int64(len(data)))
-		return nil
 	}
 	for len(data) > 0 {
 		if n := len(st.pieces); n == 0 || st.pieces[n-1].end == len(*st.pieces[n-1].buffer) {
