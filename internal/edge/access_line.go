@@ -34,7 +34,9 @@ func appendLine(to []byte, x *exchange, now time.Time) []byte {
 	}
 	for _, pair := range [...]struct{ name, value string }{
 		{"cache", string(x.cached)},
-		{"instance", string(x.backend.Instance)}, {"app", string(group.Environment.App)}, {"environment", string(group.Environment.Name)},
+		{"instance", string(x.backend.Instance)},
+		{"app", string(group.Environment.App)},
+		{"environment", string(group.Environment.Name)},
 	} {
 		if pair.value != "" {
 			to = appendText(to, pair.name, pair.value)

@@ -12,8 +12,7 @@ import (
 
 // The PROXY protocol, versions 1 and 2, as HAProxy's proxy-protocol.txt has it. It
 // is read here and not by a library since those read by way of a buffer of their
-// own, which would stay between the connection and the kernel. They are what this
-// is compared with.
+// own, which would stay between the connection and the kernel.
 const (
 	proxyTextLimit   = 107 // bytes of a header of version 1
 	proxyHeaderLimit = 536 // of version 2: more would not fit into any first segment

@@ -120,8 +120,12 @@ func ruleText(rule springtide.CacheRule) string {
 		key string
 		is  bool
 	}{
-		{"bypass", rule.Bypass}, {"per_release", rule.PerRelease}, {"drop_set_cookie", rule.DropSetCookie},
-		{"authorized", rule.Authorized}, {"ignore_reload", rule.IgnoreReload}, {"identity", rule.Identity},
+		{"bypass", rule.Bypass},
+		{"per_release", rule.PerRelease},
+		{"drop_set_cookie", rule.DropSetCookie},
+		{"authorized", rule.Authorized},
+		{"ignore_reload", rule.IgnoreReload},
+		{"identity", rule.Identity},
 	} {
 		if one.is {
 			text += " " + one.key

@@ -44,10 +44,11 @@ func (v *moment) parse(n *node) error {
 const localMoment = "2006-01-02T15:04:05"
 
 func (v *moment) write() (string, bool) {
+	layout := time.RFC3339
 	if v.local {
-		return v.Format(localMoment), false
+		layout = localMoment
 	}
-	return v.Format(time.RFC3339), false
+	return v.Format(layout), false
 }
 
 // repetition says when it happens again, by a word or a rule.
@@ -56,7 +57,7 @@ type repetition string
 func (v *repetition) parse(n *node) error {
 	rule, err := calendar.Rule(n.text)
 	if err != nil || n.kind != text {
-		return fmt.Errorf("want day, weekday, week, month, year, or a rule like \"FREQ=WEEKLY;BYDAY=MO,FR\", got %s: %v", n.shown(), err)
+		return fmt.Errorf("want day, weekday, week, month, year, or a rule like \"FREQ=WEEKLY;BYDAY=MO,FR\", got %s: %w", n.shown(), err)
 	}
 	*v = repetition(rule)
 	return nil
