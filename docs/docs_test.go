@@ -400,7 +400,9 @@ func scrape(t *testing.T) string {
 	m.Machine(1<<30, 2<<30, map[springtide.GroupID]int{group: 1})
 	m.Snapshot(springtide.Snapshot{Instances: []springtide.Instance{{ID: "web-1-aaaaa", Group: group, State: springtide.InstanceReady}}})
 	m.Edges([]string{"edge"})
-	m.EdgeReport(springtide.EdgeReport{Edge: "edge", Demand: []springtide.Demand{{Group: group, Arrived: 1}}})
+	m.EdgeReport(springtide.EdgeReport{Edge: "edge", Demand: []springtide.Demand{{
+		Group: group, Arrived: 1, Cache: map[springtide.CacheResult]int{springtide.CacheHit: 1},
+	}}})
 	m.Decision(springtide.Decision{Group: group, From: 1, To: 2})
 	m.RolloutOver(springtide.Rollout{Release: springtide.ReleaseID{Environment: environment, Number: 1}, Step: springtide.RolloutDone}, time.Second)
 	m.BuildOver(time.Second, nil)
