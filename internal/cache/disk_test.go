@@ -28,7 +28,7 @@ func onDisk(t *testing.T, folder string, options Options) (*proxy, func()) {
 		t.Fatal(err)
 	}
 	p.cache = cache
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background()) // the test's ends before it is cleaned up
 	ended := make(chan error, 1)
 	go func() { ended <- cache.Run(ctx) }()
 	stop := func() {
