@@ -7,30 +7,34 @@ import (
 
 // The sizes of buffers, in bytes.
 const (
-	headBuffer = 16 << 10 // for what is read: a head, and with it most bodies
-	bodyBuffer = 64 << 10 // for long bodies
-	sendBuffer = 32 << 10 // for what goes out in one write
+	headBuffer   = 16 << 10  // for what is read: a head, and with it most bodies
+	bodyBuffer   = 64 << 10  // for long bodies
+	sendBuffer   = 32 << 10  // for what goes out in one write
+	answerBuffer = 192 << 10 // for many short answers, of the streams of one connection
 )
 
 // buffers are lent to whoever has something in them: what is idle has none.
 type buffers struct {
-	heads, bodies, sends sync.Pool // of *[]byte
+	heads, bodies, sends, answers sync.Pool // of *[]byte
 }
 
 func newBuffers() *buffers {
 	of := func(size int) sync.Pool { return sync.Pool{New: func() any { b := make([]byte, size); return &b }} }
-	return &buffers{heads: of(headBuffer), bodies: of(bodyBuffer), sends: of(sendBuffer)}
+	return &buffers{heads: of(headBuffer), bodies: of(bodyBuffer), sends: of(sendBuffer), answers: of(answerBuffer)}
 }
 
 func borrow(from *sync.Pool) *[]byte { return from.Get().(*[]byte) }
 
-// giveBack takes back a buffer of heads or of bodies.
+// giveBack takes back a buffer of heads, of bodies or of answers.
 func (b *buffers) giveBack(buffer *[]byte) {
-	if len(*buffer) == headBuffer {
+	switch len(*buffer) {
+	case headBuffer:
 		b.heads.Put(buffer)
-		return
+	case bodyBuffer:
+		b.bodies.Put(buffer)
+	default:
+		b.answers.Put(buffer)
 	}
-	b.bodies.Put(buffer)
 }
 
 // quiet reads from a socket without holding a buffer while nothing comes.

@@ -68,12 +68,16 @@ func cacheRules(route *springtide.Route) *cache.Rules {
 // serveCached answers a request by what is stored, or has what it fetches stored.
 // What is stored asks no instance, so the gate has no part in it: it is no demand.
 func (e *edge) serveCached(x *exchange, g *gate) bool {
-	rules := g.cached.Load()
-	if rules == nil || x.upgrade != "" {
-		return false
+	f := x.found
+	if f == nil {
+		rules := g.cached.Load()
+		if rules == nil || x.upgrade != "" {
+			return false
+		}
+		f = &found{rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
 	}
 	defer func() { g.results.count(x.cached) }()
-	verdict := e.cache.Lookup(x.started, &x.request, rules, 0)
+	rules, verdict := f.rules, f.verdict
 	x.cached = springtide.CacheHit
 	for waited := 1; verdict.Do == cache.Wait; waited++ {
 		x.cached = springtide.CacheCollapsed
@@ -97,6 +101,37 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 		go e.refresh(newErrand(e.errands, x, verdict.Fetch, nobody{}), g)
 	}
 	e.sendStored(x, g, &verdict.Answer)
+	return true
+}
+
+// found is what the cache says of a request.
+type found struct {
+	rules   *cache.Rules
+	verdict cache.Verdict
+}
+
+// atOnce answers a request if that takes no waiting and no more than room bytes of
+// body: by what is stored, or by a refusal. If it does not, serve goes on with what
+// it has found.
+func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
+	rules, p := g.cached.Load(), g.protection.Load()
+	if rules == nil || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
+		return false
+	}
+	if e.guard(x, p) {
+		e.log.write(x, time.Now())
+		return true
+	}
+	f := found{rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
+	all, ok := f.verdict.Answer.Body.Bytes()
+	if f.verdict.Do != cache.Send || f.verdict.Fetch != nil || !ok || int64(len(all)) > room {
+		x.found = new(f)
+		return false
+	}
+	defer e.finish(x)
+	x.cached = springtide.CacheHit
+	g.results.count(x.cached)
+	e.sendStored(x, g, &f.verdict.Answer)
 	return true
 }
 

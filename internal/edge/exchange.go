@@ -50,7 +50,7 @@ type client interface {
 }
 
 // preparer is a client that writes the head of what is stored as the cache has it
-// prepared. Implemented by connection; other clients are given its fields.
+// prepared. Implemented by connection and lane; other clients are given its fields.
 type preparer interface {
 	// beginStored is begin for an answer of the cache's, which has the fields and the
 	// Content-Length; what else there is to say is in the answer.
@@ -96,6 +96,8 @@ type exchange struct {
 	onward message.Fields
 	// covered says that there is another answer if the first instance gives none.
 	covered bool
+	// found is what the cache says of the request, where it was asked already.
+	found *found
 	// interrupt is end, made once.
 	interrupt context.CancelCauseFunc
 
@@ -216,7 +218,7 @@ func (e *edge) serve(x *exchange) {
 		e.refuseUnknown(x)
 		return
 	}
-	if e.guard(x, g.protection.Load()) || e.serveFile(x, g) || e.serveCached(x, g) {
+	if x.found == nil && (e.guard(x, g.protection.Load()) || e.serveFile(x, g)) || e.serveCached(x, g) {
 		return
 	}
 	if g, err := e.pass(x, g); err != nil {

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/springtide/springtide/internal/cache"
 	"github.com/springtide/springtide/internal/http2"
 	"github.com/springtide/springtide/internal/message"
 )
@@ -19,17 +21,19 @@ type lane struct {
 	stream *http2.Stream
 	edge   *edge
 	x      exchange
-	gone   context.CancelCauseFunc
+	lost   atomic.Bool // the client is gone
+	cancel atomic.Pointer[context.CancelCauseFunc]
 	left   int64 // of the answer's body; -1: nobody knows
 	bare   bool  // the answer has no body
 	block  [512]byte
+	others [2]message.Field // room for those of a stored answer that are not prepared
 }
 
 // open makes the exchange of a request.
 func (s *session) open(stream *http2.Stream) http2.Exchange {
 	l := &lane{stream: stream, edge: s.edge}
 	x, head := &l.x, &stream.Head
-	x.ctx, l.gone = context.WithCancelCause(context.Background())
+	x.ctx = context.Background() // what is answered at once waits for nothing
 	x.client, x.protocol, x.started = l, "HTTP/2.0", time.Now()
 	x.address, x.port = s.address, s.port
 	x.request = head.Request
@@ -55,14 +59,20 @@ func (s *session) open(stream *http2.Stream) http2.Exchange {
 // inlineRoom is how many bytes a refusal has at most.
 const inlineRoom = 16 << 10
 
-// Begin implements http2.Exchange: it refuses what asks no instance.
+// Begin implements http2.Exchange: it answers what asks no instance.
 func (l *lane) Begin() bool {
-	e, x := l.edge, &l.x
-	unknown := x.request.Method != http.MethodConnect && len(e.options.TrustedProxies) == 0 && e.router.find(x.host) == nil
-	if l.stream.Fault == nil && !unknown || len(x.host) > inlineRoom/8 || l.stream.Room() < inlineRoom {
+	e, x, room := l.edge, &l.x, l.stream.Room()
+	if room < inlineRoom || len(x.host) > inlineRoom/8 {
 		return false
 	}
-	defer l.gone(errClientGone)
+	if l.stream.Fault == nil {
+		if x.request.Method == http.MethodConnect || len(e.options.TrustedProxies) > 0 {
+			return false
+		}
+		if g := e.router.find(x.host); g != nil {
+			return e.atOnce(x, g, room)
+		}
+	}
 	defer e.finish(x)
 	if !l.refuse() {
 		e.refuseUnknown(x)
@@ -72,7 +82,13 @@ func (l *lane) Begin() bool {
 
 // Serve implements http2.Exchange.
 func (l *lane) Serve() {
-	defer l.gone(errClientGone)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(errClientGone)
+	l.x.ctx = ctx
+	l.cancel.Store(&cancel)
+	if l.lost.Load() { // before there was anything to cancel
+		cancel(errClientGone)
+	}
 	if l.stream.Fault == nil {
 		l.edge.apps(&l.x)
 		return
@@ -93,7 +109,10 @@ func (l *lane) refuse() bool {
 
 // Gone implements http2.Exchange.
 func (l *lane) Gone() {
-	l.gone(errClientGone)
+	l.lost.Store(true)
+	if cancel := l.cancel.Load(); cancel != nil {
+		(*cancel)(errClientGone)
+	}
 	l.x.end(errClientGone)
 }
 
@@ -142,12 +161,36 @@ func (l *lane) begin(a *answer) error {
 	if a.declared >= 0 && (a.Status == http.StatusNotModified || message.HasBody(a.Status)) {
 		block = http2.AppendLength(block, a.declared)
 	}
+	return l.stream.Begin(l.endHead(block, a), l.bare || a.length == 0)
+}
+
+// endHead appends what the edge says itself.
+func (l *lane) endHead(block []byte, a *answer) []byte {
 	block = http2.AppendField(block, "x-request-id", a.id)
 	if other := l.edge.quic.announcement(a); other != "" {
 		block = http2.AppendField(block, "alt-svc", other)
 	}
-	return l.stream.Begin(block, l.bare || a.length == 0)
+	return block
 }
+
+// beginStored implements preparer.
+func (l *lane) beginStored(a *answer, stored *cache.Answer) error {
+	l.bare, l.left = l.x.request.Method == http.MethodHead || !message.HasBody(a.Status), a.declared
+	block := http2.AppendStatus(l.block[:0], a.Status)
+	prepared, others, ok := stored.Prepared(encodeFields, l.others[:0])
+	if ok {
+		block = append(block, prepared...)
+	} else {
+		others = stored.AppendFields(l.others[:0])
+	}
+	block = appendBlock(appendBlock(block, others, nil), a.Fields, nil)
+	if a.declared >= 0 {
+		block = http2.AppendLength(block, a.declared)
+	}
+	return l.stream.Begin(l.endHead(block, a), l.bare || a.declared == 0)
+}
+
+func encodeFields(fields message.Fields) []byte { return appendBlock(nil, fields, nil) }
 
 // Write implements client.
 func (l *lane) Write(p []byte) (int, error) {

@@ -63,10 +63,13 @@ func (s sessionConn) Close() error { return s.visitor.Close() }
 
 // Borrow implements http2.Buffers.
 func (b *buffers) Borrow(size int) *[]byte {
-	if size <= headBuffer {
+	switch {
+	case size <= headBuffer:
 		return borrow(&b.heads)
+	case size <= bodyBuffer:
+		return borrow(&b.bodies)
 	}
-	return borrow(&b.bodies)
+	return borrow(&b.answers)
 }
 
 // GiveBack implements http2.Buffers.

@@ -15,7 +15,7 @@ const (
 
 // Buffers lends buffers. Implemented by edge.buffers.
 type Buffers interface {
-	// Borrow gives a buffer of at least so many bytes, which are at most 64 KiB.
+	// Borrow gives a buffer of at least so many bytes, which are at most 192 KiB.
 	Borrow(size int) *[]byte
 	GiveBack(*[]byte)
 }
@@ -24,6 +24,7 @@ type Buffers interface {
 const (
 	smallBuffer = 16 << 10
 	largeBuffer = 64 << 10
+	hugeBuffer  = 192 << 10 // for what is answered at once
 )
 
 // input is what was read and not used yet: (*buffer)[start:end]. While there is

@@ -73,10 +73,10 @@ func (c testConn) Hangup() {
 type testBuffers struct{}
 
 func (testBuffers) Borrow(size int) *[]byte {
-	if size <= smallBuffer {
-		size = smallBuffer
-	} else {
-		size = largeBuffer
+	for _, class := range []int{hugeBuffer, largeBuffer, smallBuffer} {
+		if size <= class {
+			size = class
+		}
 	}
 	b := make([]byte, size)
 	return &b

@@ -11,8 +11,10 @@ import (
 const (
 	// outLimit is how much of answers' bodies waits to be sent, and turnLimit how
 	// much of one when others wait, in bytes.
-	outLimit  = 48 << 10
-	turnLimit = 2 * frameLimit
+	outLimit = 48 << 10
+	// inlineLimit is how much waits before nothing more is answered at once.
+	inlineLimit = 160 << 10
+	turnLimit   = 2 * frameLimit
 )
 
 var errNoRoom = errors.New("there is no room for this answer")
@@ -48,6 +50,17 @@ func (s *Session) room() {
 		s.lent = s.options.Buffers.Borrow(largeBuffer)
 		s.out = (*s.lent)[:0]
 	}
+}
+
+// widen sees to it that n bytes more find room in the buffer, if there is one so large.
+func (s *Session) widen(n int) {
+	if len(s.out)+n <= cap(s.out) || cap(s.out) >= hugeBuffer {
+		return
+	}
+	wide := s.options.Buffers.Borrow(hugeBuffer)
+	s.out = append((*wide)[:0], s.out...)
+	s.options.Buffers.GiveBack(s.lent)
+	s.lent = wide
 }
 
 // appendHeader appends the header of a frame.
@@ -160,7 +173,8 @@ func (st *Stream) endTurn() {
 	}
 }
 
-// Room says how many bytes of an answer's body Send takes without waiting.
+// Room says how many bytes of an answer's body Send takes from [Exchange].Begin,
+// where it does not wait.
 func (st *Stream) Room() int64 {
 	s := st.session
 	s.mu.Lock()
@@ -168,7 +182,7 @@ func (st *Stream) Room() int64 {
 	if len(s.line) > 0 || s.granted {
 		return 0
 	}
-	return max(0, min(st.window, s.window, int64(outLimit-len(s.out))))
+	return max(0, min(st.window, s.window, int64(inlineLimit-len(s.out))))
 }
 
 // Inform sends an informational head at once.
@@ -265,7 +279,11 @@ func (st *Stream) allowed(want int) int {
 	if (len(s.line) > 0 || s.granted) && !st.turn {
 		return 0
 	}
-	return int(max(0, min(int64(want), st.window, s.window, int64(outLimit-len(s.out)), int64(s.frameSize))))
+	room := outLimit - len(s.out)
+	if st.inline {
+		room = want // there was some before its head
+	}
+	return int(max(0, min(int64(want), st.window, s.window, int64(room), int64(s.frameSize))))
 }
 
 func (st *Stream) appendData(p []byte, ends bool) {
@@ -273,6 +291,8 @@ func (st *Stream) appendData(p []byte, ends bool) {
 	if ends {
 		flags = frames.FlagDataEndStream
 	}
+	s.room()
+	s.widen(len(p) + frameHeader)
 	s.appendHeader(len(p), frames.FrameData, flags, st.id)
 	s.out = append(s.out, p...)
 	st.window -= int64(len(p))
