@@ -11,17 +11,6 @@ import (
 	"github.com/springtide/springtide/internal/store"
 )
 
-// sampleUseEvery is how often what instances use is measured.
-const sampleUseEvery = 10 * time.Second
-
-// sampleUse has it measured, until ctx ends.
-func (p *plane) sampleUse(ctx context.Context) error {
-	for pauseFor(ctx, sampleUseEvery) == nil {
-		p.demand.Use(p.engine.Usage())
-	}
-	return nil
-}
-
 // limitsOf are those that an instance of a group has.
 func (p *plane) limitsOf(id springtide.GroupID) springtide.Limits {
 	for _, group := range p.fleet.Groups() {

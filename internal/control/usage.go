@@ -9,14 +9,19 @@ import (
 	"github.com/springtide/springtide/internal/scale"
 )
 
-// measureEvery is how often it is measured what instances use.
+// measureEvery is how often it is measured what instances use; each tenth time it is
+// written down, for recommendations.
 const measureEvery = time.Second
 
 // measure tells the scaler what instances use of the machine, and metrics how it
 // is shared, until ctx ends.
 func (p *plane) measure(ctx context.Context) error {
-	for ctx.Err() == nil {
-		p.scaler.ReportUsage(p.engine.Usage())
+	for n := 1; ctx.Err() == nil; n++ {
+		usage := p.engine.Usage()
+		p.scaler.ReportUsage(usage)
+		if n%10 == 0 {
+			p.demand.Use(usage)
+		}
 		machine := p.scaler.Machine()
 		lacks := make(map[springtide.GroupID]int, len(machine.Short))
 		for _, short := range machine.Short {
