@@ -16,6 +16,11 @@
 // and the answer's way back: upstream → relay → reply (HTTP/1) lane (HTTP/2)
 // or stream (HTTP/3).
 //
+// Where a route has rules of the cache, cached stands between router and gate: what
+// is stored goes out at once, over HTTP/2 from the goroutine that reads. Else taking
+// stands before the client and has the cache see the answer first; what is fetched
+// for nobody, to be fresh or for a missing piece, is an errand.
+//
 // A client's connection that speaks HTTP/1 is one goroutine:
 //
 //	        ┌────────────── complete, persistent ──────────────┐

@@ -53,7 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = json.loads(body)
             self.answer(200, {"subject": "Welcome " + data["name"], "text": "Hello " + data["name"], "html": "<p>Hello</p>"})
         else:
-            kept = {name: value for name, value in self.headers.items() if name.startswith("Tide-") or name == "Idempotency-Key"}
+            kept = {name.title(): value for name, value in self.headers.items() if name.title().startswith("Tide-") or name.title() == "Idempotency-Key"}
             self.answer(200, {"path": self.path, "headers": kept, "body": json.loads(body or "null")})
 
 
