@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // quicSocket is a UDP socket that several edges have, as a QUIC transport uses it.
@@ -23,6 +24,7 @@ import (
 type quicSocket struct {
 	*net.UDPConn
 	batch  *ipv4.PacketConn
+	raw    syscall.RawConn
 	number edgeNumber
 
 	mu      sync.Mutex
@@ -54,8 +56,13 @@ func newQUICSocket(file *os.File) (*quicSocket, error) {
 		conn.Close()
 		return nil, errors.New("it is no UDP socket")
 	}
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
 	return &quicSocket{
-		UDPConn: udp, batch: ipv4.NewPacketConn(udp), number: newEdgeNumber(),
+		UDPConn: udp, batch: ipv4.NewPacketConn(udp), raw: raw, number: newEdgeNumber(),
 		elders: map[edgeNumber]*elder{}, wake: make(chan struct{}, 1),
 	}, nil
 }
@@ -73,6 +80,9 @@ func (s *quicSocket) ReadBatch(messages []ipv4.Message, _ int) (int, error) {
 		}
 		// Any process that shares the socket can have made it blocking.
 		n, err = s.batch.ReadBatch(messages, syscall.MSG_DONTWAIT)
+		if errors.Is(err, syscall.EAGAIN) {
+			err = s.await()
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = s.UDPConn.SetReadDeadline(time.Time{}) // it was disturb
@@ -85,6 +95,16 @@ func (s *quicSocket) ReadBatch(messages []ipv4.Message, _ int) (int, error) {
 			return n, nil
 		}
 	}
+}
+
+// await waits until there is something to read. It looks first: of what came before
+// it waits it would not be told.
+func (s *quicSocket) await() error {
+	return s.raw.Read(func(descriptor uintptr) bool {
+		ready := []unix.PollFd{{Fd: int32(descriptor), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
 }
 
 // take gives what others passed on, and says whether only that is to be read.
