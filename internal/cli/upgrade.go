@@ -25,7 +25,8 @@ type upgraded struct {
 	api.Upgrade
 	// Away is for how long the API did not answer, in milliseconds.
 	Away int64 `json:"control_away_ms"`
-	// Draining is how many edges of before still serve their connections.
+	// Draining is how many edges of before still serve their connections, of those that
+	// have told the new control plane already.
 	Draining int `json:"edges_draining"`
 }
 

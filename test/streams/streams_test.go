@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -214,14 +213,24 @@ func edgeOf(t *testing.T, p *platform.Platform) int {
 // upgrade has a new edge take over, beside which the old one drains.
 func upgrade(t *testing.T, p *platform.Platform) {
 	t.Helper()
-	output, err := p.CLI(t.Context(), "upgrade", "--json")
-	if err != nil {
+	if _, err := p.CLI(t.Context(), "upgrade"); err != nil {
 		t.Fatal(err)
 	}
-	var upgraded struct {
-		Draining int `json:"edges_draining"`
-	}
-	if err := json.NewDecoder(strings.NewReader(output)).Decode(&upgraded); err != nil || upgraded.Draining != 1 {
-		t.Errorf("tide upgrade says %s, %v: want one edge that drains", output, err)
-	}
+	story.Eventually(t, "the edge of before to say that it drains", time.Minute, func() bool {
+		output, err := p.CLI(t.Context(), "status", "--json")
+		if err != nil {
+			return false
+		}
+		var status struct{ Edges []struct{ Leaving bool } }
+		if err := json.Unmarshal([]byte(output), &status); err != nil {
+			t.Fatal(err)
+		}
+		leaving := 0
+		for _, edge := range status.Edges {
+			if edge.Leaving {
+				leaving++
+			}
+		}
+		return leaving == 1
+	})
 }
