@@ -82,9 +82,9 @@ func (l *lane) Begin() bool {
 
 // Serve implements http2.Exchange.
 func (l *lane) Serve() {
-	ctx, cancel := context.WithCancelCause(context.Background())
+	var cancel context.CancelCauseFunc
+	l.x.ctx, cancel = context.WithCancelCause(context.Background()) //nolint:fatcontext // it is the first
 	defer cancel(errClientGone)
-	l.x.ctx = ctx
 	l.cancel.Store(&cancel)
 	if l.lost.Load() { // before there was anything to cancel
 		cancel(errClientGone)

@@ -55,7 +55,7 @@ func (c *connection) begin(a *answer) error {
 }
 
 // beginStored implements preparer.
-func (c *connection) beginStored(a *answer, stored *cache.Answer) error {
+func (c *connection) beginStored(a *answer, stored *cache.Answer) error { //nolint:unparam // another preparer fails
 	c.bare = c.x.request.Method == http.MethodHead || !message.HasBody(a.Status)
 	c.persistent = c.persistent && !a.leaving && !a.unread
 	to := stored.AppendHead(appendStatus(c.buffer(), stored.Status, ""))
