@@ -68,16 +68,18 @@ func cacheRules(route *springtide.Route) *cache.Rules {
 // serveCached answers a request by what is stored, or has what it fetches stored.
 // What is stored asks no instance, so the gate has no part in it: it is no demand.
 func (e *edge) serveCached(x *exchange, g *gate) bool {
-	f := x.found
-	if f == nil {
-		rules := g.cached.Load()
-		if rules == nil || x.upgrade != "" {
-			return false
-		}
-		f = &found{rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
+	rules := g.cached.Load()
+	if rules == nil || x.upgrade != "" {
+		return false
 	}
+	e.goOn(x, &found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)})
+	return true
+}
+
+// goOn answers a request by what the cache says of it, however long that takes.
+func (e *edge) goOn(x *exchange, f *found) {
+	g, rules, verdict := f.gate, f.rules, f.verdict
 	defer func() { g.results.count(x.cached) }()
-	rules, verdict := f.rules, f.verdict
 	x.cached = springtide.CacheHit
 	for waited := 1; verdict.Do == cache.Wait; waited++ {
 		x.cached = springtide.CacheCollapsed
@@ -87,32 +89,32 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 			waited = cache.MostWaits
 		case <-x.ctx.Done():
 			x.status, x.aborted = statusClientGone, true
-			return true
+			return
 		}
 		verdict = e.cache.Lookup(time.Now(), &x.request, rules, waited)
 	}
 	if verdict.Do == cache.Forward {
 		x.cached = springtide.CachePass
 		e.fetchCached(x, g, verdict.Fetch)
-		return true
+		return
 	}
 	if verdict.Fetch != nil {
 		x.cached = springtide.CacheStale
 		go e.refresh(newErrand(e.errands, x, verdict.Fetch, nobody{}), g)
 	}
 	e.sendStored(x, g, &verdict.Answer)
-	return true
 }
 
 // found is what the cache says of a request.
 type found struct {
+	gate    *gate
 	rules   *cache.Rules
 	verdict cache.Verdict
 }
 
 // atOnce answers a request if that takes no waiting and no more than room bytes of
-// body: by what is stored, or by a refusal. If it does not, serve goes on with what
-// it has found.
+// body: by what is stored, or by a refusal. If it does not, serve goes on where it
+// has come to.
 func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 	rules, p := g.cached.Load(), g.protection.Load()
 	if rules == nil || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
@@ -122,7 +124,7 @@ func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 		e.log.write(x, time.Now())
 		return true
 	}
-	f := found{rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
+	f := found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
 	all, ok := f.verdict.Answer.Body.Bytes()
 	if f.verdict.Do != cache.Send || f.verdict.Fetch != nil || !ok || int64(len(all)) > room {
 		x.found = new(f)

@@ -48,6 +48,25 @@ func (a *cachedApp) expectAsked(t *testing.T, want int64) {
 	}
 }
 
+func TestARequestThatTheCacheDoesNotHaveTakesOneTokenOfALimit(t *testing.T) {
+	app := startCached(t, fresh)
+	const limit = 6
+	route := app.routed(serveInstance(t, "web-1-b", fresh))
+	route.Protection.RateLimits = []springtide.RateLimit{{Match: "/*", Per: springtide.RatePerRoute, Requests: 1, Within: time.Minute, Burst: limit}}
+	app.edge.route(t, route)
+	client := app.edge.client(t, true)
+	for i := range limit + 1 {
+		want := http.StatusOK
+		if i == limit {
+			want = http.StatusTooManyRequests
+		}
+		path := fmt.Sprintf("/%d", i%(limit-1)) // the last but one is a hit
+		if response, _ := ask(t, client, "GET", path); response.StatusCode != want {
+			t.Errorf("request %d is answered with %d, want %d", i, response.StatusCode, want)
+		}
+	}
+}
+
 // ask sends a request with some fields, "Name: value".
 func ask(t *testing.T, client *http.Client, method, path string, lines ...string) (*http.Response, string) {
 	t.Helper()

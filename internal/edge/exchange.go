@@ -213,12 +213,16 @@ func (e *edge) serve(x *exchange) {
 		e.refuse(x, http.StatusNotImplemented, 0, "CONNECT is not served here")
 		return
 	}
+	if x.found != nil {
+		e.goOn(x, x.found)
+		return
+	}
 	g := e.router.find(x.host)
 	if g == nil {
 		e.refuseUnknown(x)
 		return
 	}
-	if x.found == nil && (e.guard(x, g.protection.Load()) || e.serveFile(x, g)) || e.serveCached(x, g) {
+	if e.guard(x, g.protection.Load()) || e.serveFile(x, g) || e.serveCached(x, g) {
 		return
 	}
 	if g, err := e.pass(x, g); err != nil {
