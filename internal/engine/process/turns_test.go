@@ -46,7 +46,8 @@ func TestStartsThatComputeTakeTurns(t *testing.T) {
 		if most != 2 || last != 3*time.Second {
 			t.Errorf("at most %d at a time, the last after %s", most, last)
 		}
-		if early := order[:5]; !slices.Contains(early, "b") || !slices.Contains(early, "c") {
+		// Two at a time: which of two that begin at the same moment is first is open.
+		if early := order[:6]; !slices.Contains(early[:4], "b") || !slices.Contains(early, "c") {
 			t.Errorf("%v: an app that orders many keeps others waiting", order)
 		}
 	})
