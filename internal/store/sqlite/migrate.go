@@ -2,12 +2,12 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/store/tables"
 )
 
 //go:embed migrations/*.sql
@@ -31,7 +31,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	for version := -1; version < len(names); {
-		err := s.write(ctx, func(tx *sql.Tx) (err error) {
+		err := s.write(ctx, func(tx tables.Transaction) (err error) {
 			version, err = s.migrateOnce(ctx, tx, names)
 			return err
 		})
@@ -44,7 +44,7 @@ func (s *Store) migrate(ctx context.Context) error {
 
 // migrateOnce applies the next migration, if there is one, and gives the
 // version of the tables after it.
-func (s *Store) migrateOnce(ctx context.Context, tx *sql.Tx, names []string) (int, error) {
+func (s *Store) migrateOnce(ctx context.Context, tx tables.Transaction, names []string) (int, error) {
 	var version int
 	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return 0, err

@@ -26,6 +26,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/store"
+	"github.com/springtide/springtide/internal/store/tables"
 )
 
 var _ store.Store = (*Store)(nil)
@@ -54,6 +55,7 @@ func readers() connections { return connections{cache: 256, limit: 2} }
 
 // Store is a store.Store in one file.
 type Store struct {
+	*tables.Store
 	path   string
 	logger *slog.Logger
 
@@ -64,8 +66,7 @@ type Store struct {
 	// at a time, and waiting here is fair and ends with the context.
 	writing chan struct{}
 
-	versions tableVersions
-	close    sync.Once
+	close sync.Once
 }
 
 // Open opens the database at path, makes it if there is none, and brings its
@@ -88,6 +89,7 @@ func Open(ctx context.Context, path string, logger *slog.Logger) (*Store, error)
 	if s.readers, err = readers().connect(path); err != nil {
 		return nil, errors.Join(err, s.notes.Close(), s.truth.Close())
 	}
+	s.Store = tables.New(tables.Database{Write: s.write, Note: s.note, Reader: s.readers, Problem: s.problem})
 	return s, nil
 }
 

@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -12,11 +11,14 @@ import (
 // AddPurge implements store.Purges. Numbers are times, so that they go on where a
 // store was lost and an older copy of it came back.
 func (s *Store) AddPurge(ctx context.Context, purge springtide.Purge) (springtide.Purge, error) {
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `
-			INSERT INTO purges (number, app, environment, tag, path)
-			SELECT max(?, coalesce(max(number), 0) + 1), ?, ?, ?, ? FROM purges RETURNING number`,
-			time.Now().UnixMicro(), purge.Environment.App, purge.Environment.Name, purge.Tag, purge.Path).Scan(&purge.Number)
+	err := s.db.Write(ctx, func(tx Transaction) error {
+		var last int64
+		if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(number), 0) FROM purges`).Scan(&last); err != nil {
+			return err
+		}
+		purge.Number = max(time.Now().UnixMicro(), last+1)
+		_, err := tx.ExecContext(ctx, `INSERT INTO purges (number, app, environment, tag, path) VALUES (?, ?, ?, ?, ?)`,
+			purge.Number, purge.Environment.App, purge.Environment.Name, purge.Tag, purge.Path)
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -29,7 +28,7 @@ func (s *Store) SecretKeys(ctx context.Context) (map[springtide.EnvironmentID][]
 
 // AddSecretKey implements store.Secrets.
 func (s *Store) AddSecretKey(ctx context.Context, id springtide.EnvironmentID, sealed []byte) (kept []byte, err error) {
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	err = s.db.Write(ctx, func(tx Transaction) error {
 		if id != (springtide.EnvironmentID{}) {
 			if _, err := environment(ctx, tx, id); err != nil {
 				return err
@@ -46,7 +45,7 @@ func (s *Store) AddSecretKey(ctx context.Context, id springtide.EnvironmentID, s
 
 // ReplaceSecretKeys implements store.Secrets.
 func (s *Store) ReplaceSecretKeys(ctx context.Context, keys map[springtide.EnvironmentID][]byte) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		for id, sealed := range keys {
 			if _, err := tx.ExecContext(ctx, `UPDATE secret_keys SET sealed = ? WHERE app = ? AND environment = ?`,
 				sealed, id.App, id.Name); err != nil {
@@ -70,7 +69,7 @@ func scanSecret(row row) (store.Secret, error) {
 
 // AddSecrets implements store.Secrets.
 func (s *Store) AddSecrets(ctx context.Context, id springtide.EnvironmentID, secrets []store.Secret) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		if _, err := environment(ctx, tx, id); err != nil {
 			return err
 		}
@@ -99,7 +98,8 @@ func (s *Store) Secrets(ctx context.Context, id springtide.EnvironmentID) ([]sto
 
 // ForgetSecrets implements store.Secrets.
 func (s *Store) ForgetSecrets(ctx context.Context, id springtide.EnvironmentID, before time.Time) (forgotten int, err error) {
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	err = s.db.Write(ctx, func(tx Transaction) error {
+		forgotten = 0
 		used, err := usedSecrets(ctx, tx, id)
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (s *Store) ForgetSecrets(ctx context.Context, id springtide.EnvironmentID, 
 }
 
 // usedSecrets gives the versions that releases have.
-func usedSecrets(ctx context.Context, from querier, id springtide.EnvironmentID) (map[springtide.SecretName]map[int]bool, error) {
+func usedSecrets(ctx context.Context, from Querier, id springtide.EnvironmentID) (map[springtide.SecretName]map[int]bool, error) {
 	releases, err := all(ctx, from, scanRelease, selectReleases+`WHERE app = ? AND environment = ?`, id.App, id.Name)
 	used := map[springtide.SecretName]map[int]bool{}
 	for _, release := range releases {

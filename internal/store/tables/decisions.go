@@ -1,8 +1,8 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
+	"math"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/store"
@@ -19,7 +19,7 @@ func scanDecision(row row) (springtide.Decision, error) {
 func (s *Store) AddDecision(ctx context.Context, decision springtide.Decision) error {
 	group := decision.Group
 	id := group.Environment
-	return s.note(ctx, func(tx *sql.Tx) error {
+	return s.db.Note(ctx, func(tx Transaction) error {
 		if _, err := environment(ctx, tx, id); err != nil {
 			return err
 		}
@@ -46,10 +46,10 @@ func (s *Store) Decisions(ctx context.Context, id springtide.EnvironmentID, proc
 		id.App, id.Name, process, orAll(limit))
 }
 
-// orAll is the limit in SQL: a negative one means all.
+// orAll is the limit in SQL.
 func orAll(limit int) int {
 	if limit == 0 {
-		return -1
+		return math.MaxInt
 	}
 	return limit
 }

@@ -1,20 +1,19 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/springtide/springtide/internal/store"
 )
 
 // PutDemand implements store.Demand.
 func (s *Store) PutDemand(ctx context.Context, hours []store.DemandHour, usage map[store.ProcessID][]byte) error {
-	return s.note(ctx, func(tx *sql.Tx) error {
+	return s.db.Note(ctx, func(tx Transaction) error {
 		for _, hour := range hours {
 			if _, err := tx.ExecContext(ctx, `
 				INSERT INTO demand (app, environment, process, hour, minutes)
 				SELECT app, name, ?3, ?4, ?5 FROM environments WHERE app = ?1 AND name = ?2
-				ON CONFLICT DO UPDATE SET minutes = excluded.minutes`,
+				ON CONFLICT (app, environment, process, hour) DO UPDATE SET minutes = excluded.minutes`,
 				hour.Of.Environment.App, hour.Of.Environment.Name, hour.Of.Process, hour.Hour, hour.Minutes); err != nil {
 				return err
 			}
@@ -23,7 +22,7 @@ func (s *Store) PutDemand(ctx context.Context, hours []store.DemandHour, usage m
 			if _, err := tx.ExecContext(ctx, `
 				INSERT INTO usage (app, environment, process, seen)
 				SELECT app, name, ?3, ?4 FROM environments WHERE app = ?1 AND name = ?2
-				ON CONFLICT DO UPDATE SET seen = excluded.seen`,
+				ON CONFLICT (app, environment, process) DO UPDATE SET seen = excluded.seen`,
 				of.Environment.App, of.Environment.Name, of.Process, seen); err != nil {
 				return err
 			}
@@ -46,7 +45,7 @@ func (s *Store) Demand(ctx context.Context, of store.ProcessID, from, to int64) 
 
 // ForgetDemand implements store.Demand.
 func (s *Store) ForgetDemand(ctx context.Context, before int64) error {
-	return s.note(ctx, func(tx *sql.Tx) error {
+	return s.db.Note(ctx, func(tx Transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM demand WHERE hour < ?`, before)
 		return err
 	})

@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/springtide/springtide"
 )
@@ -26,14 +25,14 @@ func (s *Store) PutGroup(ctx context.Context, group springtide.Group) error {
 	if group.Replicas < 0 {
 		return negativeReplicas(id, group.Replicas)
 	}
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		if _, err := release(ctx, tx, springtide.ReleaseID{Environment: id.Environment, Number: id.Release}); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO groups (app, environment, generation, process, release, replicas, artifact, template)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET replicas = excluded.replicas, artifact = excluded.artifact, template = excluded.template`,
+			ON CONFLICT (app, environment, generation, process, release) DO UPDATE SET replicas = excluded.replicas, artifact = excluded.artifact, template = excluded.template`,
 			id.Environment.App, id.Environment.Name, id.Generation, id.Process, id.Release, group.Replicas,
 			group.Template.Artifact, document{group.Template})
 		return err
@@ -45,7 +44,7 @@ func (s *Store) SetReplicas(ctx context.Context, id springtide.GroupID, replicas
 	if replicas < 0 {
 		return negativeReplicas(id, replicas)
 	}
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		missing := springtide.Errorf(springtide.NotFound, "there is no group %s", id)
 		return must(ctx, tx, missing, `UPDATE groups SET replicas = ?`+ofGroup,
 			replicas, id.Environment.App, id.Environment.Name, id.Generation, id.Process, id.Release)
@@ -58,7 +57,7 @@ func negativeReplicas(id springtide.GroupID, replicas int) error {
 
 // DeleteGroup implements store.Groups.
 func (s *Store) DeleteGroup(ctx context.Context, id springtide.GroupID) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM groups`+ofGroup,
 			id.Environment.App, id.Environment.Name, id.Generation, id.Process, id.Release)
 		return err

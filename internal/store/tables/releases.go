@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -24,7 +23,7 @@ func (s *Store) AddRelease(ctx context.Context, release springtide.Release) (spr
 	id := release.Environment
 	release.Created = time.Now().UTC()
 	release.State, release.Reason = springtide.ReleasePending, ""
-	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.Write(ctx, func(tx Transaction) (err error) {
 		if _, err := environment(ctx, tx, id); err != nil {
 			return err
 		}
@@ -46,19 +45,19 @@ func (s *Store) AddRelease(ctx context.Context, release springtide.Release) (spr
 
 // count gives the next number of a counter, "release" or "generation". It is
 // never given again.
-func count(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID, counter string) (number int, err error) {
+func count(ctx context.Context, tx Transaction, id springtide.EnvironmentID, counter string) (number int, err error) {
 	err = tx.QueryRowContext(ctx, `INSERT INTO counters (app, environment, `+counter+`) VALUES (?, ?, 1)
-		ON CONFLICT DO UPDATE SET `+counter+` = `+counter+` + 1 RETURNING `+counter, id.App, id.Name).Scan(&number)
+		ON CONFLICT (app, environment) DO UPDATE SET `+counter+` = counters.`+counter+` + 1 RETURNING `+counter, id.App, id.Name).Scan(&number)
 	return number, err
 }
 
 // Release implements store.Releases.
 func (s *Store) Release(ctx context.Context, id springtide.ReleaseID) (springtide.Release, error) {
-	r, err := release(ctx, s.readers, id)
-	return r, s.problem(ctx, err)
+	r, err := release(ctx, s.db.Reader, id)
+	return r, s.db.Problem(ctx, err)
 }
 
-func release(ctx context.Context, from querier, id springtide.ReleaseID) (springtide.Release, error) {
+func release(ctx context.Context, from Querier, id springtide.ReleaseID) (springtide.Release, error) {
 	r, err := scanRelease(from.QueryRowContext(ctx, selectReleases+`WHERE app = ? AND environment = ? AND number = ?`,
 		id.Environment.App, id.Environment.Name, id.Number))
 	return r, orMissing(err, springtide.Errorf(springtide.NotFound, "there is no release %s", id))
@@ -71,7 +70,7 @@ func (s *Store) Releases(ctx context.Context, id springtide.EnvironmentID) ([]sp
 
 // FailRelease implements store.Releases.
 func (s *Store) FailRelease(ctx context.Context, id springtide.ReleaseID, reason string) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		if _, err := release(ctx, tx, id); err != nil {
 			return err
 		}
@@ -80,7 +79,7 @@ func (s *Store) FailRelease(ctx context.Context, id springtide.ReleaseID, reason
 }
 
 // failPending marks a release that never was active as failed.
-func failPending(ctx context.Context, tx *sql.Tx, id springtide.ReleaseID, reason string) error {
+func failPending(ctx context.Context, tx Transaction, id springtide.ReleaseID, reason string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE releases SET state = ?, reason = ?
 		WHERE app = ? AND environment = ? AND number = ? AND state = ?`,
 		springtide.ReleaseFailed, reason, id.Environment.App, id.Environment.Name, id.Number, springtide.ReleasePending)
@@ -90,7 +89,7 @@ func failPending(ctx context.Context, tx *sql.Tx, id springtide.ReleaseID, reaso
 // DeleteRelease implements store.Releases.
 func (s *Store) DeleteRelease(ctx context.Context, id springtide.ReleaseID) error {
 	app, name := id.Environment.App, id.Environment.Name
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		r, err := release(ctx, tx, id)
 		if err != nil {
 			return err

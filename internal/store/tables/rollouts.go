@@ -1,4 +1,4 @@
-package sqlite
+package tables
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func (s *Store) BeginRollout(ctx context.Context, rollout springtide.Rollout) (s
 	rollout.Step = springtide.RolloutRecorded
 	rollout.Started = time.Now().UTC()
 	rollout.Updated, rollout.Switched, rollout.Reason = rollout.Started, time.Time{}, ""
-	err := s.write(ctx, func(tx *sql.Tx) error {
+	err := s.db.Write(ctx, func(tx Transaction) error {
 		r, err := release(ctx, tx, rollout.Release)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (s *Store) BeginRollout(ctx context.Context, rollout springtide.Rollout) (s
 }
 
 // refuseSecondRollout gives a Conflict if a rollout is not over.
-func refuseSecondRollout(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID) error {
+func refuseSecondRollout(ctx context.Context, tx Transaction, id springtide.EnvironmentID) error {
 	var number int
 	var step springtide.RolloutStep
 	err := tx.QueryRowContext(ctx, `SELECT release, step FROM rollouts
@@ -78,7 +78,7 @@ func refuseSecondRollout(ctx context.Context, tx *sql.Tx, id springtide.Environm
 
 // SaveRollout implements store.Rollouts.
 func (s *Store) SaveRollout(ctx context.Context, rollout springtide.Rollout) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		stored, err := storedRollout(ctx, tx, rollout)
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func mayFollow(from, to springtide.RolloutStep) bool {
 func (s *Store) SwitchRollout(ctx context.Context, rollout springtide.Rollout) error {
 	id := rollout.Release.Environment
 	rollout.Step = springtide.RolloutSwitched
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		stored, err := storedRollout(ctx, tx, rollout)
 		if err != nil || stored.Step == springtide.RolloutSwitched {
 			return err
@@ -143,7 +143,7 @@ func (s *Store) SwitchRollout(ctx context.Context, rollout springtide.Rollout) e
 // FinishRollout implements store.Rollouts.
 func (s *Store) FinishRollout(ctx context.Context, rollout springtide.Rollout) error {
 	rollout.Step = springtide.RolloutDone
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		stored, err := storedRollout(ctx, tx, rollout)
 		if err != nil || stored.Step == springtide.RolloutDone {
 			return err
@@ -159,7 +159,7 @@ func (s *Store) FinishRollout(ctx context.Context, rollout springtide.Rollout) e
 func (s *Store) FailRollout(ctx context.Context, rollout springtide.Rollout) error {
 	id := rollout.Release.Environment
 	rollout.Step = springtide.RolloutFailed
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		stored, err := storedRollout(ctx, tx, rollout)
 		if err != nil || stored.Step == springtide.RolloutFailed {
 			return err
@@ -190,7 +190,7 @@ func (s *Store) FailRollout(ctx context.Context, rollout springtide.Rollout) err
 }
 
 // storedRollout gives what is recorded of the rollout.
-func storedRollout(ctx context.Context, tx *sql.Tx, rollout springtide.Rollout) (springtide.Rollout, error) {
+func storedRollout(ctx context.Context, tx Transaction, rollout springtide.Rollout) (springtide.Rollout, error) {
 	id := rollout.Release.Environment
 	stored, err := scanRollout(tx.QueryRowContext(ctx, selectRollouts+`WHERE app = ? AND environment = ? AND generation = ? AND release = ?`,
 		id.App, id.Name, rollout.Generation, rollout.Release.Number))
@@ -198,7 +198,7 @@ func storedRollout(ctx context.Context, tx *sql.Tx, rollout springtide.Rollout) 
 		"there is no rollout of %s with generation %d", rollout.Release, rollout.Generation))
 }
 
-func updateRollout(ctx context.Context, tx *sql.Tx, rollout springtide.Rollout) error {
+func updateRollout(ctx context.Context, tx Transaction, rollout springtide.Rollout) error {
 	id := rollout.Release.Environment
 	_, err := tx.ExecContext(ctx, `UPDATE rollouts SET step = ?, previous = ?, reason = ?, updated = ?, switched = ?
 		WHERE app = ? AND environment = ? AND generation = ?`,
@@ -218,13 +218,13 @@ func (s *Store) OpenRollouts(ctx context.Context) ([]springtide.Rollout, error) 
 
 // LastRollout implements store.Rollouts.
 func (s *Store) LastRollout(ctx context.Context, id springtide.EnvironmentID) (springtide.Rollout, error) {
-	r, err := scanRollout(s.readers.QueryRowContext(ctx, selectRollouts+
+	r, err := scanRollout(s.db.Reader.QueryRowContext(ctx, selectRollouts+
 		`WHERE app = ? AND environment = ? ORDER BY generation DESC LIMIT 1`, id.App, id.Name))
-	return r, s.problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there has been no rollout of %s", id)))
+	return r, s.db.Problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there has been no rollout of %s", id)))
 }
 
 // RolloutOf implements store.Rollouts.
 func (s *Store) RolloutOf(ctx context.Context, deploy string) (springtide.Rollout, error) {
-	r, err := scanRollout(s.readers.QueryRowContext(ctx, selectRollouts+`WHERE deploy = ? AND deploy <> '' LIMIT 1`, deploy))
-	return r, s.problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there is no rollout of deploy %q", deploy)))
+	r, err := scanRollout(s.db.Reader.QueryRowContext(ctx, selectRollouts+`WHERE deploy = ? AND deploy <> '' LIMIT 1`, deploy))
+	return r, s.db.Problem(ctx, orMissing(err, springtide.Errorf(springtide.NotFound, "there is no rollout of deploy %q", deploy)))
 }

@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 )
 
@@ -22,7 +21,7 @@ func (s *Store) NextTableVersion(ctx context.Context) (int64, error) {
 	defer s.versions.Unlock()
 	if s.versions.last == s.versions.reserved {
 		var reserved int64
-		err := s.write(ctx, func(tx *sql.Tx) error {
+		err := s.db.Write(ctx, func(tx Transaction) error {
 			return tx.QueryRowContext(ctx, `UPDATE table_versions SET reserved = reserved + ? RETURNING reserved`, tableVersionBlock).
 				Scan(&reserved)
 		})

@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"maps"
 	"strings"
 	"time"
@@ -12,14 +11,16 @@ import (
 
 const selectEnvironments = `
 	SELECT app, name, created, active, generation, stopped, maintenance, config, scale, occasions,
-		(SELECT json_group_array(domain ORDER BY domain) FROM domains
+		(SELECT coalesce(string_agg(domain, ' ' ORDER BY domain), '') FROM domains
 			WHERE domains.app = environments.app AND domains.environment = environments.name AND by_hand)
 	FROM environments `
 
 func scanEnvironment(row row) (springtide.Environment, error) {
 	var e springtide.Environment
+	var domains string
 	err := row.Scan(&e.ID.App, &e.ID.Name, (*moment)(&e.Created), &e.Active, &e.Generation, &e.Stopped,
-		document{&e.Maintenance}, document{&e.Config}, document{&e.Scale}, document{&e.Occasions}, document{&e.Domains})
+		document{&e.Maintenance}, document{&e.Config}, document{&e.Scale}, document{&e.Occasions}, &domains)
+	e.Domains = strings.Fields(domains)
 	return e, err
 }
 
@@ -34,7 +35,7 @@ func (s *Store) CreateEnvironment(ctx context.Context, id springtide.Environment
 			return springtide.Environment{}, springtide.Errorf(springtide.Invalid, "%q cannot name an environment", id)
 		}
 	}
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		_, err := tx.ExecContext(ctx,
 			`INSERT INTO environments (app, name, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
 			id.App, id.Name, moment(time.Now()))
@@ -44,11 +45,11 @@ func (s *Store) CreateEnvironment(ctx context.Context, id springtide.Environment
 
 // Environment implements store.Environments.
 func (s *Store) Environment(ctx context.Context, id springtide.EnvironmentID) (springtide.Environment, error) {
-	e, err := environment(ctx, s.readers, id)
-	return e, s.problem(ctx, err)
+	e, err := environment(ctx, s.db.Reader, id)
+	return e, s.db.Problem(ctx, err)
 }
 
-func environment(ctx context.Context, from querier, id springtide.EnvironmentID) (springtide.Environment, error) {
+func environment(ctx context.Context, from Querier, id springtide.EnvironmentID) (springtide.Environment, error) {
 	e, err := scanEnvironment(from.QueryRowContext(ctx, selectEnvironments+`WHERE app = ? AND name = ?`, id.App, id.Name))
 	return e, orMissing(err, noEnvironment(id))
 }
@@ -61,7 +62,7 @@ func (s *Store) Environments(ctx context.Context) ([]springtide.Environment, err
 // DestroyEnvironment implements store.Environments. What hangs on the
 // environment and its releases goes with them; the counters stay.
 func (s *Store) DestroyEnvironment(ctx context.Context, id springtide.EnvironmentID) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.db.Write(ctx, func(tx Transaction) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM groups WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
 			return err
 		}
@@ -77,7 +78,7 @@ func (s *Store) DestroyEnvironment(ctx context.Context, id springtide.Environmen
 
 // SetConfig implements store.Environments.
 func (s *Store) SetConfig(ctx context.Context, id springtide.EnvironmentID, set map[string]string, unset []string) (springtide.Environment, error) {
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		e, err := environment(ctx, tx, id)
 		if err != nil {
 			return err
@@ -98,7 +99,7 @@ func (s *Store) SetConfig(ctx context.Context, id springtide.EnvironmentID, set 
 
 // SetOccasions implements store.Environments.
 func (s *Store) SetOccasions(ctx context.Context, id springtide.EnvironmentID, change func([]springtide.Occasion) ([]springtide.Occasion, error)) (springtide.Environment, error) {
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		e, err := environment(ctx, tx, id)
 		if err != nil {
 			return err
@@ -118,7 +119,7 @@ func (s *Store) SetScale(ctx context.Context, id springtide.EnvironmentID, proce
 		return springtide.Environment{}, springtide.Errorf(springtide.Invalid,
 			"%s cannot have %d to %d instances", process, scale.Min, scale.Max)
 	}
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		e, err := environment(ctx, tx, id)
 		if err != nil {
 			return err
@@ -138,7 +139,7 @@ func (s *Store) SetScale(ctx context.Context, id springtide.EnvironmentID, proce
 
 // SetStopped implements store.Environments.
 func (s *Store) SetStopped(ctx context.Context, id springtide.EnvironmentID, stopped bool) (springtide.Environment, error) {
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		_, err := tx.ExecContext(ctx, `UPDATE environments SET stopped = ? WHERE app = ? AND name = ?`,
 			stopped, id.App, id.Name)
 		return err
@@ -147,7 +148,7 @@ func (s *Store) SetStopped(ctx context.Context, id springtide.EnvironmentID, sto
 
 // SetMaintenance implements store.Environments.
 func (s *Store) SetMaintenance(ctx context.Context, id springtide.EnvironmentID, maintenance *springtide.Maintenance) (springtide.Environment, error) {
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		_, err := tx.ExecContext(ctx, `UPDATE environments SET maintenance = ? WHERE app = ? AND name = ?`,
 			document{maintenance}, id.App, id.Name)
 		return err
@@ -155,9 +156,9 @@ func (s *Store) SetMaintenance(ctx context.Context, id springtide.EnvironmentID,
 }
 
 // changeEnvironment makes a change and gives the environment as it is after it.
-func (s *Store) changeEnvironment(ctx context.Context, id springtide.EnvironmentID, change func(tx *sql.Tx) error) (springtide.Environment, error) {
+func (s *Store) changeEnvironment(ctx context.Context, id springtide.EnvironmentID, change func(tx Transaction) error) (springtide.Environment, error) {
 	var changed springtide.Environment
-	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+	err := s.db.Write(ctx, func(tx Transaction) (err error) {
 		if err := change(tx); err != nil {
 			return err
 		}

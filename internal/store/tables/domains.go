@@ -1,4 +1,4 @@
-package sqlite
+package tables
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // SetDomains implements store.Environments.
 func (s *Store) SetDomains(ctx context.Context, id springtide.EnvironmentID, add, remove []string) (springtide.Environment, error) {
-	return s.changeEnvironment(ctx, id, func(tx *sql.Tx) error {
+	return s.changeEnvironment(ctx, id, func(tx Transaction) error {
 		// The environment is looked for first: a domain of no environment is not the
 		// thing to complain about.
 		if _, err := environment(ctx, tx, id); err != nil {
@@ -35,8 +35,8 @@ func (s *Store) SetDomains(ctx context.Context, id springtide.EnvironmentID, add
 // CheckDomains implements store.Environments.
 func (s *Store) CheckDomains(ctx context.Context, id springtide.EnvironmentID, domains []string) error {
 	for _, domain := range domains {
-		if err := checkDomain(ctx, s.readers, id, domain); err != nil {
-			return s.problem(ctx, err)
+		if err := checkDomain(ctx, s.db.Reader, id, domain); err != nil {
+			return s.db.Problem(ctx, err)
 		}
 	}
 	return nil
@@ -49,7 +49,7 @@ const (
 )
 
 // claim gives domains to an environment unless another one has them.
-func claim(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID, domains []string, reason string) error {
+func claim(ctx context.Context, tx Transaction, id springtide.EnvironmentID, domains []string, reason string) error {
 	for _, domain := range domains {
 		if err := checkDomain(ctx, tx, id, domain); err != nil {
 			return err
@@ -65,7 +65,7 @@ func claim(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID, domains
 
 // setManifestDomains makes the domains those that the manifest asks for, and
 // gives up others that it asked for before.
-func setManifestDomains(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID, domains []string) error {
+func setManifestDomains(ctx context.Context, tx Transaction, id springtide.EnvironmentID, domains []string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE domains SET by_manifest = FALSE WHERE app = ? AND environment = ?`, id.App, id.Name)
 	if err != nil {
 		return err
@@ -77,14 +77,14 @@ func setManifestDomains(ctx context.Context, tx *sql.Tx, id springtide.Environme
 }
 
 // freeDomains gives up those that there is no reason for any more.
-func freeDomains(ctx context.Context, tx *sql.Tx, id springtide.EnvironmentID) error {
+func freeDomains(ctx context.Context, tx Transaction, id springtide.EnvironmentID) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM domains
 		WHERE app = ? AND environment = ? AND NOT by_hand AND NOT by_manifest`, id.App, id.Name)
 	return err
 }
 
 // checkDomain gives a Conflict if another environment has the domain.
-func checkDomain(ctx context.Context, from querier, id springtide.EnvironmentID, domain string) error {
+func checkDomain(ctx context.Context, from Querier, id springtide.EnvironmentID, domain string) error {
 	if canonical(domain) == "" {
 		return springtide.Errorf(springtide.Invalid, "an empty name is no domain")
 	}

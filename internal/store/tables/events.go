@@ -1,8 +1,7 @@
-package sqlite
+package tables
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 
 	"github.com/springtide/springtide"
@@ -21,7 +20,7 @@ func (s *Store) AddEvents(ctx context.Context, events []springtide.Event) ([]spr
 		return nil, nil
 	}
 	added := slices.Clone(events)
-	err := s.note(ctx, func(tx *sql.Tx) error {
+	err := s.db.Note(ctx, func(tx Transaction) error {
 		insert, err := tx.PrepareContext(ctx, `
 			INSERT INTO events (time, app, environment, kind, message, fields) VALUES (?, ?, ?, ?, ?, ?) RETURNING sequence`)
 		if err != nil {
@@ -53,10 +52,4 @@ func (s *Store) Events(ctx context.Context, after int64, environment *springtide
 		args = append(args, environment.App, environment.Name)
 	}
 	return read(ctx, s, scanEvent, query+` ORDER BY sequence LIMIT ?`, append(args, orAll(limit))...)
-}
-
-// LastSequence implements store.Events. SQLite remembers it for AUTOINCREMENT.
-func (s *Store) LastSequence(ctx context.Context) (sequence int64, err error) {
-	err = s.readers.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'`).Scan(&sequence)
-	return sequence, s.problem(ctx, err)
 }
