@@ -76,6 +76,15 @@ type Build struct {
 	Timeout time.Duration     `json:"timeout"`
 	Limits  Limits            `json:"limits"`
 	Env     map[string]string `json:"env,omitempty"`
+	// Base is the image that the app's layer lies upon, as a reference. Empty: none,
+	// and only an engine that has a userland of its own can run the artifact.
+	Base string `json:"base,omitempty"`
+	// Push is a repository of the user's own that releases are pushed to, and pulled
+	// from. Empty: they are pulled from the platform.
+	Push string `json:"push,omitempty"`
+	// Login is the secret with USER:PASSWORD for Push, or for Base where there is no
+	// Push. Instances are not given it. Empty: what the machine's docker config says.
+	Login SecretName `json:"login,omitempty"`
 }
 
 // Process is one kind of process of an app.

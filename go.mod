@@ -37,7 +37,11 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/quic-go/qpack v0.6.0 // indirect
+require (
+	github.com/docker/cli v29.7.2+incompatible // indirect
+	github.com/docker/docker-credential-helpers v0.9.3 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

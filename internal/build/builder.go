@@ -30,6 +30,9 @@ type Options struct {
 	// Grace is how long an artifact that was just built is safe from Collect,
 	// until it is part of a release. Default: 10 minutes.
 	Grace time.Duration
+	// NeedsBase says that artifacts run where there is no userland but their own:
+	// apps without a base are refused.
+	NeedsBase bool
 }
 
 // Builder makes artifacts of sources and keeps them. Its methods may be called
@@ -79,6 +82,9 @@ type Request struct {
 	Output io.Writer
 	// Hide takes secret values out of what the build says. It may be nil.
 	Hide *redact.Redactor
+	// Login is the value of the app's Build.Login, USER:PASSWORD; empty: what the
+	// machine's docker config says.
+	Login string
 }
 
 // Artifact is what a build made.
@@ -138,6 +144,10 @@ func (b *Builder) build(ctx context.Context, request Request) (Artifact, error) 
 	if err := bring(ctx, request.Source, place.source(), who); err != nil {
 		return Artifact{}, err
 	}
+	on, err := b.bring(ctx, request, place)
+	if err != nil {
+		return Artifact{}, err
+	}
 	if request.App.Build.Command != "" {
 		if err := b.run(ctx, request, place, who); err != nil {
 			return Artifact{}, err
@@ -146,7 +156,7 @@ func (b *Builder) build(ctx context.Context, request Request) (Artifact, error) 
 	if err := ctx.Err(); err != nil {
 		return Artifact{}, cancelled(ctx)
 	}
-	return b.publish(request, place)
+	return b.publish(request, place, on)
 }
 
 // owner is whom a build's files belong to and its command runs as.

@@ -12,6 +12,9 @@
 //	                                        ▼
 //	         artifacts/blobs → artifacts/index.json → roots/HEX
 //
+//	registry ── bring ──▶ the layers of the base, below the app's      (build.base)
+//	artifact ── Push ───▶ a repository of the user's own               (build.push)
+//
 // Invariants, which hold at whatever instruction the process is killed:
 //
 //   - What index.json names is whole: blobs are synced and in place before it,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"runtime"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -11,41 +12,38 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// image is the documents of an OCI image with one layer.
+// image is the documents of an OCI image.
 type image struct {
-	layer              layer
 	config, manifest   []byte
 	configID, identity v1.Hash
+	// size is that of all its parts, in bytes.
+	size int64
 }
 
-// describe makes the image of a layer. It depends on the app's name and content
-// only: the environment and commands belong to the release.
-func describe(app springtide.AppName, of layer) (image, error) {
-	config, err := json.Marshal(v1.ConfigFile{
-		Architecture: runtime.GOARCH,
-		OS:           "linux",
-		Created:      v1.Time{Time: epoch()},
-		RootFS:       v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{of.content}},
-		History:      []v1.History{{Created: v1.Time{Time: epoch()}, CreatedBy: "tide build"}},
-		Config: v1.Config{
-			WorkingDir: "/" + appFolder,
-			Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-			Labels: map[string]string{
-				"org.opencontainers.image.title": string(app),
-				"dev.springtide.app":             string(app),
-			},
-		},
-	})
+// describe makes the image of an app: its layer upon a base. What belongs to a
+// release alone, its config and its secrets, is not in it.
+func describe(app springtide.App, of layer, on base) (image, error) {
+	written := on.configure(app)
+	written.RootFS.DiffIDs = append(written.RootFS.DiffIDs, of.content)
+	config, err := json.Marshal(written)
 	if err != nil {
 		return image{}, err
 	}
-	made := image{layer: of, config: config, configID: hashOf(config)}
-	made.manifest, err = json.Marshal(v1.Manifest{
+	made := image{config: config, configID: hashOf(config)}
+	manifest := v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
 		Config:        v1.Descriptor{MediaType: types.OCIConfigJSON, Size: int64(len(config)), Digest: made.configID},
-		Layers:        []v1.Descriptor{{MediaType: types.OCILayer, Size: of.size, Digest: of.digest}},
-	})
+		Layers:        append(slices.Clone(on.layers), v1.Descriptor{MediaType: types.OCILayer, Size: of.size, Digest: of.digest}),
+	}
+	if on.name != "" {
+		manifest.Annotations = map[string]string{baseName: on.name, baseDigest: on.digest.String()}
+	}
+	for _, layer := range manifest.Layers {
+		made.size += layer.Size
+	}
+	made.manifest, err = json.Marshal(manifest)
+	made.size += int64(len(made.config) + len(made.manifest))
 	made.identity = hashOf(made.manifest)
 	return made, err
 }

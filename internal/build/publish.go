@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 
 // publish makes an artifact of the tree that was built in the place, and moves
 // the tree to where the artifact would be unpacked.
-func (b *Builder) publish(request Request, place *place) (Artifact, error) {
+func (b *Builder) publish(request Request, place *place, on base) (Artifact, error) {
 	root, err := os.OpenRoot(place.source())
 	if err != nil {
 		return Artifact{}, err
@@ -33,14 +34,14 @@ func (b *Builder) publish(request Request, place *place) (Artifact, error) {
 	if err != nil {
 		return Artifact{}, err
 	}
-	made, err := describe(request.App.Name, layer)
+	made, err := describe(request.App, layer, on)
 	if err != nil {
 		return Artifact{}, err
 	}
 	artifact := Artifact{
 		Digest: springtide.Digest(made.identity.String()),
 		Root:   b.rootOf(made.identity),
-		Size:   layer.size + int64(len(made.config)+len(made.manifest)),
+		Size:   made.size,
 	}
 	if artifact.Reused, err = b.reuse(made.identity); err != nil || artifact.Reused {
 		return artifact, err
@@ -50,6 +51,7 @@ func (b *Builder) publish(request Request, place *place) (Artifact, error) {
 		made.configID: place.file("config"),
 		made.identity: place.file("manifest"),
 	}
+	maps.Copy(files, on.files)
 	err = errors.Join(
 		os.WriteFile(files[made.configID], made.config, 0o644),
 		os.WriteFile(files[made.identity], made.manifest, 0o644),

@@ -126,6 +126,9 @@ func (d *difference) build(from, to springtide.Build) {
 	d.value("build.timeout", effectBuild, orNothing(from.Timeout), orNothing(to.Timeout))
 	d.limits("build.limits", effectBuild, from.Limits, to.Limits)
 	d.env("build.env", effectBuild, from.Env, to.Env)
+	d.value("build.base", effectBuild, from.Base, to.Base)
+	d.value("build.push", effectRelease, from.Push, to.Push)
+	d.value("build.login", effectRelease, string(from.Login), string(to.Login))
 }
 
 func (d *difference) process(path string, name springtide.ProcessName, from, to springtide.Process) {

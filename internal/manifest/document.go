@@ -50,6 +50,10 @@ type buildSection struct {
 	Limits  *limitsSection            `json:"limits,omitempty" jsonschema_description:"What the build may use. Default: no limits of its own."`
 	Env     map[variable]set[content] `json:"env,omitempty" jsonschema_description:"Environment variables of the build."`
 
+	Base  set[image]      `json:"base,omitempty" jsonschema_description:"The image that the app is laid upon, with a tag or a digest: debian:12-slim. A cluster runs the app in it; one machine does without."`
+	Push  set[repository] `json:"push,omitempty" jsonschema_description:"A repository of your own that releases are pushed to as images, and that a cluster pulls them from."`
+	Login set[variable]   `json:"login,omitempty" jsonschema_description:"The secret with USER:PASSWORD for push, or for base if there is no push. It is not given to the app. Default: what the docker config of the platform's user says."`
+
 	Image      later `json:"image,omitempty" jsonschema_description:"A container image to run instead of building. Not carried out by this version."`
 	Dockerfile later `json:"dockerfile,omitempty" jsonschema_description:"A Dockerfile to build. Not carried out by this version."`
 }

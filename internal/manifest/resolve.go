@@ -139,11 +139,17 @@ func (r *resolver) build(s *buildSection) springtide.Build {
 	if s == nil {
 		s = &buildSection{}
 	}
+	if s.Login.IsSet && !s.Base.IsSet && !s.Push.IsSet {
+		r.problems.add(s.Login.At, "build.login: there is neither a base to pull nor a push")
+	}
 	return springtide.Build{
 		Command: string(s.Command.Value),
 		Timeout: time.Duration(s.Timeout.or(duration(defaultBuildTimeout))),
 		Limits:  s.Limits.limits(),
 		Env:     variables(s.Env),
+		Base:    string(s.Base.Value),
+		Push:    string(s.Push.Value),
+		Login:   springtide.SecretName(s.Login.Value),
 	}
 }
 

@@ -184,6 +184,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Pattern: `^(newest|[0-9]+(\.[0-9]+){0,2})$`}}}
 	case serviceURL:
 		return &jsonschema.Schema{Type: "string", Pattern: `^(secret:[A-Za-z_][A-Za-z0-9_]*|(postgres(ql)?|mysql|mariadb|rediss?)://.+)$`}
+	case image, repository:
+		return &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z0-9[][^ ]*$`}
 	case folderPath:
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
 	case extension:
