@@ -52,7 +52,10 @@ func ParseGroupID(s string) (GroupID, error) {
 type Template struct {
 	Artifact Digest `json:"artifact"`
 	// Root is the folder on this machine that holds the unpacked artifact.
-	Root    string            `json:"root,omitempty"`
+	Root string `json:"root,omitempty"`
+	// Image is the reference of the artifact's image, for engines that pull it:
+	// REGISTRY/NAME@DIGEST.
+	Image   string            `json:"image,omitempty"`
 	Process Process           `json:"process"`
 	Env     map[string]string `json:"env,omitempty"`
 }

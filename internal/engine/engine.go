@@ -1,5 +1,5 @@
 // Package engine is what runs instances. Package process runs them as
-// processes of this machine; package enginetest is the conformance suite that
+// processes of this machine, package kubernetes as pods of a cluster; package enginetest is the conformance suite that
 // every implementation passes.
 package engine
 

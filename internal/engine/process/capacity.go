@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
 )
 
 // leastMemory is what an instance without a limit is taken to need, in bytes.
@@ -40,7 +41,7 @@ func roomFor(limits springtide.Limits, promised int64) string {
 		return ""
 	}
 	available = max(available-promised, 0)
-	return fmt.Sprintf("one more instance needs %s of memory, %s is available", size(need), size(available))
+	return fmt.Sprintf("one more instance needs %s of memory, %s is available", engine.Size(need), engine.Size(available))
 }
 
 // availableMemory is what could be used without swapping, in bytes; -1: unknown.

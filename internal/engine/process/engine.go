@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
 	"github.com/springtide/springtide/internal/engine/process/embedded"
 )
 
@@ -420,20 +421,20 @@ func (e *Engine) reconcile() (crowded bool) {
 }
 
 func (e *Engine) reconcileGroup(id springtide.GroupID, wanted *wish) (shortage string) {
-	var members []member
+	var members []engine.Member
 	for _, i := range e.instances {
 		if i.view.Group == id && !i.retiring {
-			members = append(members, member{id: i.view.ID, state: i.view.State, ordered: i.view.Ordered})
+			members = append(members, engine.Member{ID: i.view.ID, State: i.view.State, Ordered: i.view.Ordered})
 		}
 	}
 	if len(members) > wanted.group.Replicas {
 		e.mu.Unlock() // Nobody else's code is called with the mutex held.
 		for n := range members {
-			members[n].load = e.options.Router.Load(members[n].id)
+			members[n].Load = e.options.Router.Load(members[n].ID)
 		}
 		e.mu.Lock()
 	}
-	start, retire := plan(wanted.group.Replicas, members, e.capacity != "")
+	start, retire := engine.Plan(wanted.group.Replicas, members, e.capacity != "")
 	limits, promised := wanted.group.Template.Process.Limits, int64(0)
 	if start > 0 {
 		promised = e.promised()

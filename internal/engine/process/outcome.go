@@ -1,12 +1,8 @@
 package process
 
 import (
-	"fmt"
-	"strings"
-
-	"golang.org/x/sys/unix"
-
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
 	"github.com/springtide/springtide/internal/engine/process/order"
 )
 
@@ -51,7 +47,7 @@ func (e *Engine) collect(process *running, place folder, attempt int, s spec) en
 	}
 	reason := "was killed together with its init"
 	if outOfMemory {
-		reason = memoryReason(limits)
+		reason = engine.MemoryReason(limits)
 	}
 	return end{reason: reason}
 }
@@ -62,45 +58,10 @@ func explain(status order.Status, outOfMemory bool, limits springtide.Limits, co
 	if status.Signal != 0 {
 		result.code = 128 + status.Signal
 	}
-	switch {
-	case status.Failure != "":
+	if status.Failure != "" {
 		result.reason = "could not be started: " + status.Failure
-	case outOfMemory && result.code != 0:
-		result.reason = memoryReason(limits)
-	case status.Signal != 0:
-		result.reason = "killed by " + unix.SignalName(unix.Signal(status.Signal))
-	case status.Code == 127:
-		result.reason = "command not found: " + program(command)
-	case status.Code == 126:
-		result.reason = "not executable: " + program(command)
-	default:
-		result.reason = fmt.Sprintf("exit status %d", status.Code)
+	} else {
+		result.reason = engine.ExitReason(status.Code, status.Signal, outOfMemory, limits, command)
 	}
 	return result
-}
-
-func memoryReason(limits springtide.Limits) string {
-	if limits.Memory == 0 {
-		return "killed: out of memory"
-	}
-	return fmt.Sprintf("killed: out of memory (limit %s)", size(limits.Memory))
-}
-
-// size puts a number of bytes into words.
-func size(bytes int64) string {
-	if bytes%(1<<30) == 0 {
-		return fmt.Sprintf("%d GiB", bytes>>30)
-	}
-	return fmt.Sprintf("%d MiB", bytes>>20)
-}
-
-// program gives the word of a command line that names the program, as far as
-// that can be told without being a shell.
-func program(command string) string {
-	for word := range strings.FieldsSeq(command) {
-		if name, _, assigned := strings.Cut(word, "="); word != "exec" && !(assigned && !strings.ContainsAny(name, "/.")) {
-			return word
-		}
-	}
-	return command
 }

@@ -1,4 +1,4 @@
-package process
+package engine
 
 import (
 	"slices"
@@ -7,24 +7,24 @@ import (
 	"github.com/springtide/springtide"
 )
 
-// member is an instance as the plan for its group sees it. Those that are
+// Member is an instance as the plan for its group sees it. Those that are
 // retiring already are not members any more.
-type member struct {
-	id      springtide.InstanceID
-	state   springtide.InstanceState
-	ordered time.Time
-	load    int
+type Member struct {
+	ID      springtide.InstanceID
+	State   springtide.InstanceState
+	Ordered time.Time
+	Load    int
 }
 
-// plan says what to do about a group: how many instances to start, and which to
+// Plan says what to do about a group: how many instances to start, and which to
 // retire. An unhealthy instance does not count; it goes once there are enough
 // ready ones without it, for until then it may still recover. Crowded says that
 // the machine has no room for another: then it goes at once.
-func plan(replicas int, members []member, crowded bool) (start int, retire []springtide.InstanceID) {
-	var sound, unhealthy []member
+func Plan(replicas int, members []Member, crowded bool) (start int, retire []springtide.InstanceID) {
+	var sound, unhealthy []Member
 	ready := 0
 	for _, m := range members {
-		switch m.state {
+		switch m.State {
 		case springtide.InstanceUnhealthy:
 			unhealthy = append(unhealthy, m)
 			continue
@@ -33,26 +33,26 @@ func plan(replicas int, members []member, crowded bool) (start int, retire []spr
 		}
 		sound = append(sound, m)
 	}
-	slices.SortFunc(sound, func(a, b member) int {
-		if c := worth(a.state) - worth(b.state); c != 0 {
+	slices.SortFunc(sound, func(a, b Member) int {
+		if c := worth(a.State) - worth(b.State); c != 0 {
 			return c
 		}
-		if c := a.load - b.load; c != 0 {
+		if c := a.Load - b.Load; c != 0 {
 			return c
 		}
-		return b.ordered.Compare(a.ordered)
+		return b.Ordered.Compare(a.Ordered)
 	})
 	for _, m := range sound[:max(len(sound)-replicas, 0)] {
-		retire = append(retire, m.id)
+		retire = append(retire, m.ID)
 	}
 	// The oldest of the unhealthy go first: their replacements failed as well.
-	slices.SortFunc(unhealthy, func(a, b member) int { return a.ordered.Compare(b.ordered) })
+	slices.SortFunc(unhealthy, func(a, b Member) int { return a.Ordered.Compare(b.Ordered) })
 	superfluous := max(len(unhealthy)-replicas, 0)
 	if ready >= replicas || crowded {
 		superfluous = len(unhealthy)
 	}
 	for _, m := range unhealthy[:superfluous] {
-		retire = append(retire, m.id)
+		retire = append(retire, m.ID)
 	}
 	return max(replicas-len(sound), 0), retire
 }
