@@ -13,6 +13,9 @@ type Decision struct {
 	Sentence string `json:"sentence"`
 	// Inputs are the numbers the decision was made of, by name.
 	Inputs map[string]float64 `json:"inputs,omitempty"`
+	// Evidence is all that it was made of, as package scale packs it: from it the
+	// same law decides the same again. Of older decisions it is not kept.
+	Evidence []byte `json:"-"`
 }
 
 // Event is something that happened and that a user may want to see.

@@ -1,7 +1,8 @@
 // Package store is what the platform remembers: what is wanted (environments,
 // releases, groups), how far it has come (rollouts) and what happened
-// (decisions, events). Package sqlite keeps it on one machine; package
-// storetest is the conformance suite that every implementation passes.
+// (decisions, events). Package sqlite keeps it on one machine, package postgres
+// for several, and package tables has what they both say to their database;
+// package storetest is the conformance suite that every implementation passes.
 //
 // Whoever needs a part of it declares that part as a small interface of its
 // own. All methods may be called at the same time. A method that writes has
@@ -24,6 +25,8 @@ import (
 const (
 	// KeepDecisions is how many decisions are kept for each environment.
 	KeepDecisions = 500
+	// KeepEvidence is for how many of them, the newest, the evidence is.
+	KeepEvidence = 100
 	// KeepEvents is how many events are kept in all.
 	KeepEvents = 10_000
 	// KeepRollouts is how many rollouts are kept for each environment.
@@ -40,6 +43,7 @@ type Store interface {
 	Groups
 	Decisions
 	Demand
+	Lessons
 	Events
 	Tokens
 	Secrets
@@ -151,7 +155,8 @@ type Groups interface {
 	GroupsOf(ctx context.Context, id springtide.EnvironmentID) ([]springtide.Group, error)
 }
 
-// Decisions remembers the last [KeepDecisions] decisions of each environment.
+// Decisions remembers the last [KeepDecisions] decisions of each environment, and
+// the evidence of the last [KeepEvidence].
 type Decisions interface {
 	AddDecision(ctx context.Context, decision springtide.Decision) error
 	// Decisions of an environment, the newest first. An empty process means all, a
@@ -189,6 +194,17 @@ type Demand interface {
 	ForgetDemand(ctx context.Context, before int64) error
 	// Usage gives what was used; nil if nothing is known.
 	Usage(ctx context.Context, of ProcessID) ([]byte, error)
+}
+
+// Lessons remembers what the scaler learnt of processes: what that is, whoever
+// gives it knows. The last that was put may be taken by a power cut. It goes with
+// its environment.
+type Lessons interface {
+	// PutLessons records what was learnt, or replaces it. That of environments that
+	// are gone is left out.
+	PutLessons(ctx context.Context, learnt map[ProcessID][]byte) error
+	// Lessons gives all that was learnt.
+	Lessons(ctx context.Context) (map[ProcessID][]byte, error)
 }
 
 // Events remembers the last [KeepEvents] events.
@@ -258,4 +274,30 @@ type Secrets interface {
 	// ForgetSecrets forgets versions that no release has and that were followed by
 	// another one before that time, and says how many. The last ones stay.
 	ForgetSecrets(ctx context.Context, id springtide.EnvironmentID, before time.Time) (int, error)
+}
+
+// Leader is who leads of the control planes that share a store.
+type Leader struct {
+	// Holder is empty if there is none.
+	Holder string
+	// Token is higher than those of all leaders before.
+	Token int64
+	// Beats changes while the leader lives.
+	Beats int64
+}
+
+// Leadership has one of the control planes that share a store lead. Once a Store
+// has led, its writes are refused as Unavailable from the moment that there is a
+// newer token. Whether a leader is dead is not the store's to say: it looks at no
+// clock, since clocks are stepped.
+type Leadership interface {
+	Leader(ctx context.Context) (Leader, error)
+	// Lead makes holder the leader in place of one who has not stirred since it was
+	// seen, and says whether that was so.
+	Lead(ctx context.Context, holder string, seen Leader) (leads bool, err error)
+	// Beat stirs, and says whether it is still this Store that leads.
+	Beat(ctx context.Context) (leads bool, err error)
+	// Resign ends the lead, if this Store has it, so that nobody needs to wait. The
+	// Store writes no more.
+	Resign(ctx context.Context) error
 }

@@ -96,6 +96,8 @@ func fill(value reflect.Value) {
 		value.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		value.SetInt(7)
+	case reflect.Uint8:
+		value.SetUint(7)
 	case reflect.Float64:
 		value.SetFloat(1.25)
 	case reflect.Struct:

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"sync"
@@ -37,6 +38,35 @@ var historyTests = []test{
 		if diff := cmp.Diff(want[:1], web); diff != "" {
 			f.Error(diff)
 		}
+	}},
+	{"The evidence of the newest decisions of each environment is kept", func(f *fixture) {
+		ctx := f.Context()
+		f.environment(production)
+		f.environment(blog)
+		evidence := []byte{0, 1, 0xff}
+		f.check(f.AddDecision(ctx, springtide.Decision{Group: springtide.GroupID{Environment: blog}, Evidence: evidence}))
+		for i := range store.KeepEvidence + 3 {
+			f.check(f.AddDecision(ctx, springtide.Decision{Group: springtide.GroupID{Environment: production}, To: i, Evidence: evidence}))
+		}
+		f.reopen()
+		kept, err := f.Decisions(ctx, production, "", 0)
+		f.check(err)
+		if len(kept) != store.KeepEvidence+3 {
+			f.Fatalf("%d decisions", len(kept))
+		}
+		for i, d := range kept {
+			if with := d.Evidence != nil; with != (i < store.KeepEvidence) || with && !bytes.Equal(d.Evidence, evidence) {
+				f.Errorf("decision %d, counted from the newest, has %v", i, d.Evidence)
+			}
+		}
+		others, err := f.Decisions(ctx, blog, "", 0)
+		f.check(err)
+		if len(others) != 1 || !bytes.Equal(others[0].Evidence, evidence) {
+			f.Errorf("of another environment: %v", others)
+		}
+	}},
+	{"A decision of an environment that there is not is refused", func(f *fixture) {
+		f.wantKind(f.AddDecision(f.Context(), springtide.Decision{Group: springtide.GroupID{Environment: nowhere}}), springtide.NotFound)
 	}},
 	{"A decision made of no number is refused", func(f *fixture) {
 		f.environment(production)

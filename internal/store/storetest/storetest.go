@@ -25,6 +25,7 @@ func Run(t *testing.T, makePlace func(t *testing.T) Place) {
 		{"Rollouts", rolloutTests},
 		{"Groups", groupTests},
 		{"History", historyTests},
+		{"Demand", demandTests},
 		{"Purges", purgeTests},
 		{"Tokens", tokenTests},
 		{"Secrets", secretTests},
