@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/springtide/springtide/internal/message"
@@ -29,7 +30,7 @@ func ask(request *message.Request, a *asked) {
 		switch len(name) {
 		case 5:
 			if equalFold(name, "Range") {
-				a.ranges = value
+				a.ranges = joined(a.ranges, value) // several are not understood
 			}
 		case 6:
 			a.cookies = a.cookies || equalFold(name, "Cookie")
@@ -38,9 +39,11 @@ func ask(request *message.Request, a *asked) {
 			a.pass = a.pass || equalFold(name, "Upgrade")
 		case 8:
 			if equalFold(name, "If-Range") {
-				a.ifRange = value
+				a.ifRange = joined(a.ifRange, value)
 			}
 			a.pass = a.pass || equalFold(name, "If-Match") // only the origin may evaluate it: RFC 9111, section 4.3.2
+		case 10: // the app will not see what the cache does: another's variant could be forged
+			a.pass = a.pass || equalFold(name, "Connection") && hides(request.Fields, value)
 		case 13:
 			if equalFold(name, "Cache-Control") {
 				a.control.read(value)
@@ -55,7 +58,7 @@ func ask(request *message.Request, a *asked) {
 			}
 		case 17:
 			if equalFold(name, "If-Modified-Since") {
-				a.ifModifiedSince = value
+				a.ifModifiedSince = joined(a.ifModifiedSince, value)
 			}
 			a.pass = a.pass || equalFold(name, "Transfer-Encoding")
 		case 19:
@@ -72,6 +75,22 @@ func ask(request *message.Request, a *asked) {
 	if a.ifNoneMatch {
 		a.ifModifiedSince = "" // RFC 9110, section 13.1.3
 	}
+}
+
+// hides says that Connection names fields of a request, which are not forwarded then
+// (RFC 9110, section 7.6.1).
+func hides(fields message.Fields, connection string) bool {
+	if equalFold(connection, "keep-alive") || equalFold(connection, "close") {
+		return false
+	}
+	for option := range strings.SplitSeq(connection, ",") {
+		option = strings.Trim(option, " \t")
+		known := slices.ContainsFunc(hopByHop, func(name string) bool { return equalFold(name, option) })
+		if !known && fields.Has(option) {
+			return true
+		}
+	}
+	return false
 }
 
 // method takes in what a method means to the cache.

@@ -1,7 +1,7 @@
 package cache
 
 import (
-	"net/http"
+	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -49,9 +49,9 @@ func newFreshness(r *record) freshness {
 		date = at
 	}
 	f := freshness{since: r.received}
-	f.initialAge = max(0, time.Unix(0, r.received).Sub(date),
-		ageValue(r.fields)+time.Duration(max(0, r.received-r.requested)))
-	f.lifetime = lifetimeOf(r, &control, isTargeted, date)
+	f.initialAge = min(seconds(longest), max(0, time.Unix(0, r.received).Sub(date),
+		ageValue(r.fields)+time.Duration(max(0, r.received-r.requested))))
+	f.lifetime = min(seconds(longest), lifetimeOf(r, &control, isTargeted, date))
 	f.guessed = !isExplicit(r.fields, &control, isTargeted) && r.ttl == 0
 	f.validate = control.noCache
 	f.strict = control.mustRevalidate || control.proxyRevalidate || control.noCache
@@ -85,7 +85,7 @@ func newFreshness(r *record) freshness {
 func lifetimeOf(r *record, control *directives, isTargeted bool, date time.Time) time.Duration {
 	switch {
 	case r.ttl > 0 && !control.noCache && slices.Contains(timeToLive, r.status):
-		return r.ttl + max(0, time.Unix(0, r.received).Sub(date), ageValue(r.fields))
+		return r.ttl + min(seconds(longest), max(0, time.Unix(0, r.received).Sub(date), ageValue(r.fields)))
 	case control.sharedMaxAge != absent:
 		return seconds(control.sharedMaxAge)
 	case control.maxAge != absent:
@@ -122,11 +122,22 @@ func ageValue(fields message.Fields) time.Duration {
 
 func seconds(count int64) time.Duration { return time.Duration(count) * time.Second }
 
-// parseDate reads an HTTP date in any of its three forms (RFC 9110, section 5.6.7).
+// parseDate reads an HTTP date in any of its three forms (RFC 9110, section 5.6.7),
+// in upper or lower case, and nothing else that looks like one (RFC 9111, section 4.2).
 func parseDate(text string) (time.Time, bool) {
-	if len(text) < len("Sun Nov  6 08:49:37 1994") {
+	layout, plain := time.ANSIC, text
+	if zone := len(text) - len(" GMT"); zone > 0 && equalFold(text[zone:], " GMT") {
+		layout, plain = "Mon, 02 Jan 2006 15:04:05", text[:zone]
+		if len(plain) != len(layout) {
+			layout = "Monday, 02-Jan-06 15:04:05"
+		}
+	}
+	at, err := time.Parse(layout, plain)
+	if err != nil {
 		return time.Time{}, false
 	}
-	at, err := http.ParseTime(text)
-	return at, err == nil
+	var room [40]byte
+	_, meant, _ := bytes.Cut(at.AppendFormat(room[:0], layout), []byte(" "))
+	_, written, _ := strings.Cut(plain, " ")
+	return at, strings.EqualFold(string(meant), written)
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/message"
 )
 
@@ -20,6 +21,8 @@ func TestTheAgeCountsAllTheTimeSinceTheOrigin(t *testing.T) {
 		{"5.1 a list: the first", "0s", "30, 10", "35"},
 		{"5.1 no number: ignored", "0s", "x", "5"},
 		{"5.1 negative: ignored", "0s", "-3", "5"},
+		{"5.1 a fraction: ignored", "0s", "3.0", "5"},
+		{"5.1 with a parameter: ignored", "0s", "3;a=b", "5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newProxy(t)
@@ -48,6 +51,36 @@ func TestTheTimeThatTheOriginTookCountsAsAge(t *testing.T) {
 	p.get("/")
 	if age := p.get("/").fields.Get("Age"); age != "17" {
 		t.Errorf("Age is %s", age)
+	}
+}
+
+// RFC 9111, sections 1.2.2 and 4.2.3: what is too much to count is old, not young.
+func TestWhatIsImmenselyOldIsNotFresh(t *testing.T) {
+	for _, old := range []string{"Date: Mon, 01 Jan 0001 00:00:00 GMT", "Age: 2147483648", "Age: 99999999999999999999"} {
+		p := newProxy(t)
+		p.serve(p.ok("x", "Cache-Control: max-age=99999999999", `ETag: "a"`, old))
+		p.get("/")
+		p.wait(time.Second)
+		p.get("/")
+		p.expectForwarded(2)
+	}
+}
+
+// RFC 9111, section 4.2; RFC 9110, section 5.6.7.
+func TestADateHasOneOfThreeFormsAndNoOther(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Sun, 22 Nov 2026 12:01:40 GMT": true, "sun, 22 NOV 2026 12:01:40 gmt": true,
+		"Sunday, 22-Nov-26 12:01:40 GMT": true, "Sun Nov 22 12:01:40 2026": true, "Sun Nov  1 12:01:40 2026": true,
+		"Sun, 22 Nov 2026 12:01:40 UTC": false, "Sun, 22 Nov 2026 12:01:40 +0000": false, "Sunday, 22-Nov-26 12:01:40 CET": false,
+		"Sun, 22 Nov 2026 12:01:40": false, "Sun, 22 Nov 2026 9:01:40 GMT": false, "Sun, 22 Nov 2026  9:01:40 GMT": false,
+		"Sun, 22 Nov 26 12:01:40 GMT": false, "Sun, 1 Nov 2026 12:01:40 GMT": false, "Sun, 22 Nov 2026 12:01:40.5 GMT": false,
+		"Sun 22 Nov 2026 12:01:40 GMT": false, "22 Nov 2026 12:01:40 GMT": false, "Sun, 22  Nov 2026 12:01:40 GMT": false,
+		"Sun, 22-Nov-2026 12:01:40 GMT": false, "Sun, 22 Nov 2026 12.01.40 GMT": false, "Sun, 31 Nov 2026 12:01:40 GMT": false,
+		"2026-11-22T12:01:40Z": false, "1795348900": false, "-1": false, "": false,
+	} {
+		if at, ok := parseDate(text); ok != want || ok && at.Day() == 22 && at.Unix() != 1795348900 {
+			t.Errorf("%q: %v, %v", text, at, ok)
+		}
 	}
 }
 
@@ -141,6 +174,12 @@ func TestWhatIsStaleIsServedWhileItIsRevalidated(t *testing.T) {
 	}
 	p.expect(p.get("/"), 200, "new")
 	p.expectForwarded(0)
+	p.wait(20 * time.Second)
+	p.serve(p.ok("new", "Cache-Control: max-age=10, stale-while-revalidate=30", `ETag: "b"`))
+	p.get("/", "Cache-Control: max-age=30") // wants nothing stale: RFC 9111, section 5.2.1.1
+	if p.expectForwarded(1); p.get("/").fields.Get("Age") != "0" {
+		t.Error("it was not validated first")
+	}
 	p.wait(41 * time.Second)
 	p.expect(p.get("/"), 200, "new")
 	p.expectForwarded(1)
@@ -177,8 +216,10 @@ func TestARequestSaysWhatItAccepts(t *testing.T) {
 			}
 		})
 	}
-	p := newProxy(t)
+	p := newProxy(t, springtide.CacheRule{Match: "/bypass", Bypass: true})
 	p.expect(p.get("/", "Cache-Control: only-if-cached"), 504, "")
+	p.expect(p.get("/", "Cache-Control: only-if-cached", `If-Match: "a"`), 504, "")
+	p.expect(p.get("/bypass", "Cache-Control: only-if-cached"), 504, "")
 	p.serve(p.ok("x", "Cache-Control: max-age=10, must-revalidate"))
 	p.get("/")
 	p.wait(11 * time.Second)

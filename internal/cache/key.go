@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -32,8 +33,8 @@ func (k *key) clone() key {
 
 // path is the target without its query.
 func (k *key) path() string {
-	path, _, _ := strings.Cut(k.target, "?")
-	return path
+	plain, _, _ := strings.Cut(k.target, "?")
+	return plain
 }
 
 // Rules say how what belongs to one route is cached. They do not change once they
@@ -61,19 +62,49 @@ func (r *Rules) tagged(e *entry) bool {
 	return true
 }
 
-// match gives the rule for a path: an empty one if there is none.
+// ambiguous is the rule for paths of which it is not clear which rule is meant.
+var ambiguous = springtide.CacheRule{Bypass: true}
+
+// match gives the rule for a path: an empty one if there is none. Apps differ in what
+// they make of dots, double slashes and slashes that are encoded. Where that makes a
+// difference the cache keeps out of it: otherwise "/assets/..%2Faccount" would have
+// somebody's account stored by the rule for assets.
 func (r *Rules) match(target string) *springtide.CacheRule {
-	if len(r.List) > 0 {
-		path, _, _ := strings.Cut(target, "?")
-		if strings.Contains(path, "%") {
-			if plain, err := url.PathUnescape(path); err == nil {
-				path = plain
-			}
+	if len(r.List) == 0 {
+		return &r.none
+	}
+	plain, _, _ := strings.Cut(target, "?")
+	unclear := strings.Contains(plain, "//") || strings.Contains(plain, "/.")
+	cleaned := plain
+	if strings.Contains(plain, "%") {
+		if decoded, err := url.PathUnescape(plain); err == nil {
+			plain, _ = url.PathUnescape(encodedSlashes.Replace(plain))
+			unclear, cleaned = true, decoded
 		}
-		for i := range r.List {
-			if matches(r.List[i].Match, path) {
-				return &r.List[i]
-			}
+	}
+	rule := r.first(plain)
+	if unclear && r.first(clean(cleaned)) != rule {
+		return &ambiguous
+	}
+	return rule
+}
+
+// encodedSlashes keeps slashes encoded when the rest is decoded.
+var encodedSlashes = strings.NewReplacer("%2f", "%252f", "%2F", "%252f", "%5c", "%255c", "%5C", "%255c")
+
+// clean is a path as an app sees it that takes dots and double slashes away.
+func clean(plain string) string {
+	cleaned := path.Clean(strings.ReplaceAll(plain, `\`, "/"))
+	if strings.HasSuffix(plain, "/") && cleaned != "/" {
+		cleaned += "/"
+	}
+	return cleaned
+}
+
+func (r *Rules) first(plain string) *springtide.CacheRule {
+	for i := range r.List {
+		if matches(r.List[i].Match, plain) {
+			return &r.List[i]
 		}
 	}
 	return &r.none
@@ -122,7 +153,7 @@ func authority(scheme, host string) string {
 
 // withoutQuery takes the named parameters out of a target's query.
 func withoutQuery(target string, ignored []string) string {
-	path, query, has := strings.Cut(target, "?")
+	plain, query, has := strings.Cut(target, "?")
 	if !has {
 		return target
 	}
@@ -134,7 +165,7 @@ func withoutQuery(target string, ignored []string) string {
 		}
 	}
 	if len(kept) == 0 {
-		return path
+		return plain
 	}
-	return path + "?" + strings.Join(kept, "&")
+	return plain + "?" + strings.Join(kept, "&")
 }

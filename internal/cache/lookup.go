@@ -51,6 +51,9 @@ func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, wa
 		a.pass, a.why = true, "bypass"
 	}
 	look.primary = look.key.hash(c.seed)
+	if a.pass && a.control.onlyIfCached {
+		return look.refuse()
+	}
 	if a.pass {
 		c.count.passed.Add(1)
 		return look.pass(a.why)
@@ -174,7 +177,7 @@ func (l *looking) usable(e *entry) use {
 		return fresh
 	case control.maxStale != absent && -left <= seconds(control.maxStale) && !e.strict && e.disconnected >= 0:
 		return staleAllowed
-	case -left < e.whileRevalidate:
+	case -left < e.whileRevalidate && control.maxAge == absent: // who says max-age wants nothing stale: section 5.2.1.1
 		return staleMeanwhile
 	}
 	return unusable

@@ -162,6 +162,11 @@ func TestRulesOfTheManifestAreFollowed(t *testing.T) {
 	}{
 		{"bypass", "/api/x", "/api/x", nil, []string{fresh}, false},
 		{"bypass however it is written", "/%61pi/x", "/%61pi/x", nil, []string{fresh}, false},
+		{"bypass with two slashes", "//api/x", "//api/x", nil, []string{fresh}, false},
+		{"what only looks like a path with a lifetime", "/assets/..%2Faccount", "/assets/..%2Faccount", nil, nil, false},
+		{"the other way round", "/account/..%2fassets/x", "/account/..%2fassets/x", nil, []string{fresh}, false},
+		{"an encoded slash", "/assets%2Fx", "/assets%2Fx", nil, nil, false},
+		{"what is encoded but clear", "/assets/a%20b%2fc", "/assets/a%20b%2fc", nil, nil, true},
 		{"a lifetime of one's own", "/assets/x", "/assets/x", nil, nil, true},
 		{"but private stays private", "/assets/y", "/assets/y", nil, []string{"Cache-Control: private"}, false},
 		{"ignored parameters", "/utm?utm_source=a&x=1&ref=b", "/utm?x=1&utm_medium=c", nil, []string{fresh}, true},

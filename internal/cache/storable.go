@@ -45,21 +45,29 @@ func storable(asked *asked, rule *springtide.CacheRule, response *message.Respon
 	switch {
 	case status < 200 || status == 304, asked.head || asked.pass || asked.control.noStore:
 		return false
+	case status == 416 && asked.ranges != "": // it is about the range, which is no part of the key
+		return false
 	case control.mustUnderstand && !known:
 		return false
 	case control.noStore && !control.mustUnderstand: // who understands may ignore it: section 5.2.2.3
 		return false
 	case control.private:
 		return false
-	case asked.authorized && !rule.Authorized && !control.public && !control.mustRevalidate && control.sharedMaxAge == absent:
-		return false // section 3.5
+	case asked.authorized && !rule.Authorized && !control.isForAll():
+		return false
 	case setsCookies(response.Fields, &control) && !rule.DropSetCookie:
 		return false
-	case slices.Contains(parseVary(response.Fields), "*"): // matches nothing: section 4.1
+	case variesUnseen(response.Fields):
 		return false
 	}
 	explicit := isExplicit(response.Fields, &control, isTargeted) || rule.TTL > 0 && slices.Contains(timeToLive, status)
 	return explicit || (control.public || slices.Contains(heuristic, status)) && !asked.cookies
+}
+
+// isForAll says that the response to a request with Authorization may be given to others
+// (section 3.5).
+func (d *directives) isForAll() bool {
+	return d.public || d.mustRevalidate || d.sharedMaxAge != absent
 }
 
 // setsCookies says whether a cookie is set for more than the one who asked:

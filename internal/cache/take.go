@@ -84,12 +84,20 @@ func (f *Fetch) takeNotModified(now int64, response *message.Response) Outcome {
 	return Outcome{Do: Serve, Answer: f.cache.answer(now, e, &f.asked, f.request, f.rules, "; fwd="+f.reason+"; fwd-status=304")}
 }
 
-// freshen updates a stored response, and gives what it has become.
+// freshen updates a stored response, and gives what it has become. What must not be
+// stored of the newer is for the one who asked alone.
 func (f *Fetch) freshen(e *entry, fields message.Fields, now int64) *entry {
-	updated := newEntry(e.id, e.freshen(storedFields(fields, httpDate(now)), f.began, now))
-	if control, _ := governing(updated.fields); control.noStore && !control.mustUnderstand || control.private {
+	r := e.freshen(storedFields(fields, httpDate(now)), f.began, now)
+	if varies := specificationOf(r.fields, f.rule); varies != r.specification {
+		r.specification, r.selecting = varies, string(appendSelecting(nil, f.request.Fields, varies))
+	}
+	updated := newEntry(e.id, r)
+	control, _ := governing(updated.fields)
+	switch {
+	case control.noStore && !control.mustUnderstand, control.private, variesUnseen(updated.fields), len(r.selecting) > longestSelecting:
 		f.cache.forget(e)
-	} else {
+	case f.asked.control.noStore, f.asked.authorized && !f.rule.Authorized && !control.isForAll():
+	default:
 		f.cache.publish(updated, f.primary, f.invalidation)
 	}
 	return updated

@@ -52,6 +52,42 @@ func TestA304ForSomethingElseIsNotUsed(t *testing.T) {
 	p.expectForwarded(2)
 }
 
+// RFC 9111, sections 3.5 and 5.2.1.5.
+func TestA304ThatMustNotBeStoredIsForTheOneWhoAskedAlone(t *testing.T) {
+	for _, asked := range []string{"Cache-Control: no-store", "Authorization: x"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			p := newProxy(t)
+			p.serve(p.ok("x", "Cache-Control: max-age=10", `ETag: "a"`))
+			p.get("/")
+			p.wait(11 * time.Second)
+			status := map[string]int{"GET": 304, "HEAD": 200}[method]
+			p.serve(reply{status: status, fields: pairs("Cache-Control: max-age=10", `ETag: "a"`, "X-Yours: 1", "Date: "+p.date(0))})
+			if g := p.do(method, "/", asked); g.status != 200 || g.fields.Get("X-Yours") != "1" {
+				t.Errorf("%s with %s gets %d, %v", method, asked, g.status, g.fields)
+			}
+			p.forwarded()
+			if g := p.get("/"); g.fields.Get("X-Yours") != "1" || len(p.forwarded()) != 1 {
+				t.Errorf("%s with %s: others got %v without a request of their own", method, asked, g.fields)
+			}
+		}
+	}
+}
+
+// RFC 9111, sections 3.2 and 4.1.
+func TestA304MayChangeWhatAResponseVariesBy(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("x", "Cache-Control: max-age=10", `ETag: "a"`))
+	p.get("/")
+	p.wait(11 * time.Second)
+	p.serve(reply{status: 304, fields: pairs("Cache-Control: max-age=10", `ETag: "a"`, "Vary: Foo", "Date: "+p.date(0))})
+	p.expect(p.get("/", "Foo: 1"), 200, "x")
+	p.expect(p.get("/", "Foo: 1"), 200, "x")
+	p.serve(p.ok("y", "Cache-Control: max-age=10", "Vary: Foo"))
+	p.expect(p.get("/", "Foo: 2"), 200, "y")
+	p.expect(p.get("/", "Foo: 1"), 200, "x")
+	p.expectForwarded(3)
+}
+
 // RFC 9111, section 4.3.3.
 func TestANewResponseReplacesWhatWasValidated(t *testing.T) {
 	p := newProxy(t)

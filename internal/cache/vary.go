@@ -31,12 +31,24 @@ func parseVary(fields message.Fields) []string {
 	return slices.Compact(names)
 }
 
+// keyed are fields that are in the key of a response anyhow. Unseen are those that the
+// edge makes up for the app, so that the cache does not see what a response depends on.
+var (
+	keyed  = []string{"host", "x-forwarded-host", "x-forwarded-proto"}
+	unseen = []string{"*", "x-forwarded-for", "x-forwarded-port", "x-request-id"}
+)
+
+// variesUnseen says that a response matches no other request: section 4.1.
+func variesUnseen(fields message.Fields) bool {
+	return slices.ContainsFunc(parseVary(fields), func(name string) bool { return slices.Contains(unseen, name) })
+}
+
 // cookiePrefix marks a cookie among the names of a specification, which a rule put there.
 const cookiePrefix = "cookie:"
 
 // specificationOf joins all that distinguishes the responses to requests.
 func specificationOf(fields message.Fields, rule *springtide.CacheRule) string {
-	names := parseVary(fields)
+	names := slices.DeleteFunc(parseVary(fields), func(name string) bool { return slices.Contains(keyed, name) })
 	for _, cookie := range rule.Cookies {
 		names = append(names, cookiePrefix+cookie)
 	}
