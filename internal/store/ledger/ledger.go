@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/store/server"
 )
 
 var _ jobs.Ledger = (*Ledger)(nil)
@@ -89,7 +90,7 @@ func (l *Ledger) writeBy(ctx context.Context, transact func(context.Context, fun
 	var last *transaction
 	var saved map[int64]counts
 	var err error
-	for range tries {
+	for range server.Tries {
 		err = transact(ctx, func(tx *transaction) error {
 			last = tx
 			if err := change(tx); err != nil || !tx.exact {

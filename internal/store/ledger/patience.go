@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/store/server"
 )
 
 // prepareAgain is how soon a server that was away is looked for again.
@@ -49,8 +50,8 @@ func (p *preparation) before(transact transactor) transactor {
 // the server answers.
 func (l *Ledger) prepareOrWait(ctx context.Context, patient bool, prepare func(ctx context.Context) error) error {
 	err := prepare(ctx)
-	if err != nil && !patient && isRefusal(err) {
-		return asInvalid(err)
+	if err != nil && !patient && server.Refused(err) {
+		return server.AsInvalid(err)
 	}
 	if err == nil || !patient || springtide.KindOf(err) != springtide.Unavailable {
 		return err

@@ -3,49 +3,26 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"errors"
-	"io"
 	"log/slog"
-	"maps"
-	"math/rand/v2"
-	"net"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/store/server"
 )
 
 const (
-	// oldestServer is the oldest PostgreSQL that is known to do.
-	oldestServer = 15
-	// tries is how often a transaction is begun that others are in the way of.
-	tries = 10
+	// owner is whom errors of PostgreSQL are about.
+	owner = "ledger"
 	// statementsAtOnce is how many statements enqueue for an environment at once.
 	statementsAtOnce = 2
-	// connectTimeout is how long a server may take to answer, unless the URL says so.
-	connectTimeout = 5 * time.Second
-	// lockTimeout is how long a statement waits for a lock.
-	lockTimeout = 10 * time.Second
-	// applicationName is what our sessions are called.
-	applicationName = "springtide"
 )
 
 // settings are those of a session.
 func settings() map[string]string {
 	return map[string]string{
-		"application_name": applicationName,
-		"search_path":      "springtide",
-		// Whoever is stopped in the middle of a transaction must not keep its locks.
-		"idle_in_transaction_session_timeout": "5s",
-		"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
+		"search_path": "springtide",
 		// The tables grow and shrink faster than anybody counts their rows: where
 		// there is an index for it, it is the right one.
 		"enable_seqscan":   "off",
@@ -59,26 +36,15 @@ func settings() map[string]string {
 }
 
 func openPostgres(ctx context.Context, location string, options Options) (*Ledger, error) {
-	config, err := pgx.ParseConfig(location)
+	config, err := server.Parse(owner, location, settings())
 	if err != nil {
-		return nil, springtide.Errorf(springtide.Invalid, "the ledger's address: %w", err).
-			WithHint("use one like postgres://user:password@host:5432/database")
+		return nil, err
 	}
-	maps.Copy(config.RuntimeParams, settings())
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		// What is acknowledged must be on a disk, whatever holds for others.
-		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
-		return err
-	}))
-	db.SetMaxOpenConns(options.Connections)
-	db.SetMaxIdleConns(options.Connections)
+	db := server.Open(config, options.Connections)
 	p := &postgres{db: db, dialect: postgresDialect(), logger: options.Logger}
 	l := &Ledger{dialect: p.dialect, logger: options.Logger, reader: pool{db}, transact: p.transact, transactOne: p.transactOne}
 	l.problem = func(ctx context.Context, err error) error {
-		return problem(ctx, err, func(err error) error { return postgresProblem(config.Host, err) })
+		return problem(ctx, err, func(err error) error { return server.Problem(owner, config.Host, err) })
 	}
 	l.gather = newGatherer(statementsAtOnce, l.enqueuePlain)
 	l.close = sync.OnceValue(db.Close)
@@ -113,13 +79,12 @@ type postgres struct {
 // of its tables.
 func (p *postgres) prepare(ctx context.Context) error {
 	return p.transact(ctx, func(tx *transaction) error {
-		version, err := one(tx, nil, value[int], "SELECT current_setting('server_version_num')::bigint / 10000")
+		version, err := one(tx, nil, value[int], server.VersionQuery)
+		if err == nil {
+			err = server.CheckVersion(owner, version)
+		}
 		if err != nil {
 			return err
-		}
-		if version < oldestServer {
-			return springtide.Errorf(springtide.Failed, "ledger: PostgreSQL %d is too old", version).
-				WithHint("version %d or newer is needed", oldestServer)
 		}
 		const others = "SELECT pg_advisory_xact_lock(hashtext('springtide ledger'))"
 		if _, err := tx.exec(others); err != nil {
@@ -159,7 +124,7 @@ func (p *postgres) transactOne(ctx context.Context, change func(*transaction) er
 // connected does something on a connection of its own, again if others were in
 // the way.
 func (p *postgres) connected(ctx context.Context, do func(*pgx.Conn) error) error {
-	return repeat(ctx, func() error {
+	return server.Again(ctx, server.InTheWay, func() error {
 		connection, err := p.db.Conn(ctx)
 		if err != nil {
 			return err
@@ -167,85 +132,4 @@ func (p *postgres) connected(ctx context.Context, do func(*pgx.Conn) error) erro
 		defer connection.Close()
 		return connection.Raw(func(of any) error { return do(of.(*stdlib.Conn).Conn()) })
 	})
-}
-
-// repeat begins again what others were in the way of.
-func repeat(ctx context.Context, once func() error) error {
-	for try := 1; ; try++ {
-		err := once()
-		if err == nil || try == tries || !isInTheWay(err) {
-			return err
-		}
-		pause(ctx, rand.N(time.Duration(try)*5*time.Millisecond))
-	}
-}
-
-// isInTheWay reports whether the transaction has changed nothing because of
-// another at the same time, or took too long in between: it may be begun again.
-func isInTheWay(err error) bool {
-	cause, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && slices.Contains([]string{
-		"40001", // serialization failure
-		"40P01", // deadlock
-		"23505", // somebody else has made it: it will be found
-		"25P03", // we were stopped for too long in the middle of it
-	}, cause.Code)
-}
-
-// postgresProblem says what an error of PostgreSQL means.
-func postgresProblem(host string, err error) error {
-	cause, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		if isConnection(err) {
-			return springtide.Errorf(springtide.Unavailable, "ledger: PostgreSQL at %s does not answer: %w", host, err).
-				WithHint("is it running, and is there a way to it? nothing is lost, and it goes on by itself")
-		}
-		return nil
-	}
-	unavailable := func(what, hint string) error {
-		return springtide.Errorf(springtide.Unavailable, "ledger: %s: %w", what, err).WithHint("%s", hint)
-	}
-	switch {
-	case cause.Code == "53100":
-		return unavailable("the disk of PostgreSQL at "+host+" is full", "free some space on it; nothing else needs to be done")
-	case cause.Code == "53300":
-		return unavailable("PostgreSQL at "+host+" has no connection left", "raise its max_connections: each server needs up to 9")
-	case cause.Code == "25006":
-		return unavailable("PostgreSQL at "+host+" is read-only", "is it a standby? give the address of the primary")
-	case cause.Code == "55P03", isInTheWay(err):
-		return unavailable("others are in the way in PostgreSQL at "+host, "look for long transactions in pg_stat_activity")
-	case strings.HasPrefix(cause.Code, "57P"), strings.HasPrefix(cause.Code, "08"), strings.HasPrefix(cause.Code, "53"), strings.HasPrefix(cause.Code, "58"):
-		return unavailable("PostgreSQL at "+host+" is starting, stopping or in trouble", "see its log; nothing is lost, and it goes on by itself")
-	case isRefusal(err):
-		return unavailable("PostgreSQL at "+host+" does not let us in", "see that user, password and database are right, and that the user may create a schema in it")
-	}
-	return nil
-}
-
-// isRefusal reports whether PostgreSQL answers and does not let us in.
-func isRefusal(err error) bool {
-	cause, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(cause.Code, "28") || cause.Code == "3D000" || cause.Code == "42501")
-}
-
-// asInvalid is an error of who gave the address, not of the moment.
-func asInvalid(err error) error {
-	if problem, ok := errors.AsType[*springtide.Error](err); ok {
-		invalid := *problem
-		invalid.Kind = springtide.Invalid
-		return &invalid
-	}
-	return err
-}
-
-// isConnection reports whether an error is about the connection.
-func isConnection(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
-	return pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

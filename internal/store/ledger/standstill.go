@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"log/slog"
 	"time"
+
+	"github.com/springtide/springtide/internal/store/server"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	// stillFor is how long one may wait for its client before it is ended, and
 	// lockedFor for a lock: a little longer than PostgreSQL itself should allow.
 	stillFor  = 8 * time.Second
-	lockedFor = lockTimeout + 5*time.Second
+	lockedFor = server.LockTimeout + 5*time.Second
 )
 
 // standstill is a statement of a transaction, or a pause in it, that was seen waiting.
@@ -54,7 +56,7 @@ func (s *standstills) look(ctx context.Context) error {
 		err = r.Scan(&w.pid, &w.since, &w.forLock)
 		return w, err
 	}, `SELECT pid, `+since+`, wait_event_type = 'Lock' FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()
-		AND usename = current_user AND xact_start IS NOT NULL AND wait_event_type IN ('Lock', 'Client')`, applicationName)
+		AND usename = current_user AND xact_start IS NOT NULL AND wait_event_type IN ('Lock', 'Client')`, server.ApplicationName)
 	if err != nil {
 		return err
 	}

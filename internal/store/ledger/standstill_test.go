@@ -163,7 +163,7 @@ func TestServersDoNotWaitForEachOtherInACircle(t *testing.T) {
 	circles, err := one(l.view(ctx), nil, value[int], "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 	must(err)
 	if circles != 0 {
-		said, _ := os.ReadFile(server.Log())
+		said, _ := os.ReadFile(shared.Log())
 		t.Errorf("%d times somebody waited in a circle:\n%s", circles, said)
 	}
 }

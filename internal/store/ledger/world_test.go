@@ -36,8 +36,8 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Run("postgres", func(t *testing.T) { test(t, postgresWorld(t)) })
 }
 
-// server is the PostgreSQL that tests share, each with a database of its own.
-var server struct {
+// shared is the PostgreSQL that tests share, each with a database of its own.
+var shared struct {
 	sync.Mutex
 	*postgres15.Cluster
 	folder    string
@@ -51,9 +51,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if server.Cluster != nil {
-		server.Stop()
-		os.RemoveAll(server.folder)
+	if shared.Cluster != nil {
+		shared.Stop()
+		os.RemoveAll(shared.folder)
 	}
 	os.Exit(code)
 }
@@ -61,23 +61,23 @@ func TestMain(m *testing.M) {
 // emptyDatabase gives the address of a new database.
 func emptyDatabase(t testing.TB) string {
 	t.Helper()
-	server.Lock()
-	defer server.Unlock()
-	if server.Cluster == nil {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.Cluster == nil {
 		folder, err := os.MkdirTemp("", "ledger-")
 		if err == nil {
 			err = os.Chmod(folder, 0o755)
 		}
 		if err == nil {
-			server.folder = folder
-			server.Cluster, err = postgres15.New(folder, postgres15.Options{NoFsync: true})
+			shared.folder = folder
+			shared.Cluster, err = postgres15.New(folder, postgres15.Options{NoFsync: true})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	server.databases++
-	address, err := server.URL(t.Context(), fmt.Sprint("ledger", server.databases))
+	shared.databases++
+	address, err := shared.URL(t.Context(), fmt.Sprint("ledger", shared.databases))
 	if err != nil {
 		t.Fatal(err)
 	}

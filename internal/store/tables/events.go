@@ -21,20 +21,15 @@ func (s *Store) AddEvents(ctx context.Context, events []springtide.Event) ([]spr
 	}
 	added := slices.Clone(events)
 	err := s.db.Note(ctx, func(tx Transaction) error {
-		insert, err := tx.PrepareContext(ctx, `
-			INSERT INTO events (time, app, environment, kind, message, fields) VALUES (?, ?, ?, ?, ?, ?) RETURNING sequence`)
-		if err != nil {
-			return err
-		}
-		defer insert.Close()
 		for i, e := range added {
-			err := insert.QueryRowContext(ctx, moment(e.Time), e.Environment.App, e.Environment.Name, e.Kind, e.Message, document{e.Fields}).
-				Scan(&added[i].Sequence)
+			err := tx.QueryRowContext(ctx, `
+				INSERT INTO events (time, app, environment, kind, message, fields) VALUES (?, ?, ?, ?, ?, ?) RETURNING sequence`,
+				moment(e.Time), e.Environment.App, e.Environment.Name, e.Kind, e.Message, document{e.Fields}).Scan(&added[i].Sequence)
 			if err != nil {
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM events WHERE sequence <= ?`, added[len(added)-1].Sequence-store.KeepEvents)
+		_, err := tx.ExecContext(ctx, `DELETE FROM events WHERE sequence <= ?`, added[len(added)-1].Sequence-store.KeepEvents)
 		return err
 	})
 	if err != nil {

@@ -34,7 +34,6 @@ type Querier interface {
 type Transaction interface {
 	Querier
 	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
-	PrepareContext(ctx context.Context, statement string) (*sql.Stmt, error)
 }
 
 // Store is a store.Store but for what each database does its own way: to close,
