@@ -1,0 +1,569 @@
+package kubernetes
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/engine"
+)
+
+// Engine runs instances as pods. Make one with [New], and Run it; it implements
+// engine.Engine.
+type Engine struct {
+	options     Options
+	log         *slog.Logger
+	client      *client
+	pods        cache.SharedIndexInformer
+	deployments cache.SharedIndexInformer
+
+	wake   chan struct{} // has the loop look at the groups
+	synced chan struct{} // closed when all that is there has been observed
+
+	mu          sync.Mutex
+	ctx         context.Context //nolint:containedctx // Run's: what goes on in the background ends with it.
+	workers     sync.WaitGroup
+	wanted      map[springtide.GroupID]*wish
+	dirty       map[springtide.GroupID]bool
+	retirements map[springtide.InstanceID]*retirement
+	views       map[springtide.InstanceID]springtide.Instance
+	shortages   map[string]string // by the names of pods and Deployments: why there cannot be more
+	changed     chan struct{}     // closed and replaced at every change
+}
+
+// wish is what is wanted of a group.
+type wish struct {
+	group   springtide.Group
+	removed bool
+}
+
+// indexGroup finds pods by the name of their Deployment.
+const indexGroup = "group"
+
+// New gives an engine for the cluster that the options name. It asks the cluster
+// nothing yet: see [Engine.Check].
+func New(options Options) (*Engine, error) {
+	options = options.withDefaults()
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	client, err := newClient(options)
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(options, client)
+}
+
+func newEngine(options Options, client *client) (e *Engine, err error) {
+	e = &Engine{
+		options: options, log: options.Log, client: client,
+		wake: make(chan struct{}, 1), synced: make(chan struct{}), changed: make(chan struct{}),
+		wanted: map[springtide.GroupID]*wish{}, dirty: map[springtide.GroupID]bool{},
+		retirements: map[springtide.InstanceID]*retirement{}, views: map[springtide.InstanceID]springtide.Instance{},
+		shortages: map[string]string{},
+	}
+	byGroup := cache.Indexers{indexGroup: func(object any) ([]string, error) {
+		return []string{object.(*corev1.Pod).Labels[labelGroup]}, nil
+	}}
+	if e.pods, err = client.inform(client.pods(), &corev1.Pod{}, slimPod, byGroup); err != nil {
+		return nil, err
+	}
+	if e.deployments, err = client.inform(client.deployments(), &appsv1.Deployment{}, slimDeployment, nil); err != nil {
+		return nil, err
+	}
+	for _, informer := range []cache.SharedIndexInformer{e.pods, e.deployments} {
+		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(object any) { e.observed(object, true) },
+			UpdateFunc: func(_, object any) { e.observed(object, true) },
+			DeleteFunc: func(object any) { e.observed(object, false) },
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// slimPod leaves of a pod what the engine looks at: there can be ten thousand.
+func slimPod(object any) (any, error) {
+	if pod, ok := object.(*corev1.Pod); ok {
+		pod.ManagedFields = nil
+		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName, SchedulingGates: pod.Spec.SchedulingGates}
+	}
+	return object, nil
+}
+
+func slimDeployment(object any) (any, error) {
+	if deployment, ok := object.(*appsv1.Deployment); ok {
+		deployment.ManagedFields = nil
+		deployment.Spec = appsv1.DeploymentSpec{Replicas: deployment.Spec.Replicas}
+	}
+	return object, nil
+}
+
+// observed takes up what the cluster says of a pod or a Deployment.
+func (e *Engine) observed(object any, there bool) {
+	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = gone.Obj
+	}
+	meta, ok := object.(metav1.Object)
+	if !ok {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	name, shortage := meta.GetName(), ""
+	switch object := object.(type) {
+	case *corev1.Pod:
+		view, isInstance := observe(object)
+		if there && isInstance {
+			e.views[view.ID] = view
+			e.retiresUnasked(object)
+		} else {
+			delete(e.views, springtide.InstanceID(name))
+		}
+		shortage = unschedulable(object)
+	case *appsv1.Deployment:
+		name = "deployment/" + name
+		shortage = shortageOf(object)
+	}
+	delete(e.shortages, name)
+	if there && shortage != "" && meta.GetDeletionTimestamp() == nil {
+		e.shortages[name] = shortage
+	}
+	if id, err := springtide.ParseGroupID(meta.GetAnnotations()[noteGroup]); err == nil {
+		e.dirty[id] = true
+	}
+	e.notify()
+	e.poke()
+}
+
+// shortageOf says why the cluster makes no further pods for a Deployment.
+func shortageOf(deployment *appsv1.Deployment) string {
+	for _, c := range deployment.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return quotaText(oneLine(c.Message))
+		}
+	}
+	return ""
+}
+
+// Groups gives the groups that were applied or are on the cluster, so that the
+// caller can remove those it does not know.
+func (e *Engine) Groups() []springtide.GroupID {
+	known := map[springtide.GroupID]bool{}
+	for _, object := range e.deployments.GetStore().List() {
+		if id, err := springtide.ParseGroupID(object.(*appsv1.Deployment).Annotations[noteGroup]); err == nil {
+			known[id] = true
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id := range e.wanted {
+		known[id] = true
+	}
+	return slices.SortedFunc(maps.Keys(known), func(a, b springtide.GroupID) int { return cmp.Compare(a.String(), b.String()) })
+}
+
+// Apply implements engine.Engine.
+func (e *Engine) Apply(ctx context.Context, group springtide.Group) error {
+	if err := e.validate(group); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	known := e.wanted[group.ID]
+	if known != nil && !known.removed {
+		same := known.group.Replicas == group.Replicas
+		known.group.Replicas = group.Replicas
+		if !same {
+			e.touch(group.ID)
+		}
+		e.mu.Unlock()
+		return nil
+	}
+	e.mu.Unlock()
+	if err := e.make(ctx, group); err != nil {
+		return e.client.fault("start "+group.ID.String(), err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wanted[group.ID] = &wish{group: group}
+	e.touch(group.ID)
+	return nil
+}
+
+// make makes what a group consists of, or what is missing of it.
+func (e *Engine) make(ctx context.Context, group springtide.Group) error {
+	grant, err := e.grant(Subject{
+		Environment: group.ID.Environment, Release: group.ID.Release, Generation: group.ID.Generation, Process: group.ID.Process,
+	})
+	if err != nil {
+		return err
+	}
+	made, fresh := &appsv1.Deployment{}, true
+	err = e.client.create(ctx, e.client.deployments(), e.options.deployment(group, len(grant.Credentials) > 0), made)
+	if apierrors.IsAlreadyExists(err) {
+		fresh = false
+		err = e.client.get(ctx, e.client.deployments(), nameOf(group.ID), made)
+	}
+	if err != nil {
+		return err
+	}
+	if made.Annotations[noteGroup] != group.ID.String() || made.DeletionTimestamp != nil {
+		return springtide.Errorf(springtide.Conflict, "%s: a Deployment %s is there already, or is just being deleted", group.ID, made.Name).
+			WithHint("does another Springtide use namespace %s? Each needs one of its own", e.client.namespace)
+	}
+	owner := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: made.Name, UID: made.UID}
+	meta := metav1.ObjectMeta{Name: made.Name, Labels: groupLabels(group.ID), OwnerReferences: []metav1.OwnerReference{owner}}
+	for _, secret := range secretsOf(meta, group.Template, workerVariables(group.Template.Process), grant) {
+		if err := e.ensure(ctx, e.client.secrets(), secret); err != nil {
+			return err
+		}
+	}
+	if err := e.ensure(ctx, e.client.budgets(), budget(group, owner)); err != nil {
+		return err
+	}
+	if !fresh || group.Replicas == 0 {
+		return nil // who goes, if somebody does, is for the loop to say
+	}
+	return e.client.scale(ctx, made.Name, group.Replicas)
+}
+
+// ensure creates an object unless it is there.
+func (e *Engine) ensure(ctx context.Context, of kind, object runtime.Object) error {
+	if err := e.client.create(ctx, of, object, nil); !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) grant(subject Subject) (Grant, error) {
+	if e.options.Access == nil {
+		return Grant{}, nil
+	}
+	grant, err := e.options.Access(subject)
+	if err != nil {
+		return Grant{}, err
+	}
+	for name := range grant.Credentials {
+		if !isName(name) {
+			return Grant{}, springtide.Errorf(springtide.Invalid, "the credential %q cannot be the name of a file", name)
+		}
+	}
+	return grant, nil
+}
+
+// Remove implements engine.Engine.
+func (e *Engine) Remove(ctx context.Context, id springtide.GroupID) error {
+	select {
+	case <-e.synced:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wanted := e.wanted[id]
+	if wanted == nil {
+		wanted = &wish{group: springtide.Group{ID: id}}
+		e.wanted[id] = wanted
+	}
+	wanted.removed, wanted.group.Replicas = true, 0
+	e.touch(id)
+	for e.wanted[id] == wanted && !e.isGone(id) {
+		if err := e.await(ctx); err != nil {
+			return err
+		}
+	}
+	if e.wanted[id] == wanted {
+		delete(e.wanted, id)
+	}
+	return nil
+}
+
+// isGone reports whether nothing of a group is on the cluster.
+func (e *Engine) isGone(id springtide.GroupID) bool {
+	return e.deploymentOf(id) == nil && len(e.podsOf(id)) == 0
+}
+
+func (e *Engine) deploymentOf(id springtide.GroupID) *appsv1.Deployment {
+	object, found, err := e.deployments.GetStore().GetByKey(e.client.namespace + "/" + nameOf(id))
+	if err != nil || !found {
+		return nil
+	}
+	return object.(*appsv1.Deployment)
+}
+
+func (e *Engine) podsOf(id springtide.GroupID) []*corev1.Pod {
+	objects, err := e.pods.GetIndexer().ByIndex(indexGroup, nameOf(id))
+	if err != nil {
+		return nil
+	}
+	pods := make([]*corev1.Pod, len(objects))
+	for n, object := range objects {
+		pods[n] = object.(*corev1.Pod)
+	}
+	return pods
+}
+
+// pod gives a pod as it was observed last; nil if there is none.
+func (e *Engine) pod(name string) *corev1.Pod {
+	object, found, err := e.pods.GetStore().GetByKey(e.client.namespace + "/" + name)
+	if err != nil || !found {
+		return nil
+	}
+	return object.(*corev1.Pod)
+}
+
+// touch has the loop look at a group; the mutex is held.
+func (e *Engine) touch(id springtide.GroupID) {
+	e.dirty[id] = true
+	e.notify()
+	e.poke()
+}
+
+// notify tells everybody who waits that something has changed; the mutex is held.
+func (e *Engine) notify() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// await waits for a change; the mutex is held, and let go meanwhile.
+func (e *Engine) await(ctx context.Context) error {
+	changed := e.changed
+	e.mu.Unlock()
+	defer e.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Watch implements engine.Engine.
+func (e *Engine) Watch(ctx context.Context) iter.Seq2[springtide.Snapshot, error] {
+	return func(yield func(springtide.Snapshot, error) bool) {
+		select {
+		case <-e.synced:
+		case <-ctx.Done():
+			return
+		}
+		var last *springtide.Snapshot
+		for ctx.Err() == nil {
+			snapshot, changed := e.snapshot()
+			// Much changes on a cluster that nobody here cares about.
+			if last == nil || !reflect.DeepEqual(*last, snapshot) {
+				if !yield(snapshot, nil) {
+					return
+				}
+				last = &snapshot
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (e *Engine) snapshot() (snapshot springtide.Snapshot, changed <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	snapshot.Capacity = e.shortage()
+	snapshot.Instances = make([]springtide.Instance, 0, len(e.views))
+	for id, view := range e.views {
+		if r := e.retirements[id]; r != nil {
+			view.State = r.state()
+		}
+		view.LastLines = slices.Clone(view.LastLines)
+		snapshot.Instances = append(snapshot.Instances, view)
+	}
+	slices.SortFunc(snapshot.Instances, func(a, b springtide.Instance) int {
+		return cmp.Or(cmp.Compare(a.Group.String(), b.Group.String()), cmp.Compare(a.ID, b.ID))
+	})
+	return snapshot, e.changed
+}
+
+// shortage says why there cannot be more pods, the same as long as it is so.
+func (e *Engine) shortage() string {
+	if len(e.shortages) == 0 {
+		return ""
+	}
+	return e.shortages[slices.Min(slices.Collect(maps.Keys(e.shortages)))]
+}
+
+const (
+	// retryAfter is how long to wait after the cluster refused something.
+	retryAfter = time.Second
+	pruneEvery = 10 * time.Minute
+)
+
+// Run makes the cluster be as it was wished until ctx ends. The instances live on.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	e.ctx = ctx
+	e.mu.Unlock()
+	var informers sync.WaitGroup
+	defer informers.Wait()
+	defer e.workers.Wait()
+	for _, informer := range []cache.SharedIndexInformer{e.pods, e.deployments} {
+		informers.Go(func() { informer.RunWithContext(ctx) })
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), e.pods.HasSynced, e.deployments.HasSynced) {
+		return ctx.Err()
+	}
+	close(e.synced)
+	prune, retry := time.NewTicker(pruneEvery), time.NewTicker(retryAfter)
+	defer prune.Stop()
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.wake:
+			e.reconcile(ctx)
+		case <-retry.C:
+			e.reconcile(ctx)
+		case <-prune.C:
+			e.prune(ctx, time.Now())
+		}
+	}
+}
+
+// reconcile looks at the groups of which something has changed. What fails is tried
+// again.
+func (e *Engine) reconcile(ctx context.Context) {
+	e.mu.Lock()
+	dirty := e.dirty
+	e.dirty = map[springtide.GroupID]bool{}
+	e.mu.Unlock()
+	for id := range dirty {
+		if err := e.reconcileGroup(ctx, id); err != nil && ctx.Err() == nil {
+			e.log.Warn("the cluster did not do what a group needs; it is tried again", "group", id.String(), "error", e.client.fault("scale "+id.String(), err))
+			e.mu.Lock()
+			e.dirty[id] = true // and looked at with the next tick
+			e.mu.Unlock()
+		}
+	}
+}
+
+// reconcileGroup does nothing for a group before it has been applied or removed.
+func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) error {
+	deployment, members, settled := e.members(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wanted := e.wanted[id]
+	if wanted == nil {
+		return nil
+	}
+	n := wanted.group.Replicas
+	_, retire := engine.Plan(n, members, e.shortage() != "")
+	for _, name := range retire {
+		e.retire(name)
+	}
+	replicas := n + e.leaving(id)
+	for _, m := range members {
+		if m.State == springtide.InstanceUnhealthy && !slices.Contains(retire, m.ID) {
+			replicas++
+		}
+	}
+	removed, group := wanted.removed, wanted.group
+	e.mu.Unlock() // nobody else's code is called with the mutex held
+	defer e.mu.Lock()
+	switch {
+	case deployment == nil && removed:
+		return nil
+	case deployment == nil || deployment.DeletionTimestamp != nil:
+		if removed {
+			return nil
+		}
+		return e.make(ctx, group) // somebody has deleted it
+	case removed && settled && *deployment.Spec.Replicas == 0:
+		err := e.client.remove(ctx, e.client.deployments(), deployment.Name, deployment.UID)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	case int(*deployment.Spec.Replicas) != replicas:
+		return e.client.scale(ctx, deployment.Name, replicas)
+	}
+	return nil
+}
+
+// members are the instances of a group that are to stay, as far as is known.
+// settled says that there are no pods at all.
+func (e *Engine) members(id springtide.GroupID) (deployment *appsv1.Deployment, members []engine.Member, settled bool) {
+	pods := e.podsOf(id)
+	e.mu.Lock()
+	for _, pod := range pods {
+		view, known := e.views[springtide.InstanceID(pod.Name)]
+		if !known || pod.DeletionTimestamp != nil || e.retirements[view.ID] != nil {
+			continue
+		}
+		if pod.Annotations[noteRetiring] != "" {
+			if e.wanted[id] != nil { // an earlier engine had begun
+				e.retire(view.ID)
+			}
+			continue
+		}
+		members = append(members, engine.Member{ID: view.ID, State: view.State, Ordered: view.Ordered})
+	}
+	e.mu.Unlock()
+	for n := range members {
+		members[n].Load = e.options.Router.Load(members[n].ID)
+	}
+	return e.deploymentOf(id), members, len(pods) == 0
+}
+
+// prune removes pods that have ended for good, and tasks whose time is over.
+func (e *Engine) prune(ctx context.Context, now time.Time) {
+	for _, object := range e.pods.GetStore().List() {
+		pod := object.(*corev1.Pod)
+		if !over(pod) || pod.DeletionTimestamp != nil {
+			continue
+		}
+		of, uid := e.client.pods(), pod.UID
+		if pod.Labels[labelRole] == roleTask {
+			if now.Sub(endOf(pod)) < e.options.TaskKeep {
+				continue
+			}
+			of, uid = e.client.secrets(), "" // the pod goes with it
+		}
+		if err := e.client.remove(ctx, of, pod.Name, uid); err != nil && !apierrors.IsNotFound(err) {
+			e.log.Warn("what has ended could not be removed", "pod", pod.Name, "error", err)
+		}
+	}
+}
+
+func endOf(pod *corev1.Pod) time.Time {
+	if ended := containerStatus(pod).State.Terminated; ended != nil {
+		return ended.FinishedAt.Time
+	}
+	return pod.CreationTimestamp.Time
+}
+
+// reasonOf is why a pod as a whole has failed, in the cluster's own words.
+func reasonOf(pod *corev1.Pod) string {
+	return oneLine(strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message))
+}
