@@ -85,13 +85,21 @@ func (e *edge) serveConnection(c *connection) {
 	c.x.address, c.x.port = c.address, c.port
 	e.clock.watch(c)
 	defer func() {
-		e.clock.forget(c)
-		gone(errClientGone)
-		c.release()
-		c.visitor.Close()
+		if t := c.x.tunnel; t != nil {
+			t.start(c)
+		} else {
+			c.close()
+		}
 	}()
 	for first := true; c.awaitHead(first) && c.serve(); first = false {
 	}
+}
+
+func (c *connection) close() {
+	c.edge.clock.forget(c)
+	c.gone(errClientGone)
+	c.release()
+	c.visitor.Close()
 }
 
 // awaitHead reads the next request's head. It reports false if there is none.
@@ -222,6 +230,8 @@ func (c *connection) serve() bool {
 	c.handle(x)
 	c.served.Add(1)
 	switch {
+	case x.tunnel != nil:
+		return false
 	case x.aborted:
 		c.abort()
 		return false
@@ -289,7 +299,7 @@ func (x *exchange) reset() {
 	if !errors.Is(x.cause, errClientGone) {
 		x.cause = nil
 	}
-	x.upstream, x.ended = nil, nil
+	x.upstream = nil
 }
 
 // Read reads the request's body.

@@ -9,7 +9,7 @@
 //	              │  (tls)    HTTP/1   ├→ exchange → router → gate → forward → upstream
 //	              └→ session → lane ───┤     │  (files, sticky)│       ├ headers
 //	                      HTTP/2       │     └ answer          │       ├ relay
-//	   quic_socket → http3 → stream ───┘                       │       └ upgrade → frames
+//	   quic_socket → http3 → stream ───┘                       │       └ upgrade → tunnel → parking
 //	                      HTTP/3    (latency, ejection) balancer ─┤
 //	   access_log ← (what became of it)          meter → feed ─┘
 //

@@ -139,6 +139,7 @@ func Run(ctx context.Context, options Options) error {
 	defer work.Wait()
 	defer stop()
 	work.Go(func() { e.clock.run(background) })
+	work.Go(func() { e.forwarder.parking.run(background) })
 	work.Go(func() { _ = e.cache.Run(background) }) // it has no error
 	errands, stopErrands := context.WithCancel(background)
 	defer stopErrands()
@@ -179,7 +180,9 @@ func newEdge(options Options) (_ *edge, err error) {
 	e.router = newRouter(e.bell, options.Logger)
 	e.clock, e.buffers = newClock(), newBuffers()
 	e.caps, e.rates = newCaps(options.MaxConnectionsPerAddress), newRateTable()
-	e.forwarder = newForwarder(e.clock, e.buffers, e.draining.Load)
+	if e.forwarder, err = newForwarder(e.clock, e.buffers, e.draining.Load); err != nil {
+		return nil, err
+	}
 	e.clock.watch(e.forwarder.pool)
 	e.clock.watch(&e.crew)
 	if e.cache, err = openCache(&e.options); err != nil {

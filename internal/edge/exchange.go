@@ -112,9 +112,9 @@ type exchange struct {
 	late alarm
 
 	mu       sync.Mutex
-	cause    error         // why it was ended from outside
-	upstream *upstream     // what that interrupts
-	ended    chan struct{} // closed instead, if there is one
+	cause    error     // why it was ended from outside
+	upstream *upstream // what that interrupts
+	tunnel   *tunnel   // what it goes on as, once both sides agreed to another protocol
 
 	// What became of it:
 	status  int
@@ -136,8 +136,8 @@ func (x *exchange) end(cause error) {
 	}
 	x.cause = cause
 	switch {
-	case x.ended != nil:
-		close(x.ended)
+	case x.tunnel != nil:
+		x.tunnel.end(closeGoingAway, true)
 	case x.upstream != nil:
 		_ = x.upstream.wire.SetDeadline(longAgo)
 	}
@@ -204,7 +204,9 @@ func (e *edge) finish(x *exchange) {
 			e.refuse(x, http.StatusBadGateway, 0, "the edge failed to handle this request")
 		}
 	}
-	e.log.write(x, time.Now())
+	if x.tunnel == nil { // or it is not over yet
+		e.log.write(x, time.Now())
+	}
 }
 
 // serve answers a request: a file, from the cache, or by an instance.
@@ -306,7 +308,13 @@ func (e *edge) attempt(x *exchange, g *gate) error {
 		return err
 	}
 	x.backend = l.backend
-	defer l.done()
+	defer func() {
+		if x.tunnel == nil {
+			l.done()
+		} else {
+			x.tunnel.lease = l
+		}
+	}()
 	l.slow = x.length != 0 && x.whole == nil
 	x.remember(sticky, l)
 	to := destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l}

@@ -23,10 +23,13 @@ type forwarder struct {
 	pool    *pool
 	// leaving says that connections are to end.
 	leaving func() bool
+	// parking is where tunnels wait.
+	parking *parking
 }
 
-func newForwarder(clock *clock, buffers *buffers, leaving func() bool) *forwarder {
-	return &forwarder{clock: clock, buffers: buffers, pool: newPool(clock, buffers), leaving: leaving}
+func newForwarder(clock *clock, buffers *buffers, leaving func() bool) (*forwarder, error) {
+	parking, err := newParking()
+	return &forwarder{clock: clock, buffers: buffers, pool: newPool(clock, buffers), leaving: leaving, parking: parking}, err
 }
 
 // destination is where a request goes, and who is told what comes of it.

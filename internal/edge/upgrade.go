@@ -1,7 +1,7 @@
 package edge
 
 import (
-	"io"
+	"bytes"
 	"net"
 	"strings"
 	"sync"
@@ -16,77 +16,41 @@ const (
 	frameLimit = 2 * time.Second
 	// farewell is how long the client has to answer a close frame.
 	farewell = time.Second
-	// tunnelBuffer is what a tunnel over TLS reads at a time, in bytes.
-	tunnelBuffer = 4 << 10
 )
 
-// relay passes bytes both ways after the instance agreed to another protocol.
-// When it is the instance that ends, or has to, the client of a WebSocket is
-// told so by a close frame: 1001 if the instance is let go, 1014 if it crashed.
+// relay answers a client that its connection goes on with the other protocol, to
+// which the instance agreed. All the rest is the tunnel's.
 func (f *forwarder) relay(x *exchange, to destination, u *upstream) error {
-	defer u.close()
 	client, early, err := x.client.tunnel()
 	if err != nil {
+		u.close()
 		return &failure{cause: err}
 	}
-	ended := make(chan struct{})
-	if x.tunnelled(ended) != nil {
-		return &failure{cause: x.over()}
+	protocol := upgradeOf(u.head.Upgrade)
+	t := newTunnel(f, x, to, u, client, strings.EqualFold(protocol, "websocket"))
+	t.up.first, t.down.first = early, bytes.Clone(u.unread())
+	if err := x.goOnAs(t); err != nil {
+		u.close()
+		return &failure{cause: err}
 	}
 	x.begun.Store(true)
 	x.status = u.head.Status
-	protocol := upgradeOf(u.head.Upgrade)
-	down := &downstream{client: client, framed: strings.EqualFold(protocol, "websocket")}
 	if _, err := client.Write(appendSwitch(nil, x, u, protocol)); err != nil {
 		x.aborted = true
-		return nil
+		client.Close() // the tunnel ends as soon as it begins
 	}
-
-	clientGone, instanceGone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(clientGone)
-		if _, err := u.wire.Write(early); err == nil {
-			f.carry(u.wire, client)
-		}
-		u.wire.Close() // the client is gone, or the instance does not read
-	}()
-	go func() {
-		defer close(instanceGone)
-		if _, err := down.Write(u.unread()); err == nil {
-			u.giveBack()
-			f.carry(down, u.wire)
-		}
-	}()
-	select {
-	case <-clientGone:
-	case <-instanceGone:
-		code := uint16(closeBadGateway)
-		if to.lettingGo() || x.over() != nil {
-			code = closeGoingAway
-		}
-		down.end(code, false)
-	case <-ended:
-		down.end(closeGoingAway, true)
-	}
-	if down.saidGoodbye() {
-		_ = client.SetReadDeadline(time.Now().Add(farewell))
-		<-clientGone
-	}
-	u.wire.Close()
-	client.Close()
-	<-clientGone
-	<-instanceGone
-	x.bytes = down.count()
-	to.sent(x.bytes)
+	u.giveBack()
 	return nil
 }
 
-// tunnelled has end close a channel instead of interrupting the instance's
-// connection. It gives the cause if the exchange is ended already.
-func (x *exchange) tunnelled(ended chan struct{}) error {
+// goOnAs has end end the tunnel instead of interrupting the instance's connection.
+// It gives the cause if the exchange is ended already.
+func (x *exchange) goOnAs(t *tunnel) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ended = ended
+	if x.cause == nil {
+		x.tunnel = t
+	}
 	return x.cause
 }
 
@@ -108,37 +72,6 @@ func appendSwitch(to []byte, x *exchange, u *upstream, protocol string) []byte {
 	to = message.AppendField(to, "X-Request-Id", x.id)
 	to = message.AppendField(to, "Connection", "Upgrade")
 	return append(message.AppendField(to, "Upgrade", protocol), "\r\n"...)
-}
-
-// carry copies until either side fails. While nothing comes it holds no buffer,
-// since WebSockets are many and mostly silent.
-func (f *forwarder) carry(to io.Writer, from net.Conn) {
-	if plain, ok := from.(*wire); ok {
-		quiet := newQuiet(plain, &f.buffers.heads)
-		for {
-			buffer, n, _ := quiet.read()
-			if n == 0 {
-				return
-			}
-			_, err := to.Write((*buffer)[:n])
-			f.buffers.giveBack(buffer)
-			if err != nil {
-				return
-			}
-		}
-	}
-	buffer := make([]byte, tunnelBuffer)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // downstream is the direction to the client. It knows where the frames are.

@@ -22,6 +22,8 @@ type wire struct {
 	in, out           []byte
 	read, written     int
 	readErr, writeErr error
+	// impatient has Read give errNothing in place of waiting.
+	impatient atomic.Bool
 	// tryRead and tryWrite are made once.
 	tryRead, tryWrite func(descriptor uintptr) bool
 }
@@ -53,7 +55,8 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) readOnce(descriptor uintptr) bool {
 	n, errno := readNow(descriptor, w.in)
 	if errno == syscall.EAGAIN {
-		return false
+		w.readErr = errNothing
+		return w.impatient.Load()
 	}
 	w.read, w.readErr = n, asError(errno)
 	return true

@@ -18,7 +18,7 @@ import (
 
 // mostIdle is what an idle WebSocket may cost the edge without TLS, in bytes, as
 // long as its garbage has not been given back.
-const mostIdle = 28 << 10
+const mostIdle = 12 << 10
 
 func TestAnIdleWebSocketCostsTheEdgeLittle(t *testing.T) {
 	size := sizeOf(t)
