@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/internal/store/server"
 	postgres15 "github.com/springtide/springtide/test/postgres"
 )
 
@@ -26,11 +26,10 @@ type session struct {
 
 func newSession(t *testing.T, location string) session {
 	t.Helper()
-	config, err := pgx.ParseConfig(location)
+	config, err := server.Parse(owner, location, settings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps.Copy(config.RuntimeParams, settings())
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
