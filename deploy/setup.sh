@@ -56,6 +56,7 @@ test-kubernetes) # what a node is made of
 	need iptables iptables
 	need ip iproute2
 	need nsenter util-linux
+	need_file busybox-static /bin/busybox # what the images of its apps are made of
 	;;
 bench-data) # a peer
 	need pgbackrest pgbackrest

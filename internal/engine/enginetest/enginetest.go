@@ -66,7 +66,7 @@ func replicasComeUp(b *bench) {
 	b.apply(group)
 	seen := map[string]bool{}
 	for _, i := range b.untilReady(group) {
-		if i.Ready.IsZero() || i.Started.IsZero() || i.Ordered.IsZero() || i.PID == 0 || i.Reason != "" {
+		if i.Ready.IsZero() || i.Started.IsZero() || i.Ordered.IsZero() || (i.PID == 0) != (b.Remote != nil) || i.Reason != "" {
 			b.Errorf("%+v", i)
 		}
 		if id := b.get(i, "/env?name=TIDE_INSTANCE"); id != string(i.ID) {
@@ -117,7 +117,7 @@ func applyIsIdempotent(b *bench) {
 func ids(instances []springtide.Instance) string {
 	var all []string
 	for _, i := range instances {
-		all = append(all, fmt.Sprint(i.ID, " ", i.PID))
+		all = append(all, fmt.Sprint(i.ID, " ", i.PID, " ", i.Restarts))
 	}
 	return strings.Join(all, ", ")
 }
@@ -193,7 +193,7 @@ func stubbornIsKilled(b *bench) {
 	if got := b.router.recorded(); !slices.Equal(got, want) {
 		b.Errorf("the edges were asked: %q, want %q", got, want)
 	}
-	if alive(instance.PID) {
+	if b.alive(instance) {
 		b.Error("it is still there")
 	}
 }
@@ -206,7 +206,7 @@ func removeLeavesNothing(b *bench) {
 		b.Fatal(err)
 	}
 	for _, i := range instances {
-		if alive(i.PID) {
+		if b.alive(i) {
 			b.Errorf("%s is still there", i.ID)
 		}
 		if _, err := getWithin(time.Second, i.Address, "/"); err == nil {
@@ -236,7 +236,7 @@ func crashIsMended(b *bench) {
 	after := b.until("another start", func(s springtide.Snapshot) bool {
 		return s.Instances[0].Restarts == 1 && s.Instances[0].State == springtide.InstanceReady
 	}).Instances[0]
-	if after.ID != before.ID || after.PID == before.PID || after.CrashLoop {
+	if after.ID != before.ID || (after.PID == before.PID) != (b.Remote != nil) || after.CrashLoop {
 		b.Errorf("%+v became %+v", before, after)
 	}
 }
@@ -263,19 +263,22 @@ func missingCommandIsTold(b *bench) {
 
 func muteIsTold(b *bench) {
 	group := b.group("mute", 1)
-	group.Template.Process.Health.Start = 500 * time.Millisecond
+	group.Template.Process.Health.Start = b.short()
 	b.apply(group)
 	b.until("the reason", func(s springtide.Snapshot) bool {
 		return len(s.Instances) == 1 && strings.HasPrefix(s.Instances[0].Reason, "did not listen on $PORT") &&
-			strings.HasSuffix(s.Instances[0].Reason, "within 500ms")
+			strings.HasSuffix(s.Instances[0].Reason, "within "+b.short().String())
 	})
 }
 
 func elsewhereIsTold(b *bench) {
-	group := b.group("elsewhere", 1)
+	group, reason := b.group("elsewhere", 1), "not on $PORT ("
+	if b.Remote != nil { // only that nothing is there can be seen
+		group.Template.Process.Health.Start, reason = b.short(), "did not listen on $PORT ("
+	}
 	b.apply(group)
 	b.until("the reason", func(s springtide.Snapshot) bool {
-		return len(s.Instances) == 1 && strings.Contains(s.Instances[0].Reason, "not on $PORT (")
+		return len(s.Instances) == 1 && strings.Contains(s.Instances[0].Reason, reason)
 	})
 }
 
@@ -315,7 +318,7 @@ func adoption(b *bench) {
 	b.apply(group)
 	b.untilReady(group)
 	for _, i := range before {
-		if alive(i.PID) {
+		if b.alive(i) {
 			b.Errorf("%s is still there", i.ID)
 		}
 	}
@@ -327,10 +330,14 @@ func crashDuringRestart(b *bench) {
 	before := b.untilReady(group)[0]
 	b.Engine = b.Restart(func() {
 		_, _ = get(before.Address, "/crash")
-		b.poll("its end", func() bool { return !alive(before.PID) })
+		b.poll("its end", func() bool { return !b.alive(before) })
 	})
 	for snapshot := range b.Engine.Watch(b.Context()) {
-		if own := snapshot.Of(group.ID); len(own) != 1 || own[0].State != springtide.InstanceCrashed || own[0].Reason != "exit status 7" {
+		own := snapshot.Of(group.ID)
+		if b.Remote != nil && len(own) == 1 && own[0].Restarts == 1 {
+			break // it was mended meanwhile
+		}
+		if len(own) != 1 || own[0].State != springtide.InstanceCrashed || own[0].Reason != "exit status 7" {
 			b.Fatalf("the first snapshot after a restart: %+v", own)
 		}
 		break
@@ -358,7 +365,7 @@ func retirementAfterRestart(b *bench) {
 	b.until("retiring", retiring)
 	b.Engine = b.Restart(nil)
 	for snapshot := range b.Engine.Watch(b.Context()) {
-		if !retiring(snapshot) || !alive(instance.PID) {
+		if !retiring(snapshot) || !b.alive(instance) {
 			b.Fatalf("the first snapshot after a restart: %+v", snapshot)
 		}
 		break
@@ -366,7 +373,7 @@ func retirementAfterRestart(b *bench) {
 	b.router.onLetGo(nil)
 	b.apply(group)
 	b.untilReady(group)
-	if alive(instance.PID) {
+	if b.alive(instance) {
 		b.Error("it is still there")
 	}
 }
@@ -375,8 +382,12 @@ func killCommand(b *bench) {
 	group := b.group("web", 1)
 	b.apply(group)
 	before := b.untilReady(group)[0]
-	for _, pid := range children(before.PID) {
-		kill(pid)
+	if b.Remote != nil {
+		b.Remote.Kill(before)
+	} else {
+		for _, pid := range children(before.PID) {
+			kill(pid)
+		}
 	}
 	b.until("another start", func(s springtide.Snapshot) bool {
 		i := s.Instances[0]
@@ -386,6 +397,10 @@ func killCommand(b *bench) {
 
 func killInit(b *bench) {
 	group := b.group("web", 1)
+	if b.Remote != nil {
+		b.loseInstance(group)
+		return
+	}
 	// The command has a descendant that tries to get away.
 	group.Template.Process.Command = "setsid sleep 1000 & exec ./app"
 	b.apply(group)
@@ -406,6 +421,18 @@ func killInit(b *bench) {
 			b.Errorf("process %d outlived its init", pid)
 		}
 	}
+}
+
+// loseInstance is what there is of killInit on other machines.
+func (b *bench) loseInstance(group springtide.Group) {
+	b.Helper()
+	b.apply(group)
+	before := b.untilReady(group)[0]
+	b.Remote.Lose(string(before.ID))
+	b.until("another instance", func(s springtide.Snapshot) bool {
+		return len(s.Instances) == 1 && allReady(s.Instances) && s.Instances[0].ID != before.ID
+	})
+	b.poll("its end", func() bool { return !b.alive(before) })
 }
 
 func workerIsReady(b *bench) {
@@ -507,6 +534,9 @@ func taskUnknown(b *bench) {
 		result <- err
 	}()
 	b.poll("output", func() bool { return len(b.lines(springtide.LogQuery{Task: "lost"})) == 1 })
+	if b.Remote != nil {
+		b.Remote.Lose(task.ID)
+	}
 	for _, pid := range children(selfPID()) {
 		if name := commandLine(pid); strings.Contains(name, "tide-init") && strings.Contains(name, "lost") {
 			kill(pid)
@@ -519,7 +549,7 @@ func taskUnknown(b *bench) {
 	if _, err := b.Engine.Exec(b.Context(), task); springtide.KindOf(err) != springtide.Failed {
 		b.Errorf("after a restart: %v", err)
 	}
-	if lines := b.lines(springtide.LogQuery{Task: "lost"}); len(lines) != 1 {
+	if lines := b.lines(springtide.LogQuery{Task: "lost"}); len(lines) != 1 && b.Remote == nil || len(lines) > 1 {
 		b.Errorf("its output: %+v", lines)
 	}
 }
@@ -622,6 +652,9 @@ func logsOutlive(b *bench) {
 	var texts []string
 	for _, line := range b.lines(springtide.LogQuery{Environment: group.ID.Environment, Instance: instance.ID}) {
 		texts = append(texts, line.Text)
+	}
+	if b.Remote != nil && len(texts) == 0 {
+		return
 	}
 	if !slices.Equal(texts, []string{"begins in mode web", "got SIGTERM"}) {
 		b.Errorf("%q", texts)

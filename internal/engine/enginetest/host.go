@@ -19,7 +19,7 @@ import (
 	"github.com/springtide/springtide/internal/engine"
 )
 
-// patience is how long anything may take.
+// patience is how long anything may take on this machine.
 const patience = 30 * time.Second
 
 // Host is where an engine under test runs.
@@ -28,6 +28,26 @@ type Host struct {
 	// Restart ends the engine without a word to its instances, calls meanwhile
 	// unless it is nil, and gives another engine on the same state.
 	Restart func(meanwhile func()) engine.Engine
+	// Remote is how instances are reached that are no processes of this machine; nil:
+	// they are.
+	Remote *Remote
+}
+
+// Remote reaches instances on other machines. What the suite expects of them differs
+// where those machines are not the engine's: it sees no PID and no sockets there,
+// counts time in whole seconds, has restarts done by others, and keeps no output of
+// what is gone.
+type Remote struct {
+	// Image has the program that calls [Main], as "app" in its working folder.
+	Image string
+	// Patience is how long anything may take.
+	Patience time.Duration
+	// Alive reports whether this attempt of the instance still runs.
+	Alive func(springtide.Instance) bool
+	// Kill kills the command of an instance.
+	Kill func(springtide.Instance)
+	// Lose has an instance, or a task, vanish with all that would tell of its end.
+	Lose func(id string)
 }
 
 // Factory gives a host of its own to each test. The engine runs until the test
@@ -44,6 +64,11 @@ type bench struct {
 
 func newBench(t *testing.T, factory Factory) *bench {
 	t.Helper()
+	router := &Router{}
+	host := factory(t, router)
+	if host.Remote != nil {
+		return &bench{T: t, Host: host, router: router}
+	}
 	root := t.TempDir()
 	// The app is the test binary itself, at a place that any user reaches.
 	program, err := os.Executable()
@@ -53,8 +78,7 @@ func newBench(t *testing.T, factory Factory) *bench {
 	if err := place(program, filepath.Join(root, "app")); err != nil {
 		t.Fatal(err)
 	}
-	router := &Router{}
-	return &bench{T: t, Host: factory(t, router), router: router, root: root}
+	return &bench{T: t, Host: host, router: router, root: root}
 }
 
 // place links or copies a file.
@@ -80,7 +104,7 @@ func place(from, to string) error {
 
 // group gives a group of the app in a mode.
 func (b *bench) group(mode string, replicas int) springtide.Group {
-	return springtide.Group{
+	group := springtide.Group{
 		ID: springtide.GroupID{
 			Environment: springtide.EnvironmentID{App: "quiz", Name: springtide.Production},
 			Release:     3, Process: springtide.Web, Generation: 1,
@@ -102,6 +126,33 @@ func (b *bench) group(mode string, replicas int) springtide.Group {
 			},
 		},
 	}
+	if b.Remote != nil {
+		group.Template.Image = b.Remote.Image
+	}
+	return group
+}
+
+// alive reports whether this attempt of an instance still runs.
+func (b *bench) alive(instance springtide.Instance) bool {
+	if b.Remote != nil {
+		return b.Remote.Alive(instance)
+	}
+	return alive(instance.PID)
+}
+
+// short is a time as short as the engine can measure.
+func (b *bench) short() time.Duration {
+	if b.Remote != nil {
+		return time.Second
+	}
+	return 500 * time.Millisecond
+}
+
+func (b *bench) patience() time.Duration {
+	if b.Remote != nil {
+		return b.Remote.Patience
+	}
+	return patience
 }
 
 func (b *bench) task(id, command string) springtide.Task {
@@ -121,7 +172,7 @@ func (b *bench) apply(group springtide.Group) {
 // until waits for a snapshot that satisfies the condition.
 func (b *bench) until(what string, condition func(springtide.Snapshot) bool) springtide.Snapshot {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	ctx, cancel := context.WithTimeout(b.Context(), b.patience())
 	defer cancel()
 	var last springtide.Snapshot
 	for snapshot, err := range b.Engine.Watch(ctx) {
@@ -177,7 +228,7 @@ func (b *bench) get(instance springtide.Instance, path string) string {
 // poll waits for a condition that no snapshot shows.
 func (b *bench) poll(what string, condition func() bool) {
 	b.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(b.patience()); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("%s did not come about", what)
 		}

@@ -53,6 +53,7 @@ type Cluster struct {
 	running map[string]*process
 	nodes   map[int]*node
 	close   []func() error
+	turn    *os.File // locked as long as the cluster runs
 }
 
 // process is one that can be started again.
@@ -75,6 +76,9 @@ func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
 		options.Toleration = 5 * time.Second
 	}
 	c := &Cluster{options: options, running: map[string]*process{}, nodes: map[int]*node{}}
+	if err := c.takeTurn(ctx); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -130,7 +134,25 @@ func (c *Cluster) Close() error {
 	for _, end := range c.close {
 		failed = append(failed, end())
 	}
-	return errors.Join(errors.Join(failed...), c.network.clear())
+	failed = append(failed, c.network.clear(), c.turn.Close())
+	return errors.Join(failed...)
+}
+
+// takeTurn waits until no other cluster runs on this machine.
+func (c *Cluster) takeTurn(ctx context.Context) (err error) {
+	c.turn, err = os.OpenFile(filepath.Join(os.TempDir(), "springtide-test-kubernetes.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	for syscall.Flock(int(c.turn.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		select {
+		case <-ctx.Done():
+			c.turn.Close()
+			return fmt.Errorf("another cluster runs on this machine: %w", ctx.Err())
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
 }
 
 // Kubeconfig is the path of the administrator's.

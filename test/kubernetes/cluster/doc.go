@@ -12,7 +12,8 @@
 // A node is one process, PID 1 of namespaces of its own, with everything that runs
 // on the node below it, so that the machine loses it as it would lose power
 // ([Cluster.PowerOff]); a partition is its link taken down ([Cluster.Cut]). One
-// cluster runs at a time: [Start] removes what one that was killed left.
+// cluster runs at a time: [Start] waits for its turn, and removes what one that was
+// killed left.
 //
 // It needs root, containerd, runc, containernetworking-plugins and iptables, and
 // about a gigabyte of memory for two nodes.

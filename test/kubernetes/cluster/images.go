@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -32,9 +35,14 @@ func (c *Cluster) startRegistry() error {
 	return c.AddImage("pause:1", Image{Program: c.options.Pause})
 }
 
-// Image is an image with one static program in it.
+// Image is an image with one static program in it, or a few.
 type Image struct {
-	Program     string // its path on this machine; /program in the image
+	Program string // its path on this machine; /program in the image
+	// Others are further programs: paths on this machine by those in the image.
+	Others map[string]string
+	// Links are symbolic links in the image, and what they lead to.
+	Links       map[string]string
+	Folder      string // the working folder
 	Arguments   []string
 	Environment []string // NAME=value
 }
@@ -53,28 +61,11 @@ func (c *Cluster) AddImage(reference string, image Image) error {
 }
 
 func (i Image) build() (v1.Image, error) {
-	program, err := os.ReadFile(i.Program)
+	archive, err := i.archive()
 	if err != nil {
 		return nil, err
 	}
-	var archive bytes.Buffer
-	writer := tar.NewWriter(&archive)
-	headers := []*tar.Header{
-		{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777},
-		{Typeflag: tar.TypeReg, Name: "program", Mode: 0o755, Size: int64(len(program))},
-	}
-	for _, header := range headers {
-		if err := writer.WriteHeader(header); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := writer.Write(program); err != nil {
-		return nil, err
-	}
-	if err := writer.Close(); err != nil {
-		return nil, err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil })
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil })
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +79,37 @@ func (i Image) build() (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", "amd64"
-	config.Config = v1.Config{Entrypoint: []string{"/program"}, Cmd: i.Arguments, Env: i.Environment}
+	config.Config = v1.Config{Entrypoint: []string{"/program"}, Cmd: i.Arguments, Env: i.Environment, WorkingDir: i.Folder}
 	return mutate.ConfigFile(image, config)
+}
+
+// archive is the one layer.
+func (i Image) archive() ([]byte, error) {
+	var archive bytes.Buffer
+	writer := tar.NewWriter(&archive)
+	programs := map[string]string{"program": i.Program}
+	maps.Copy(programs, i.Others)
+	if err := writer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(programs)) {
+		program, err := os.ReadFile(programs[name])
+		if err != nil {
+			return nil, err
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(name, "/"), Mode: 0o755, Size: int64(len(program))}
+		if err := writer.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := writer.Write(program); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(i.Links)) {
+		header := &tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(name, "/"), Linkname: i.Links[name], Mode: 0o777}
+		if err := writer.WriteHeader(header); err != nil {
+			return nil, err
+		}
+	}
+	return archive.Bytes(), writer.Close()
 }
