@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -23,10 +24,9 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	if location := os.Getenv(writerLocation); location != "" {
-		fmt.Fprintln(os.Stderr, writeForEver(location))
-		os.Exit(1)
-	}
+	storetest.Writer(func(place string) (store.Store, error) {
+		return postgres.Open(context.Background(), place, slog.New(slog.DiscardHandler))
+	})
 	code := m.Run()
 	if shared.Cluster != nil {
 		shared.Stop()
@@ -76,6 +76,11 @@ func TestTheStoreDoesWhatAStoreHasToDo(t *testing.T) {
 		location := emptyDatabase(t)
 		return func() store.Store { return open(t, location) }
 	})
+}
+
+func TestWhatWasAcknowledgedSurvivesKills(t *testing.T) {
+	location := emptyDatabase(t)
+	storetest.SurviveKills(t, location, func() store.Store { return open(t, location) })
 }
 
 func TestBothDatabasesHaveTablesOfOneVersion(t *testing.T) {

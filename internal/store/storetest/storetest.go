@@ -1,5 +1,5 @@
 // Package storetest is what every store has to do: an implementation's test
-// calls [Run].
+// calls [Run], and [SurviveKills].
 package storetest
 
 import (
