@@ -24,11 +24,12 @@ var understood = []int{
 	500, 501, 502, 503, 504, 505,
 }
 
-// hopByHop are fields that are about a connection or a proxy, and never stored
+// hopByHop are fields that are about a connection, a proxy or a request, and never stored
 // (RFC 9111, section 3.1; RFC 9110, section 7.6.1).
 var hopByHop = []string{
 	"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 	"proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
+	"x-request-id", // each request has one of its own
 }
 
 // cookieFields set cookies, which are never for everybody.

@@ -91,11 +91,11 @@ func TestOnlyWhatMayBeStoredIsStored(t *testing.T) {
 func TestFieldsOfTheConnectionAreNotStored(t *testing.T) {
 	p := newProxy(t)
 	p.serve(p.ok("x", "Cache-Control: max-age=60, no-cache=\"x-user\", private=\"x-own\"", "Connection: close, X-Hop", "X-Hop: a", "Keep-Alive: 5",
-		"Proxy-Authenticate: b", "X-Kept: c", "X-User: d", "X-Own: e", "Surrogate-Key: t"))
+		"Proxy-Authenticate: b", "X-Request-ID: f", "X-Kept: c", "X-User: d", "X-Own: e", "Surrogate-Key: t"))
 	p.get("/")
 	fields := p.get("/").fields
 	p.expectForwarded(1)
-	for _, gone := range []string{"Connection", "X-Hop", "Keep-Alive", "Proxy-Authenticate", "X-User", "X-Own", "Surrogate-Key"} {
+	for _, gone := range []string{"Connection", "X-Hop", "Keep-Alive", "Proxy-Authenticate", "X-Request-ID", "X-User", "X-Own", "Surrogate-Key"} {
 		if fields.Has(gone) {
 			t.Errorf("%s was stored", gone)
 		}

@@ -69,7 +69,7 @@ func cacheRules(route *springtide.Route) *cache.Rules {
 // What is stored asks no instance, so the gate has no part in it: it is no demand.
 func (e *edge) serveCached(x *exchange, g *gate) bool {
 	rules := g.cached.Load()
-	if rules == nil || x.upgrade != "" {
+	if rules == nil || x.upgrade != "" && x.request.Method == http.MethodGet { // any other changes what is stored, upgraded or not
 		return false
 	}
 	e.goOn(x, &found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)})

@@ -326,6 +326,9 @@ func TestAnUnsafeRequestInvalidatesWhatIsStored(t *testing.T) {
 	ask(t, client, "POST", "/thing")
 	get(t, client, "/thing")
 	app.expectAsked(t, 3)
+	ask(t, app.edge.client(t, false), "POST", "/thing", "Connection: Upgrade", "Upgrade: something") // that the app does not go along with
+	get(t, client, "/thing")
+	app.expectAsked(t, 2)
 }
 
 func TestABodyThatBreaksOffIsNotStored(t *testing.T) {

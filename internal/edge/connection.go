@@ -205,6 +205,9 @@ func (c *connection) widen() {
 func (c *connection) serve() bool {
 	h, x := &c.head, &c.x
 	c.persistent, c.chunked, c.untilClose, c.bare = h.Persistent, false, false, false
+	if h.Method == http.MethodConnect { // what follows may be meant for a tunnel, and is no request
+		c.persistent = false
+	}
 	c.left, c.piece, c.patience, c.progress = h.Length, nil, bodyTimeout, 0
 	c.chunks = message.Chunks{}
 	x.reset()

@@ -99,13 +99,13 @@ func TestHopByHopFieldsAreNotPassedOn(t *testing.T) {
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\nX-Public: 2\r\nContent-Length: 0\r\n\r\n")
 	})))
 	conn := e.dial(t)
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 1\r\nProxy-Authorization: x\r\nX-Theirs: 2\r\n\r\n", testHost)
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 1\r\nProxy-Authorization: x\r\nTransfer_Encoding: chunked\r\nContent_Length: 7\r\nX-Theirs: 2\r\n\r\n", testHost)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := <-heads
-	for _, name := range []string{"X-Mine", "Keep-Alive", "Proxy-Authorization", "Connection"} {
+	for _, name := range []string{"X-Mine", "Keep-Alive", "Proxy-Authorization", "Connection", "Transfer_encoding", "Content_length"} {
 		if got[name] != nil {
 			t.Errorf("the instance got %s: %q", name, got[name])
 		}
@@ -477,5 +477,10 @@ func TestBadRequestsAreRefusedAndHarmNobody(t *testing.T) {
 	}
 	if _, body := get(t, e.client(t, true), "/"); body != "fine" {
 		t.Errorf("got %q", body)
+	}
+	conn := e.dial(t)
+	io.WriteString(conn, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET / HTTP/1.1\r\nHost: demo.localhost\r\n\r\n")
+	if answers, _ := io.ReadAll(conn); strings.Count(string(answers), "HTTP/1.1 ") != 1 {
+		t.Errorf("what was meant for a tunnel is taken for a request: %q", answers)
 	}
 }

@@ -37,10 +37,13 @@ func isHopByHop(name string) bool {
 
 // isClaim says that a field is one that the edge itself vouches for: what a
 // client claims in it is dropped. Some servers cannot tell "X_Forwarded_For" from
-// "X-Forwarded-For", so that is dropped too.
+// "X-Forwarded-For", nor "Transfer_Encoding" from what frames a body, so those are
+// dropped too.
 func isClaim(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		name = strings.ReplaceAll(name, "_", "-")
+		if name = strings.ReplaceAll(name, "_", "-"); isHopByHop(name) {
+			return true
+		}
 	}
 	switch len(name) {
 	case 5:
