@@ -49,6 +49,23 @@ type ReleaseID struct {
 // ID gives the release's name.
 func (r Release) ID() ReleaseID { return ReleaseID{r.Environment, r.Number} }
 
+// Tag gives the tag of the release's image: "production-v7".
+func (id ReleaseID) Tag() string { return fmt.Sprintf("%s-v%d", id.Environment.Name, id.Number) }
+
+// Image gives the reference by which the release is pulled: from the repository
+// that it was pushed to, or else from the platform's own registry, "host:port".
+// Empty: it is pulled from nowhere.
+func (r Release) Image(registry string) string {
+	repository := r.App.Build.Push
+	if repository == "" && registry != "" {
+		repository = registry + "/" + string(r.Environment.App)
+	}
+	if repository == "" {
+		return ""
+	}
+	return repository + ":" + r.ID().Tag() + "@" + string(r.Artifact)
+}
+
 // String gives "app/environment v7".
 func (id ReleaseID) String() string { return fmt.Sprintf("%s v%d", id.Environment, id.Number) }
 

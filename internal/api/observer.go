@@ -13,10 +13,6 @@ import (
 	"github.com/springtide/springtide"
 )
 
-func (s *Server) releases(ctx context.Context, in *EnvironmentPath) ([]springtide.Release, error) {
-	return s.platform.Observer.Releases(ctx, in.id())
-}
-
 func (s *Server) instances(ctx context.Context, in *EnvironmentPath) ([]springtide.Instance, error) {
 	return s.platform.Observer.Instances(ctx, in.id())
 }

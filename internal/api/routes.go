@@ -25,6 +25,7 @@ func (s *Server) handler() http.Handler {
 	get(r, "/v1/tokens", "list-tokens", "List the tokens", s.listTokens)
 	create(r, "/v1/tokens", "create-token", "Make a token; its secret is told this once", s.createToken)
 	do(r, "DELETE", "/v1/tokens/{name}", "delete-token", "Revoke a token", s.deleteToken)
+	get(r, "/v1/registry", "get-registry", "Tell how images are pulled", s.getRegistry)
 	events(r, "/v1/events", "follow-events", "Follow what happens, as Server-Sent Events", s.events)
 
 	// Environments.

@@ -29,6 +29,8 @@ type Options struct {
 	InstanceTokens InstanceTokens
 	// Recordings is the folder that keeps what was shown in shells. Needed.
 	Recordings string
+	// Registry is what images are pulled from, below /v2/ where tokens are served.
+	Registry Registry
 }
 
 // Server serves the API on any number of listeners.
@@ -38,6 +40,7 @@ type Server struct {
 	metrics        http.Handler
 	instanceTokens InstanceTokens
 	recordings     string
+	registry       Registry
 	// api is made for the first request: a platform that nobody asks does not
 	// keep the schemas in memory.
 	api func() http.Handler
@@ -51,6 +54,7 @@ func New(options Options) *Server {
 		metrics:        options.Metrics,
 		instanceTokens: options.InstanceTokens,
 		recordings:     options.Recordings,
+		registry:       options.Registry,
 	}
 	s.api = sync.OnceValue(s.handler)
 	return s
@@ -68,7 +72,7 @@ func (s *Server) ServeTokens(ctx context.Context, listener net.Listener, config 
 	config = config.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.NextProtos = []string{"h2", "http/1.1"}
-	return s.serve(ctx, tls.NewListener(listener, config), s.around(s.authenticate, nil))
+	return s.serve(ctx, tls.NewListener(listener, config), s.withRegistry(s.around(s.authenticate, nil)))
 }
 
 // ServeMetrics serves /metrics and /healthz to anybody, so it refuses a public

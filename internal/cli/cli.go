@@ -154,7 +154,7 @@ func (s *session) root() *cobra.Command {
 	group("change", s.maintenance(), s.cache())
 	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
-	group("machine", s.serve(), s.upgrade(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.version(), s.schema())
+	group("machine", s.serve(), s.upgrade(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.registry(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control))
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -9,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/api"
 )
 
 func (s *session) releases() *cobra.Command {
-	return &cobra.Command{
+	var images bool
+	command := &cobra.Command{
 		Use:   "releases",
 		Short: "List the releases that are kept",
 		Args:  cobra.NoArgs,
@@ -25,7 +28,13 @@ func (s *session) releases() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(s, releases, fmt.Sprintf("%s has no release yet", id), "RELEASE|STATE|AGE|DESCRIPTION", func(r springtide.Release) []string {
+			empty := fmt.Sprintf("%s has no release yet", id)
+			if images {
+				return printList(s, releases, empty, "RELEASE|STATE|IMAGE", func(r api.Release) []string {
+					return []string{version(r.Number), string(r.State), cmp.Or(r.Image, string(r.Artifact))}
+				})
+			}
+			return printList(s, releases, empty, "RELEASE|STATE|AGE|DESCRIPTION", func(r api.Release) []string {
 				description := r.Description
 				if r.Reason != "" {
 					description = strings.TrimPrefix(description+": "+r.Reason, ": ")
@@ -34,6 +43,8 @@ func (s *session) releases() *cobra.Command {
 			})
 		}),
 	}
+	command.Flags().BoolVar(&images, "images", false, "show the image of each, with its digest")
+	return command
 }
 
 func (s *session) rollback() *cobra.Command {

@@ -41,3 +41,8 @@ func (c *Client) CreateToken(ctx context.Context, name string) (api.NewToken, er
 func (c *Client) DeleteToken(ctx context.Context, name string) error {
 	return c.do(ctx, "DELETE", "/v1/tokens/"+url.PathEscape(name))
 }
+
+// Registry tells how images are pulled.
+func (c *Client) Registry(ctx context.Context) (api.PullAccess, error) {
+	return call[api.PullAccess](ctx, c, request{method: "GET", path: "/v1/registry"})
+}

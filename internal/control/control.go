@@ -186,8 +186,8 @@ func (p *plane) close() {
 
 // joinDeploys joins what takes a source to its traffic.
 func (p *plane) joinDeploys(ctx context.Context) error {
-	p.builds = newBuilder(p.Options, p.engine, p.metrics)
-	p.kept.roots = p.builds.Root
+	p.builds = newBuilder(p.Options, p.engine, p.kept, p.metrics)
+	p.kept.roots, p.kept.push = p.builds.Root, p.builds.Push
 	p.deployer = deploy.NewDeployer(ctx, deploy.Options{
 		Fleet: p.fleet, Store: p.store, Engine: p.engine, Builder: p.builds, Manifests: manifests{}, State: p.kept,
 		Edges: p.publisher, Events: p.events, Logger: p.Logger,

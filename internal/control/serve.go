@@ -23,7 +23,7 @@ func (p *plane) serveAPI(ctx context.Context) error {
 	}
 	server := api.New(api.Options{
 		Platform: platform, Logger: p.Logger, Metrics: p.metrics.Handler(), InstanceTokens: p.access,
-		Recordings: filepath.Join(p.DataFolder, "shells"),
+		Recordings: filepath.Join(p.DataFolder, "shells"), Registry: p.registry(),
 	})
 	p.all.Go(func() error { return server.ServeInstances(ctx, p.instances.api) })
 	return serve(ctx, p.all, server, p.authority, p.Options)

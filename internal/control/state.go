@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/build"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/files"
@@ -40,6 +41,8 @@ type state struct {
 	smokes   smokes
 	// roots gives the folder of an artifact.
 	roots func(context.Context, springtide.Digest) (string, error)
+	// push copies an artifact to where its nodes pull it from.
+	push func(context.Context, build.PushRequest) error
 }
 
 // drivers are of all kinds of services.
@@ -102,7 +105,7 @@ func (s *state) provisionAll(ctx context.Context) error {
 	for _, environment := range s.fleet.Environments() {
 		_, release, err := s.fleet.Environment(environment.ID)
 		if err == nil && release.Number != 0 {
-			err = s.Provision(ctx, release, func(line string) { s.logger.Info("services", "environment", environment.ID, "what", line) })
+			err = s.provision(ctx, release, func(line string) { s.logger.Info("services", "environment", environment.ID, "what", line) })
 		}
 		if err != nil && ctx.Err() == nil {
 			s.logger.Error("not all that an environment needs is there", "environment", environment.ID, "error", err)
@@ -186,7 +189,7 @@ func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app spri
 		return err
 	}
 	var missing []string
-	for _, name := range app.Secrets {
+	for _, name := range withLogin(app) {
 		if latest[name] == 0 {
 			missing = append(missing, string(name))
 		}
@@ -223,6 +226,13 @@ func (s *state) Secrets(ctx context.Context, id springtide.EnvironmentID) (map[s
 
 // Provision implements deploy.State.
 func (s *state) Provision(ctx context.Context, release springtide.Release, say func(string)) error {
+	if err := s.pushRelease(ctx, release, say); err != nil {
+		return err
+	}
+	return s.provision(ctx, release, say)
+}
+
+func (s *state) provision(ctx context.Context, release springtide.Release, say func(string)) error {
 	if err := s.provisionFiles(ctx, release, say); err != nil {
 		return err
 	}
@@ -303,6 +313,7 @@ func (s *state) grantSecrets(ctx context.Context, release springtide.Release, gr
 	if values, err = s.secrets.Resolve(ctx, values); err != nil {
 		return err
 	}
+	delete(values, release.App.Build.Login) // the platform's, not the app's
 	for name, value := range values {
 		grant.Env[string(name)] = string(value)
 		grant.Credentials[string(name)] = value

@@ -16,7 +16,7 @@ import (
 // plane's wiring.
 type Builder interface {
 	// Build makes an artifact of the source folder; what the build says goes to output.
-	Build(ctx context.Context, app springtide.App, source string, output io.Writer) (springtide.Digest, error)
+	Build(ctx context.Context, id springtide.EnvironmentID, app springtide.App, source string, output io.Writer) (springtide.Digest, error)
 	// Root gives the folder that holds the unpacked artifact.
 	Root(ctx context.Context, artifact springtide.Digest) (string, error)
 	// Collect removes every artifact but these.
@@ -155,7 +155,7 @@ func (d *Deployer) make(ctx context.Context, w *work, source, description string
 	}
 	began := time.Now()
 	output := &lineWriter{line: func(line string) { d.tell(w, "build.line", line) }}
-	artifact, err := d.Builder.Build(ctx, app, source, output)
+	artifact, err := d.Builder.Build(ctx, w.Environment, app, source, output)
 	output.flush()
 	if err != nil {
 		return springtide.Release{}, err

@@ -181,7 +181,7 @@ func (p *fakePlatform) Read(source string, _ springtide.EnvironmentName) (spring
 	return app, nil
 }
 
-func (p *fakePlatform) Build(_ context.Context, app springtide.App, source string, output io.Writer) (springtide.Digest, error) {
+func (p *fakePlatform) Build(_ context.Context, _ springtide.EnvironmentID, app springtide.App, source string, output io.Writer) (springtide.Digest, error) {
 	p.mu.Lock()
 	p.building++
 	p.overlap = max(p.overlap, p.building)
