@@ -47,6 +47,7 @@ type Store interface {
 	Events
 	Tokens
 	Secrets
+	Arrivals
 	Purges
 	// NextTableVersion gives a version for the next routing table. It is higher
 	// than all that were given before, also over restarts; there may be gaps.

@@ -29,6 +29,7 @@ func Run(t *testing.T, makePlace func(t *testing.T) Place) {
 		{"Purges", purgeTests},
 		{"Tokens", tokenTests},
 		{"Secrets", secretTests},
+		{"Arrivals", arrivalTests},
 		{"Fields", fieldTests},
 		{"Durability", durabilityTests},
 	} {

@@ -62,18 +62,17 @@ func (s *Store) Environments(ctx context.Context) ([]springtide.Environment, err
 // DestroyEnvironment implements store.Environments. What hangs on the
 // environment and its releases goes with them; the counters stay.
 func (s *Store) DestroyEnvironment(ctx context.Context, id springtide.EnvironmentID) error {
-	return s.db.Write(ctx, func(tx Transaction) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM groups WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
+	return s.db.Write(ctx, func(tx Transaction) error { return forget(ctx, tx, id) })
+}
+
+// forget deletes an environment and all of it, but for its counters.
+func forget(ctx context.Context, tx Transaction, id springtide.EnvironmentID) error {
+	for _, table := range []string{"groups", "events", "secret_keys"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM events WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM secret_keys WHERE app = ? AND environment = ?`, id.App, id.Name); err != nil {
-			return err
-		}
-		return must(ctx, tx, noEnvironment(id), `DELETE FROM environments WHERE app = ? AND name = ?`, id.App, id.Name)
-	})
+	}
+	return must(ctx, tx, noEnvironment(id), `DELETE FROM environments WHERE app = ? AND name = ?`, id.App, id.Name)
 }
 
 // SetConfig implements store.Environments.

@@ -30,17 +30,22 @@ func (s *Store) AddRelease(ctx context.Context, release springtide.Release) (spr
 		if release.Number, err = count(ctx, tx, id, "release"); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `
-			INSERT INTO releases (app, environment, number, artifact, manifest, config, secrets, description, created, state)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			id.App, id.Name, release.Number, release.Artifact, document{release.App}, document{release.Config},
-			document{release.Secrets}, release.Description, moment(release.Created), release.State)
-		return err
+		return insertRelease(ctx, tx, release)
 	})
 	if err != nil {
 		return springtide.Release{}, err
 	}
 	return release, nil
+}
+
+func insertRelease(ctx context.Context, tx Transaction, release springtide.Release) error {
+	id := release.Environment
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO releases (app, environment, number, artifact, manifest, config, secrets, description, created, state)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id.App, id.Name, release.Number, release.Artifact, document{release.App}, document{release.Config},
+		document{release.Secrets}, release.Description, moment(release.Created), release.State)
+	return err
 }
 
 // count gives the next number of a counter, "release" or "generation". It is

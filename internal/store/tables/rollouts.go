@@ -22,42 +22,47 @@ func scanRollout(row row) (springtide.Rollout, error) {
 }
 
 // BeginRollout implements store.Rollouts.
-func (s *Store) BeginRollout(ctx context.Context, rollout springtide.Rollout) (springtide.Rollout, error) {
-	id := rollout.Release.Environment
-	rollout.Step = springtide.RolloutRecorded
-	rollout.Started = time.Now().UTC()
-	rollout.Updated, rollout.Switched, rollout.Reason = rollout.Started, time.Time{}, ""
-	err := s.db.Write(ctx, func(tx Transaction) error {
-		r, err := release(ctx, tx, rollout.Release)
-		if err != nil {
-			return err
-		}
-		if err := refuseSecondRollout(ctx, tx, id); err != nil {
-			return err
-		}
-		if err := claim(ctx, tx, id, r.App.Domains, byManifest); err != nil {
-			return err
-		}
-		if rollout.Generation, err = count(ctx, tx, id, "generation"); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `
-			INSERT INTO rollouts (app, environment, generation, release, step, previous, deploy, reason, started, updated, switched)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			id.App, id.Name, rollout.Generation, rollout.Release.Number, rollout.Step, document{rollout.Previous},
-			rollout.Deploy, rollout.Reason, moment(rollout.Started), moment(rollout.Updated), moment(rollout.Switched))
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM rollouts WHERE app = ?1 AND environment = ?2 AND generation <=
-			(SELECT generation FROM rollouts WHERE app = ?1 AND environment = ?2 ORDER BY generation DESC LIMIT 1 OFFSET ?3)`,
-			id.App, id.Name, store.KeepRollouts)
+func (s *Store) BeginRollout(ctx context.Context, rollout springtide.Rollout) (begun springtide.Rollout, err error) {
+	err = s.db.Write(ctx, func(tx Transaction) error {
+		begun, err = beginRollout(ctx, tx, rollout)
 		return err
 	})
 	if err != nil {
 		return springtide.Rollout{}, err
 	}
-	return rollout, nil
+	return begun, nil
+}
+
+func beginRollout(ctx context.Context, tx Transaction, rollout springtide.Rollout) (springtide.Rollout, error) {
+	id := rollout.Release.Environment
+	rollout.Step = springtide.RolloutRecorded
+	rollout.Started = time.Now().UTC()
+	rollout.Updated, rollout.Switched, rollout.Reason = rollout.Started, time.Time{}, ""
+	r, err := release(ctx, tx, rollout.Release)
+	if err != nil {
+		return rollout, err
+	}
+	if err := refuseSecondRollout(ctx, tx, id); err != nil {
+		return rollout, err
+	}
+	if err := claim(ctx, tx, id, r.App.Domains, byManifest); err != nil {
+		return rollout, err
+	}
+	if rollout.Generation, err = count(ctx, tx, id, "generation"); err != nil {
+		return rollout, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO rollouts (app, environment, generation, release, step, previous, deploy, reason, started, updated, switched)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id.App, id.Name, rollout.Generation, rollout.Release.Number, rollout.Step, document{rollout.Previous},
+		rollout.Deploy, rollout.Reason, moment(rollout.Started), moment(rollout.Updated), moment(rollout.Switched))
+	if err != nil {
+		return rollout, err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM rollouts WHERE app = ?1 AND environment = ?2 AND generation <=
+		(SELECT generation FROM rollouts WHERE app = ?1 AND environment = ?2 ORDER BY generation DESC LIMIT 1 OFFSET ?3)`,
+		id.App, id.Name, store.KeepRollouts)
+	return rollout, err
 }
 
 // refuseSecondRollout gives a Conflict if a rollout is not over.

@@ -82,13 +82,18 @@ func (s *Store) AddSecrets(ctx context.Context, id springtide.EnvironmentID, sec
 			if secret.Version != last+1 {
 				return springtide.Errorf(springtide.Conflict, "%s of %s has changed: its last version is %d", secret.Name, id, last)
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO secrets (app, environment, name, version, sealed, created) VALUES (?, ?, ?, ?, ?, ?)`,
-				id.App, id.Name, secret.Name, secret.Version, append([]byte{}, secret.Sealed...), moment(secret.Created)); err != nil {
+			if err := insertSecret(ctx, tx, id, secret); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func insertSecret(ctx context.Context, tx Transaction, id springtide.EnvironmentID, secret store.Secret) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO secrets (app, environment, name, version, sealed, created) VALUES (?, ?, ?, ?, ?, ?)`,
+		id.App, id.Name, secret.Name, secret.Version, append([]byte{}, secret.Sealed...), moment(secret.Created))
+	return err
 }
 
 // Secrets implements store.Secrets.
