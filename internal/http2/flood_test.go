@@ -94,6 +94,28 @@ func TestMoreStreamsThanAllowedAreRefused(t *testing.T) {
 	p.until("one of the others to be answered", ends(2*streamLimit-1))
 }
 
+// shorthand is frames in a form of which nearly all changes are frames too: type, flags,
+// stream and length are a byte each. Longhand is the other way round.
+func shorthand(frames []byte) (short []byte) {
+	for len(frames) > 0 {
+		length := int(frames[2])
+		short = append(short, frames[3], frames[4], frames[8], frames[2])
+		short = append(short, frames[frameHeader:frameHeader+length]...)
+		frames = frames[frameHeader+length:]
+	}
+	return short
+}
+
+func longhand(short []byte) (frames []byte) {
+	for len(short) >= 4 {
+		length := min(int(short[3]), len(short)-4)
+		frames = append(frames, 0, 0, byte(length), short[0]%11, short[1], 0, 0, 0, short[2])
+		frames = append(frames, short[4:4+length]...)
+		short = short[4+length:]
+	}
+	return frames
+}
+
 // FuzzFrames has a session read anything at all: it ends, and so does every
 // exchange.
 func FuzzFrames(f *testing.F) {
@@ -110,8 +132,12 @@ func FuzzFrames(f *testing.F) {
 	p.framer.WriteRSTStream(3, frames.ErrCodeCancel)
 	p.framer.WritePing(false, [8]byte{1})
 	p.framer.WriteGoAway(1, frames.ErrCodeNo, nil)
-	f.Add(seed.Bytes())
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add(seed.Bytes(), false)
+	f.Add(shorthand(seed.Bytes()), true)
+	f.Fuzz(func(t *testing.T, data []byte, short bool) {
+		if short {
+			data = longhand(data)
+		}
 		s := serve(t, func(st *Stream) {
 			_, _ = io.Copy(io.Discard, st)
 			fine(st)
