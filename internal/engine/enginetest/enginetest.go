@@ -458,7 +458,7 @@ func taskStatus(b *bench) {
 		id := "task-" + strconv.Itoa(len(command))
 		exit, err := b.Engine.Exec(b.Context(), b.task(id, command))
 		if err != nil || exit != want {
-			b.Errorf("%s: %+v, %v, want %+v", command, exit, err, want)
+			b.Errorf("%s: %+v, %v, want %+v; its output: %v", command, exit, err, want, b.lines(springtide.LogQuery{Task: id}))
 		}
 	}
 }

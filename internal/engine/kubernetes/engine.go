@@ -394,7 +394,7 @@ func (e *Engine) snapshot() (snapshot springtide.Snapshot, changed <-chan struct
 	snapshot.Instances = make([]springtide.Instance, 0, len(e.views))
 	for id, view := range e.views {
 		if r := e.retirements[id]; r != nil {
-			view.State = r.state()
+			view.State = r.state(view.State)
 		}
 		view.LastLines = slices.Clone(view.LastLines)
 		snapshot.Instances = append(snapshot.Instances, view)

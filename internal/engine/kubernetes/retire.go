@@ -13,17 +13,23 @@ import (
 // retirement is an instance on its way out.
 type retirement struct {
 	group springtide.GroupID
+	// noted says that the cluster knows it, so that who comes next does as well.
+	noted bool
 	// letGo says that no edge gives it anything any more: the cluster may delete it.
 	letGo bool
 	// told says that it was sent SIGTERM, or will be at once.
 	told bool
 }
 
-func (r *retirement) state() springtide.InstanceState {
-	if r.told {
+// state is that of the instance, given what the cluster says of it.
+func (r *retirement) state(observed springtide.InstanceState) springtide.InstanceState {
+	switch {
+	case r.told:
 		return springtide.InstanceStopping
+	case r.noted:
+		return springtide.InstanceRetiring
 	}
-	return springtide.InstanceRetiring
+	return observed
 }
 
 const (
@@ -88,6 +94,14 @@ func (e *Engine) settle(id springtide.InstanceID, r *retirement) {
 	e.touch(r.group)
 }
 
+// advance takes a step of a retirement, and has everybody see it.
+func (e *Engine) advance(r *retirement, step func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	step()
+	e.touch(r.group)
+}
+
 // runRetirement takes an instance through the steps that doc.go draws.
 func (e *Engine) runRetirement(ctx context.Context, id springtide.InstanceID, r *retirement) {
 	if !e.note(ctx, id, map[string]string{noteRetiring: time.Now().UTC().Format(time.RFC3339), noteCost: retiringCost}) {
@@ -97,14 +111,12 @@ func (e *Engine) runRetirement(ctx context.Context, id springtide.InstanceID, r 
 	if pod == nil {
 		return
 	}
+	e.advance(r, func() { r.noted = true })
 	e.letGo(ctx, id, traitsOfPod(pod).Drain)
 	if !e.note(ctx, id, map[string]string{noteCost: goneCost}) {
 		return
 	}
-	e.mu.Lock()
-	r.letGo = true
-	e.touch(r.group)
-	e.mu.Unlock()
+	e.advance(r, func() { r.letGo = true })
 	if pod := e.awaitDeletion(ctx, id, choosing); pod != nil && pod.DeletionTimestamp == nil && ctx.Err() == nil {
 		// The cluster took another one, which was not ready: this one is replaced.
 		if err := e.client.remove(ctx, e.client.pods(), pod.Name, pod.UID); err != nil && !apierrors.IsNotFound(err) {
@@ -112,7 +124,7 @@ func (e *Engine) runRetirement(ctx context.Context, id springtide.InstanceID, r 
 		}
 		e.awaitDeletion(ctx, id, requestLimit)
 	}
-	e.end(ctx, id, r, true)
+	e.end(ctx, id, r)
 }
 
 // runDeletion is for a pod that was deleted by somebody else.
@@ -121,15 +133,13 @@ func (e *Engine) runDeletion(ctx context.Context, id springtide.InstanceID, r *r
 	if pod == nil {
 		return
 	}
-	e.mu.Lock()
-	r.letGo = true // it does not count for the Deployment any more
-	e.mu.Unlock()
+	e.advance(r, func() { r.noted, r.letGo = true, true }) // it does not count for the Deployment any more
 	t := traitsOfPod(pod)
 	before, cancel := context.WithDeadline(ctx, deletedAt(pod).Add(t.LetGo))
 	e.letGo(before, id, t.Drain)
 	<-before.Done()
 	cancel()
-	e.end(ctx, id, r, false)
+	e.end(ctx, id, r)
 }
 
 // deletedAt is when a pod's deletion was asked for.
@@ -142,21 +152,14 @@ func deletedAt(pod *corev1.Pod) time.Time {
 
 // end follows a pod that is being deleted until it is gone, and has the edges close
 // what is still open when its grace is over.
-func (e *Engine) end(ctx context.Context, id springtide.InstanceID, r *retirement, slept bool) {
-	e.mu.Lock()
-	r.told = true
-	e.notify()
-	e.mu.Unlock()
+func (e *Engine) end(ctx context.Context, id springtide.InstanceID, r *retirement) {
+	e.advance(r, func() { r.told = true })
 	pod := e.pod(string(id))
 	if pod == nil {
 		return
 	}
 	t := traitsOfPod(pod)
-	wait := time.Until(deletedAt(pod).Add(t.LetGo + t.Grace))
-	if !slept {
-		wait = t.Grace
-	}
-	if e.awaitEnd(ctx, id, wait) || ctx.Err() != nil {
+	if e.awaitEnd(ctx, id, time.Until(deletedAt(pod).Add(t.LetGo+t.Grace+reporting))) || ctx.Err() != nil {
 		return
 	}
 	closingTime, cancel := context.WithTimeout(ctx, closing)

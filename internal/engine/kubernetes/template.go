@@ -23,7 +23,10 @@ import (
 const (
 	standardGrace = 10 * time.Second
 	standardStart = time.Minute
-	// closing is how long edges have, after the grace, to end streams.
+	// reporting is how long it may take until the cluster tells that a container has
+	// ended: only what has not by then is taken to go on.
+	reporting = 3 * time.Second
+	// closing is how long edges have after that to end streams.
 	closing = 2 * time.Second
 
 	homeFolder        = "/home/app"
@@ -104,7 +107,7 @@ func (o Options) podSpec(group springtide.Group, t traits, selector map[string]s
 	}
 	setProbes(&main, process, o.Port)
 	spec := o.pod(nameOf(group.ID), main, files)
-	spec.TerminationGracePeriodSeconds = new(seconds(t.LetGo) + seconds(t.Grace+closing))
+	spec.TerminationGracePeriodSeconds = new(seconds(t.LetGo) + seconds(t.Grace+reporting+closing))
 	for _, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
 		spec.TopologySpreadConstraints = append(spec.TopologySpreadConstraints, corev1.TopologySpreadConstraint{
 			MaxSkew: 1, TopologyKey: key, WhenUnsatisfiable: corev1.ScheduleAnyway,
@@ -133,7 +136,8 @@ func (o Options) container(secret, command string, template springtide.Template,
 		mounts = append(mounts, corev1.VolumeMount{Name: "credentials", MountPath: credentialsFolder, ReadOnly: true})
 	}
 	return corev1.Container{
-		Name: container, Image: template.Image, Command: []string{"/bin/sh", "-c", command},
+		// A dollar sign is doubled, since the cluster replaces $$ and $(NAME) by itself.
+		Name: container, Image: template.Image, Command: []string{"/bin/sh", "-c", strings.ReplaceAll(command, "$", "$$")},
 		EnvFrom:      []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}},
 		Env:          variables,
 		VolumeMounts: mounts,
