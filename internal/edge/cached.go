@@ -69,11 +69,17 @@ func cacheRules(route *springtide.Route) *cache.Rules {
 // What is stored asks no instance, so the gate has no part in it: it is no demand.
 func (e *edge) serveCached(x *exchange, g *gate) bool {
 	rules := g.cached.Load()
-	if rules == nil || x.upgrade != "" && x.request.Method == http.MethodGet { // any other changes what is stored, upgraded or not
+	if rules == nil || x.forAppAlone() {
 		return false
 	}
 	e.goOn(x, &found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)})
 	return true
+}
+
+// forAppAlone says that a GET or HEAD means something that the cache does not see: it has
+// a body, maybe of a length that nobody declares, or asks for another protocol.
+func (x *exchange) forAppAlone() bool {
+	return (x.length != 0 || x.upgrade != "") && (x.request.Method == http.MethodGet || x.request.Method == http.MethodHead)
 }
 
 // goOn answers a request by what the cache says of it, however long that takes.
@@ -117,7 +123,7 @@ type found struct {
 // has come to.
 func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 	rules, p := g.cached.Load(), g.protection.Load()
-	if rules == nil || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
+	if rules == nil || x.forAppAlone() || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
 		return false
 	}
 	if e.guard(x, p) {

@@ -331,6 +331,30 @@ func TestAnUnsafeRequestInvalidatesWhatIsStored(t *testing.T) {
 	app.expectAsked(t, 2)
 }
 
+func TestTheAnswerToAGETWithABodyIsNotStored(t *testing.T) {
+	app := startCached(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		io.Copy(w, r.Body)
+	})
+	both(t, func(t *testing.T, http2 bool) {
+		path := fmt.Sprintf("/%v", http2)
+		for _, length := range []int64{-1, 4} {
+			for _, want := range []string{"mine", ""} { // not for those without, nor what they get for it
+				request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost+path, strings.NewReader(want))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if request.ContentLength = length; want == "" {
+					request.Body, request.ContentLength = nil, 0
+				}
+				if _, body := do(t, app.edge.client(t, http2), request); body != want {
+					t.Errorf("with a length of %d: got %q, want %q", length, body, want)
+				}
+			}
+		}
+	})
+}
+
 func TestABodyThatBreaksOffIsNotStored(t *testing.T) {
 	var whole atomic.Bool
 	app := startCached(t, func(w http.ResponseWriter, _ *http.Request) {
