@@ -70,6 +70,10 @@ type Route struct {
 	// SessionKey makes what names instances in cookies; it is the same for all
 	// tables and edges. Empty: each edge has its own.
 	SessionKey []byte `json:"session_key,omitempty"`
+	// Drain is how long what is open on an instance may go on once it gets no new
+	// requests. An edge that drains lets it go on as long, if that is longer than
+	// its own limit.
+	Drain time.Duration `json:"drain,omitempty"`
 	// FinishStreams says that WebSockets and event streams count as requests.
 	FinishStreams bool `json:"finish_streams,omitempty"`
 	// Stopped says that nothing will come up by itself: answer 503 at once.

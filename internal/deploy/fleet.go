@@ -364,6 +364,7 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 				TryWithin:     process.TryTimeout,
 				SlowStart:     process.SlowStart,
 				Sticky:        process.Sticky,
+				Drain:         process.Drain,
 				FinishStreams: process.FinishStreams,
 				Stopped:       environment.Stopped,
 				Cache:         release.App.Cache,

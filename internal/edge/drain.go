@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
+// drainLook is how often an edge that goes on draining looks whether there is
+// still a reason to.
+const drainLook = time.Minute
+
 // serveUntilDrained returns when the edge is to end:
 //
-//	serving ── Drain ──→ draining ── no connection left, or DrainLimit ──→ ended
+//	serving ── Drain ──→ draining ── no connection left, or the limit ──→ ended
 //	   └────── Finish ──────┴──────→ finishing ── 4 s at most ──→ ended
 func (e *edge) serveUntilDrained(ctx context.Context) {
 	defer e.closeAll()
@@ -47,8 +51,10 @@ func (e *edge) drainSessions() {
 }
 
 // drain waits for the connections to end by themselves. It reports false when
-// that takes too long.
+// that takes too long: longer than DrainLimit, and than any process is given of
+// which something is open.
 func (e *edge) drain(ctx context.Context) bool {
+	began := time.Now()
 	limit := time.NewTimer(e.options.DrainLimit)
 	defer limit.Stop()
 	idle := time.NewTimer(e.options.IdleLimit)
@@ -60,6 +66,10 @@ func (e *edge) drain(ctx context.Context) bool {
 		case <-idle.C:
 			e.closeIdle()
 		case <-limit.C:
+			if more := time.Until(began.Add(e.router.longestDrain())); more > 0 {
+				limit.Reset(min(more, drainLook))
+				continue
+			}
 			e.options.Logger.Warn("the drain limit is reached; ending what is left")
 			return false
 		case <-e.options.Finish:

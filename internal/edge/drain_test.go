@@ -126,6 +126,36 @@ func TestADrainEndsAtItsLimit(t *testing.T) {
 	<-e.process.ended
 }
 
+func TestADrainingEdgeKeepsStreamsForAsLongAsTheirProcessIsGiven(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	e := startEdge(t, func(o *Options) { o.DrainLimit = limit })
+	route := routeTo(socketInstance(t, "web-1-a", nil))
+	route.Drain = time.Hour
+	e.route(t, route)
+	socket := dialSocket(t, e)
+	echo(t, socket, "hello")
+	close(e.process.drain)
+	for began := time.Now(); time.Since(began) < 5*limit; time.Sleep(limit / 2) {
+		echo(t, socket, "still there")
+	}
+	socket.CloseNow()
+	<-e.process.ended
+}
+
+func TestAnEdgeWithoutATableWaitsForOneBeforeItAccepts(t *testing.T) {
+	e := startEdge(t)
+	e.process.cancel() // it was not told anything that it could have kept
+	<-e.process.ended
+	route := routeTo(serveInstance(t, "web-1-a", fine))
+	time.AfterFunc(3*newerTableTimeout, func() {
+		e.control.publish(springtide.Table{Routes: []springtide.Route{route}, Certificates: []springtide.Certificate{testCertificate(t)}})
+	})
+	e.start(t, func(o *Options) { o.FirstTableLimit = time.Minute })
+	if answer, body := get(t, e.client(t, false), "/"); answer.StatusCode != http.StatusOK || body != "fine" {
+		t.Errorf("the first request got %d %q", answer.StatusCode, body)
+	}
+}
+
 func TestAnEdgeThatFinishesEndsStreamsPolitely(t *testing.T) {
 	e := startEdge(t)
 	sockets, events := socketInstance(t, "web-1-s", nil), eventInstance(t, "web-1-e", nil)

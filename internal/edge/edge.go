@@ -20,7 +20,7 @@ import (
 
 // The edge's own limits.
 const (
-	firstTableTimeout = 250 * time.Millisecond
+	newerTableTimeout = 250 * time.Millisecond
 	finishLimit       = 4 * time.Second // of the 5 s that there are after SIGQUIT
 )
 
@@ -41,11 +41,16 @@ type Options struct {
 	Drain <-chan struct{}
 	// Finish, once closed, makes the edge end politely within 5 s. May be nil.
 	Finish <-chan struct{}
-	// DrainLimit is how long draining may take. Default: 1 h.
+	// FirstTableLimit is how long an edge that has no table waits for one before it
+	// accepts connections, to refuse them. Default: 10 s.
+	FirstTableLimit time.Duration
+	// DrainLimit is how long draining may take, where no process of which something is
+	// open is given longer: see [springtide.Route.Drain]. Default: 1 h.
 	DrainLimit time.Duration
 	// IdleLimit is how long an idle connection is kept while draining. Default: 60 s.
 	IdleLimit time.Duration
-	// MaxConnections is how many client connections may be open. Default: 20,000.
+	// MaxConnections is how many client connections may be open. Default: 20,000, but
+	// no more than what the limit of open files is enough for: two for each.
 	MaxConnections int
 	// MaxConnectionsPerAddress is how many of them an IPv4 address, or a /64 of IPv6,
 	// may have; see [caps]. Default: 1,000.
@@ -69,8 +74,11 @@ func (o *Options) Validate() error {
 	if len(o.Listeners) == 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
 	}
-	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 || o.MaxConnectionsPerAddress < 0 {
+	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.FirstTableLimit < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 || o.MaxConnectionsPerAddress < 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
+	}
+	if o.FirstTableLimit == 0 {
+		o.FirstTableLimit = 10 * time.Second
 	}
 	if o.DrainLimit == 0 {
 		o.DrainLimit = time.Hour
@@ -176,7 +184,7 @@ func Run(ctx context.Context, options Options) error {
 // newEdge puts the parts together: listener → router → gate → balancer →
 // forwarder → access log, with the feed beside them.
 func newEdge(options Options) (_ *edge, err error) {
-	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(options.MaxConnections)}
+	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(affordable(options.MaxConnections, options.Logger))}
 	e.router = newRouter(e.bell, options.Logger)
 	e.clock, e.buffers = newClock(), newBuffers()
 	e.caps, e.rates = newCaps(options.MaxConnectionsPerAddress), newRateTable()
@@ -212,7 +220,7 @@ func newEdge(options Options) (_ *edge, err error) {
 		if listener.Name == QUIC {
 			continue
 		}
-		door, err := newDoor(listener, e.room)
+		door, err := newDoor(listener, e.room, options.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -263,12 +271,20 @@ func (e *edge) takeTables(ctx context.Context) {
 }
 
 // awaitTable gives the control plane a moment to say what is new since the
-// table that was kept, if it can be reached at all.
+// table that was kept, if it can be reached at all. Without such a table the edge
+// knows of no app: connections wait in the kernel, or go to the edge before it.
 func (e *edge) awaitTable(ctx context.Context) {
+	away, limit := e.feed.away, newerTableTimeout
+	if e.router.version() == 0 {
+		e.options.Logger.Info("there is no routing table yet; waiting for the control plane's")
+		away, limit = nil, e.options.FirstTableLimit
+	}
 	select {
-	case <-e.feed.away:
+	case <-away:
 	case <-e.feed.told:
-	case <-time.After(firstTableTimeout):
+	case <-time.After(limit):
+	case <-e.options.Drain:
+	case <-e.options.Finish:
 	case <-ctx.Done():
 	}
 }

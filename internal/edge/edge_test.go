@@ -87,7 +87,7 @@ func (e *testEdge) start(t *testing.T, change ...func(*Options)) *testProcess {
 	defer ready.Close()
 	p := &testProcess{drain: make(chan struct{}), finish: make(chan struct{}), ended: make(chan struct{})}
 	options := Options{
-		DataFolder: e.folder, Ready: said, Drain: p.drain, Finish: p.finish,
+		DataFolder: e.folder, FirstTableLimit: newerTableTimeout, Ready: said, Drain: p.drain, Finish: p.finish,
 		Listeners: []Listener{{HTTPS, duplicate(t, e.https)}, {HTTP, duplicate(t, e.http)}, {QUIC, copied(t, e.udp.File)}},
 		Logger:    slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

@@ -379,6 +379,18 @@ func (g *gate) end(cause error, streamsOnly bool) {
 	}
 }
 
+// drain gives how long what is open may go on; 0 if nothing is.
+func (g *gate) drain() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, i := range g.instances {
+		if len(i.leases) > 0 {
+			return g.route.Drain
+		}
+	}
+	return 0
+}
+
 func (i *instance) end(cause error, streamsOnly bool) {
 	for l := range i.leases {
 		if l.stream || !streamsOnly {

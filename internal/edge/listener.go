@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -146,12 +148,13 @@ type door struct {
 	name   string
 	raw    syscall.RawConn
 	room   *room
+	crowd  crowd
 	once   sync.Once
 	closed chan struct{}
 }
 
 // newDoor duplicates the socket: closing the door closes the duplicate only.
-func newDoor(listener Listener, room *room) (*door, error) {
+func newDoor(listener Listener, room *room, logger *slog.Logger) (*door, error) {
 	accepting, err := net.FileListener(listener.File)
 	if err != nil {
 		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
@@ -166,36 +169,58 @@ func newDoor(listener Listener, room *room) (*door, error) {
 		accepting.Close()
 		return nil, springtide.Errorf(springtide.Invalid, "listener %s: %w", listener.Name, err)
 	}
-	return &door{Listener: accepting, name: listener.Name, raw: raw, room: room, closed: make(chan struct{})}, nil
+	d := &door{Listener: accepting, name: listener.Name, raw: raw, room: room, closed: make(chan struct{})}
+	d.crowd.logger = logger.With("listener", listener.Name, "limit", cap(room.places))
+	d.crowd.keepSpare()
+	return d, nil
 }
 
-// Accept waits for room, then for a connection. While there is no room the
-// connections wait in the kernel, where another edge may take them.
+// Accept waits for a connection that there is room for. Where there is none for a
+// while, connections are refused; for a moment they wait in the kernel.
 func (d *door) Accept() (net.Conn, error) {
-	select {
-	case d.room.places <- struct{}{}:
-	case <-d.closed:
-		return nil, net.ErrClosed
+	for {
+		placed, err := d.crowd.await(d.room, d.closed)
+		if err != nil {
+			return nil, err
+		}
+		accepted, err := d.accept()
+		if placed && accepted == nil {
+			d.room.giveBack()
+		}
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			d.crowd.spare.Close()
+			return nil, err
+		case err != nil:
+			return nil, err
+		case accepted == nil: // there was no file for it
+		case placed || d.room.take():
+			v := &visitor{wire: accepted, room: d.room, client: endOf(accepted.RemoteAddr()), local: endOf(accepted.LocalAddr())}
+			d.room.enter(v)
+			return v, nil
+		default:
+			d.crowd.refuse(accepted, d.name)
+		}
 	}
+}
+
+// accept accepts a connection; nil if it had to be closed at once.
+func (d *door) accept() (*wire, error) {
 	// Any process that shares the socket can make it blocking by accident (Go
 	// does when it hands a net.Listener's file to a child). Then accepting could
 	// not be ended but by one more connection.
 	err := d.raw.Control(func(descriptor uintptr) { _ = syscall.SetNonblock(int(descriptor), true) })
-	var conn net.Conn
-	if err == nil {
-		conn, err = d.Listener.Accept()
-	}
-	var accepted *wire
-	if err == nil {
-		accepted, err = newWire(conn.(*net.TCPConn)) // newDoor looked
-	}
 	if err != nil {
-		<-d.room.places
 		return nil, err
 	}
-	v := &visitor{wire: accepted, room: d.room, client: endOf(accepted.RemoteAddr()), local: endOf(accepted.LocalAddr())}
-	d.room.enter(v)
-	return v, nil
+	conn, err := d.Listener.Accept()
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return nil, d.crowd.turnAway(d.Listener, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newWire(conn.(*net.TCPConn)) // newDoor looked
 }
 
 // Close makes Accept return; what it had accepted is served.

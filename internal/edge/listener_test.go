@@ -1,10 +1,11 @@
 package edge
 
 import (
+	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestListenersThatAreNotThereAreRefused(t *testing.T) {
@@ -36,39 +37,55 @@ func FuzzInheritedListeners(f *testing.F) {
 	})
 }
 
-func TestNoMoreConnectionsAreTakenThanThereIsRoom(t *testing.T) {
+// openDoor gives what a door with so many places accepts, and where it is.
+func openDoor(t *testing.T, name string, places int) (accepted <-chan net.Conn, address string, d *door) {
+	t.Helper()
 	listener := listenLocal(t)
-	door, err := newDoor(Listener{HTTP, duplicate(t, listener)}, newRoom(2))
+	d, err := newDoor(Listener{name, duplicate(t, listener)}, newRoom(places), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer door.Close()
-	accepted := make(chan net.Conn)
+	t.Cleanup(func() { d.Close() })
+	conns := make(chan net.Conn)
 	go func() {
-		defer close(accepted)
+		defer close(conns)
 		for {
-			conn, err := door.Accept()
+			conn, err := d.Accept()
 			if err != nil {
 				return
 			}
-			accepted <- conn
+			conns <- conn
 		}
 	}()
-	for range 3 {
-		conn, err := net.Dial("tcp", listener.Addr().String())
+	return conns, listener.Addr().String(), d
+}
+
+func TestNoMoreConnectionsAreTakenThanThereIsRoom(t *testing.T) {
+	accepted, address, door := openDoor(t, HTTP, 2)
+	dial := func() net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
+	dial()
+	dial()
 	first, second := <-accepted, <-accepted
+	refused := dial()
 	select {
 	case <-accepted:
 		t.Fatal("a third connection was taken")
-	case <-time.After(50 * time.Millisecond):
+	case answer := <-allOf(refused):
+		if !strings.HasPrefix(answer, "HTTP/1.1 503 ") || !strings.Contains(answer, "Retry-After: ") {
+			t.Errorf("it was told %q", answer)
+		}
 	}
 	first.Close()
 	first.Close() // once more gives no second place
+	dial()
 	third := <-accepted
 	second.Close()
 	third.Close()
@@ -77,4 +94,43 @@ func TestNoMoreConnectionsAreTakenThanThereIsRoom(t *testing.T) {
 	}
 	door.Close()
 	<-accepted
+}
+
+func allOf(conn net.Conn) <-chan string {
+	all := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(conn)
+		all <- string(text)
+	}()
+	return all
+}
+
+func TestAConnectionForWhichThereIsNoFileIsClosed(t *testing.T) {
+	listener := listenLocal(t)
+	c := crowd{logger: slog.New(slog.DiscardHandler)}
+	c.keepSpare()
+	for range 2 { // the file in reserve is there again
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := c.turnAway(listener, io.ErrUnexpectedEOF); err != nil || c.spare == nil {
+			t.Fatal(err, c.spare)
+		}
+		if heard := <-allOf(conn); heard != "" {
+			t.Errorf("it was told %q", heard)
+		}
+	}
+	c.spare.Close()
+}
+
+func TestThereAreNoMoreConnectionsThanFilesAreEnoughFor(t *testing.T) {
+	logger := slog.New(slog.DiscardHandler)
+	if n := affordable(10, logger); n != 10 {
+		t.Errorf("of 10 there may be %d", n)
+	}
+	if n := affordable(1<<40, logger); n < 16 || n > 1<<29 {
+		t.Errorf("of all there are, there may be %d", n)
+	}
 }

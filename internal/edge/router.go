@@ -171,6 +171,16 @@ func (r *router) shareTicketKeys(set func([][32]byte)) {
 	}
 }
 
+// longestDrain gives the longest that a process is given of which something is open.
+func (r *router) longestDrain() (longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.gates {
+		longest = max(longest, g.drain())
+	}
+	return longest
+}
+
 // end ends what is open: streams only, or all of it.
 func (r *router) end(cause error, streamsOnly bool) {
 	r.mu.Lock()

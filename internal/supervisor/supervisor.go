@@ -52,7 +52,7 @@ type Options struct {
 
 // How long the parts may take.
 const (
-	edgeReadyLimit   = 10 * time.Second
+	edgeReadyLimit   = 15 * time.Second // of which it waits 10 for its first table
 	controlStopLimit = 10 * time.Second
 	edgeStopLimit    = 8 * time.Second
 )
