@@ -109,7 +109,7 @@ func (c *decider) raise() {
 	}
 	if n := min(c.h.forecastFloor(c.from, c.demand.slots), c.highest); n > c.lowest {
 		c.lowest, c.floor, c.floorBy = n, n, ReasonForecast
-		c.floorWords = fmt.Sprintf("past hours needed %s slots in these minutes, %d slots each", number(round(c.h.Forecast.Slots, 0.1)), c.demand.slots)
+		c.floorWords = fmt.Sprintf("past hours needed %s slots in these minutes, %d slots each at %.0f%% fill", number(round(c.h.Forecast.Slots, 0.1)), c.demand.slots, 100*fill)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 		{
 			"demand grows", web(1, 20, 10), with(running(8), func(o *Observation) { o.Held = 50 }),
 			steady(391, 200*time.Millisecond), 10, ReasonDemand,
-			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 50 held, 41 in 1 s x 200 ms / 2 s = 4.1 more, 13.9 slots of head-room, 10 slots each",
+			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 50 held, 41 in 1 s x 200 ms / 2 s = 4.1 more or, if that is more, 13.9 slots of head-room, 10 slots each",
 		},
 		{
 			"demand is met", web(1, 20, 10), running(10), steady(391, 200*time.Millisecond), 10, ReasonDemand,
@@ -71,11 +71,11 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 		},
 		{
 			"maximum on the way", web(1, 9, 10), running(4), steady(391, 200*time.Millisecond), 9, ReasonMaximum,
-			"4 to 9: the maximum; needs 12: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more, 13.9 slots of head-room, 10 slots each",
+			"4 to 9: the maximum; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more or, if that is more, 13.9 slots of head-room, 10 slots each",
 		},
 		{
 			"at the maximum", web(1, 4, 10), running(4), steady(391, 200*time.Millisecond), 4, ReasonMaximum,
-			"stays at 4: the maximum; needs 12: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more, 13.9 slots of head-room, 10 slots each",
+			"stays at 4: the maximum; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more or, if that is more, 13.9 slots of head-room, 10 slots each",
 		},
 		{
 			"above the maximum", web(1, 4, 10), running(9), steady(391, 200*time.Millisecond), 4, ReasonMaximum,
@@ -199,7 +199,7 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 			"a full machine", web(1, 20, 10),
 			with(running(4), func(o *Observation) { o.Capacity = "no memory for one more" }),
 			steady(391, 200*time.Millisecond), 4, ReasonCapacity,
-			"stays at 4: capacity: no memory for one more; needs 12: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more, 13.9 slots of head-room, 10 slots each",
+			"stays at 4: capacity: no memory for one more; needs 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 191 in 1 s x 200 ms / 2 s = 19.1 more or, if that is more, 13.9 slots of head-room, 10 slots each",
 		},
 		{
 			"a full machine below the minimum", web(2, 20, 10),
@@ -223,7 +223,7 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 			"one that does not become ready", web(1, 20, 10),
 			with(running(8), func(o *Observation) { o.Instances[3].State = springtide.InstanceStarting }),
 			steady(391, 200*time.Millisecond), 10, ReasonDemand,
-			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 41 in 1 s x 200 ms / 2 s = 4.1 more, 13.9 slots of head-room, 10 slots each; not ready in time: 1 of 8",
+			"8 to 10: 391 req/s x 200 ms = 78.2 busy slots, 0 held, 41 in 1 s x 200 ms / 2 s = 4.1 more or, if that is more, 13.9 slots of head-room, 10 slots each; not ready in time: 1 of 8",
 		},
 	}
 	for _, test := range cases {

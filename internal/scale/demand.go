@@ -18,7 +18,7 @@ type demand struct {
 	busy     float64       // slots that are busy at this rate (Little's law)
 	held     int           // requests that wait,
 	later    int           // how many will when an order of now is there,
-	heldNeed float64       // and the slots that work them off in two seconds
+	heldNeed float64       // and the slots that work them off in two seconds, if head-room does not
 	serving  int           // requests being served now
 	headroom float64       // slots for noise
 	noise    float64
@@ -57,14 +57,14 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 		d.busy = round(rate*d.service.Seconds(), 0.1)
 		// A rise alone is no reason to expect a queue: only when one has begun.
 		then := rate
-		if d.held == 0 {
+		if d.brief(f) {
 			then = d.rate
 		}
 		d.later = int(math.Round(o.heldAfter(now, h, f, d.rate, then, d.service, d.slots)))
 		d.heldNeed = roundUp(float64(d.later)*d.service.Seconds()/drainHeld, 0.1)
 		d.headroom = headroom(d.calm(minute, rate)*d.service.Seconds(), d.noise, float64(d.slots), d.service)
 		d.lasting = round(d.rate*d.service.Seconds(), 0.1) + d.headroom
-		wanted = d.busy + d.heldNeed + d.headroom
+		wanted = d.wanted()
 	}
 	slots, replicas := float64(d.slots), max(o.Replicas-spec.Scale.Spare, 0)
 	// What is being served keeps its slots, whatever the rate says.
@@ -72,12 +72,21 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 	// Noise is what head-room is for: it orders nothing before half of it is gone,
 	// nor for requests that wait for less than half of what goes unnoticed.
 	if d.known && d.expected == 0 && d.later == 0 && d.need > replicas &&
-		float64(d.held)*d.service.Seconds() <= unnoticed/2*float64(f.ready*d.slots) &&
+		d.brief(f) &&
 		max(instances(d.busy+d.headroom/2, slots), instances(float64(d.serving), slots)) <= replicas {
 		d.need, d.enough = replicas, true
 	}
 	d.aim(aims(spec, h, d, minute, rateOfNow, replicas), spec.Scale.Spare)
 	return d
+}
+
+// wanted are the slots that the concurrency needs: head-room works off what is
+// held, too.
+func (d demand) wanted() float64 { return d.busy + max(d.heldNeed, d.headroom) }
+
+// brief says that those who are held wait for less than half of what goes unnoticed.
+func (d demand) brief(f fleet) bool {
+	return float64(d.held)*d.service.Seconds() <= unnoticed/2*float64(f.ready*d.slots)
 }
 
 // aim takes in what the other targets need: the highest need counts. Instances

@@ -2,7 +2,6 @@ package scale
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -77,12 +76,12 @@ func (s Spec) nextFloor(now time.Time, h History) (next time.Time) {
 }
 
 // forecastFloor gives how many instances the same minute of past hours needed;
-// 0 if that is not to be relied on. It only ever raises, and no further than to
+// 0 if that is not to be relied on. They may be 95% full, as after a scale-in: what
+// is forecast has head-room in it. It only ever raises, and no further than to
 // twice what there is, and two more.
 func (h History) forecastFloor(from, slots int) int {
 	if h.Forecast.Slots <= 0 || h.Forecast.Error >= mostError || slots <= 0 {
 		return 0
 	}
-	n := int(math.Ceil(h.Forecast.Slots/float64(slots) - 1e-9))
-	return min(n, 2*from+2)
+	return min(instances(fill*h.Forecast.Slots, float64(slots)), 2*from+2)
 }

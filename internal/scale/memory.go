@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	// reversalMemory is for how long it counts that a group grew soon after it
-	// had shrunk, and reversalWithin what is soon.
+	// reversalMemory is for how long it counts that a group should not have shrunk:
+	// that its demand made it grow again within reversalSoon, or within
+	// reversalWithin too late for all to be served in time.
 	reversalMemory = time.Hour
+	reversalSoon   = shortestStable
 	reversalWithin = 10 * time.Minute
 )
 
@@ -18,7 +20,7 @@ const (
 // zero value remembers nothing.
 type Memory struct {
 	lastOut, lastIn time.Time
-	// reversals are when it grew soon after it had shrunk, in the last hour.
+	// reversals are when it grew though it should not have shrunk, in the last hour.
 	reversals []time.Time
 	minutes   minutes
 }
@@ -43,7 +45,8 @@ func (m *Memory) Remember(now time.Time, v Verdict) {
 	}
 	switch {
 	case v.To > v.From:
-		if now.Sub(m.lastIn) < reversalWithin {
+		since, late := now.Sub(m.lastIn), v.Inputs["held_later"] > 0
+		if v.Reason == ReasonDemand && (since < reversalSoon || late && since < reversalWithin) {
 			m.reversals = append(m.reversals, now)
 		}
 		m.lastOut = now

@@ -2,7 +2,6 @@ package scale
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -13,11 +12,6 @@ import (
 const (
 	// edgeLost is for how long an edge counts that does not report.
 	edgeLost = 10 * time.Second
-	// serviceMemory is how fast the mean service time forgets.
-	serviceMemory = 10 * time.Second
-	// serviceRest is what the past is worth at least, in requests, however long
-	// ago: a quiet night forgets nothing.
-	serviceRest = 1e-3
 	// keptSeconds covers the longest window that is not asked for, the mean at
 	// its beginning, and the seconds that tell noise.
 	keptSeconds = int((mostStable + needMean) / time.Second)
@@ -51,10 +45,7 @@ type groupMeter struct {
 	total   Totals
 	gauges  map[string]gauge // by edge
 
-	// service and completed are sums that decay; their quotient is the mean.
-	service, completed float64
-	decayed            time.Time
-
+	service   serviceMeter
 	starts    coldStarts
 	curve     *curveMeter                    // nil: its latency is no target
 	measured  time.Time                      // when it was told last what its instances use
@@ -98,11 +89,11 @@ func (m *Meter) Report(now time.Time, report springtide.EdgeReport) (news, held 
 	}
 	edge.reports++
 	edge.last = now
-	since := m.since(now)
+	since, busy := m.since(now), m.used.busyAt(now)
 	for i := range report.Demand {
 		d := &report.Demand[i]
 		g := m.group(now, d.Group)
-		if g.count(now, since, d) {
+		if g.count(now, since, d, busy) {
 			news = true
 		}
 		after := gauge{max(d.Held, 0), max(d.Busy, 0), max(d.Streams, 0), edge.reports}
@@ -231,7 +222,7 @@ func (m *Meter) View(now time.Time, id springtide.GroupID, seconds []Second) (Ob
 	}
 	h := History{
 		Since: m.sighted, Elapsed: elapsed,
-		Service: g.meanService(), ColdStart: g.starts.p90, SlowStart: g.starts.p99,
+		Service: g.service.mean(), ColdStart: g.starts.p90, SlowStart: g.starts.p99,
 		LastDemand: g.lastDemand,
 	}
 	h.Seconds, h.Current = g.seconds.until(second, seconds)
@@ -268,17 +259,16 @@ func (m *Meter) group(now time.Time, id springtide.GroupID) *groupMeter {
 	}
 	g := &groupMeter{
 		gauges: make(map[string]gauge), timed: make(map[springtide.InstanceID]bool),
-		decayed: now, changed: now,
+		changed: now,
 	}
 	g.seconds.grow(keptSeconds)
 	var starts *coldStarts
+	var service *serviceMeter
 	if p := m.predecessor(id); p != nil {
 		starts = &p.starts
-		if p.completed > 0 { // worth one request: the first of its own outweigh it
-			g.service, g.completed = p.service/p.completed, 1
-		}
+		service = &p.service
 	}
-	g.starts = newColdStarts(starts)
+	g.starts, g.service = newColdStarts(starts), newServiceMeter(now, service)
 	m.groups[id] = g
 	return g
 }
@@ -332,12 +322,10 @@ func (m *Meter) dropLostEdges(now time.Time) {
 
 // count adds what happened in an interval; it tells whether anything did that
 // matters to a decision.
-func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Demand) bool {
+func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Demand, busy float64) bool {
 	g.total.add(d)
 	if d.Completed > 0 && d.Service > 0 {
-		g.decay(now)
-		g.service += d.Service.Seconds()
-		g.completed += float64(d.Completed)
+		g.service.add(now, d.Completed, d.Service, busy)
 	}
 	if d.Arrived > 0 || d.BusyTime > 0 {
 		g.seconds.spread(since, d.Interval, Second{Arrived: float32(max(d.Arrived, 0)), Busy: float32(max(d.BusyTime, 0).Seconds())})
@@ -383,8 +371,10 @@ func (g *groupMeter) observe(now time.Time, instances []springtide.Instance) boo
 	}
 	g.changed = now
 	here := make(map[springtide.InstanceID]bool, len(instances))
+	starting := false
 	for i := range instances {
 		instance := &instances[i]
+		starting = starting || instance.State == springtide.InstanceStarting && !instance.CrashLoop
 		// A start that failed before says nothing of how long one takes.
 		if instance.State == springtide.InstanceReady && instance.Restarts == 0 && !g.timed[instance.ID] {
 			if took := instance.Ready.Sub(instance.Ordered); took > 0 && !instance.Ordered.IsZero() {
@@ -396,25 +386,8 @@ func (g *groupMeter) observe(now time.Time, instances []springtide.Instance) boo
 		}
 	}
 	g.timed = here
+	g.service.observe(now, starting)
 	return true
-}
-
-// decay lets the service times of the past count less.
-func (g *groupMeter) decay(now time.Time) {
-	keep := math.Exp(-max(now.Sub(g.decayed), 0).Seconds() / serviceMemory.Seconds())
-	g.decayed = now
-	if g.completed > 0 {
-		keep = min(max(keep, serviceRest/g.completed), 1)
-	}
-	g.service *= keep
-	g.completed *= keep
-}
-
-func (g *groupMeter) meanService() time.Duration {
-	if g.completed <= 0 {
-		return 0
-	}
-	return time.Duration(g.service / g.completed * float64(time.Second))
 }
 
 // ready counts the instances that get requests.

@@ -71,12 +71,12 @@ func TestAClockThatJumpsLosesNoMoreThanTheForecast(t *testing.T) {
 func TestAGroupThatGoesUpAndDownIsWatchedForLonger(t *testing.T) {
 	var m Memory
 	change := func(at time.Duration, from, to int) {
-		v := Verdict{}
+		v := Verdict{Reason: ReasonDemand}
 		v.From, v.To = from, to
 		m.Remember(noon.Add(at), v)
 	}
 	change(0, 2, 1)
-	change(5*time.Minute, 1, 2)
+	change(time.Minute, 1, 2)
 	change(6*time.Minute, 2, 1)
 	change(30*time.Minute, 1, 2) // long after: no reversal
 	var h History
@@ -150,5 +150,24 @@ func TestTheSameMinuteOfOtherDaysRaisesAndAnotherScalerGoesOnWithIt(t *testing.T
 	}
 	if *again.slot(first + 10) != 30 {
 		t.Errorf("ten minutes after noon needed %v", *again.slot(first + 10))
+	}
+}
+
+func TestGrowthAfterAWhileIsNoReversalUnlessItWasLateOrNobodyAsked(t *testing.T) {
+	grown := func(after time.Duration, reason Reason, late float64) int {
+		var m Memory
+		v := Verdict{Decision: springtide.Decision{From: 2, To: 1}}
+		m.Remember(noon, v)
+		v = Verdict{Reason: reason, Decision: springtide.Decision{From: 1, To: 2, Inputs: map[string]float64{"held_later": late}}}
+		m.Remember(noon.Add(after), v)
+		var h History
+		m.Recall(noon.Add(after), &h)
+		return h.Reversals
+	}
+	if grown(time.Minute, ReasonDemand, 0) != 1 || grown(5*time.Minute, ReasonDemand, 3) != 1 {
+		t.Error("what was missed at once, or too late, should not have gone")
+	}
+	if grown(5*time.Minute, ReasonDemand, 0) != 0 || grown(time.Minute, ReasonForecast, 0) != 0 {
+		t.Error("what came back in time was saved, and a forecast misses nothing")
 	}
 }

@@ -14,6 +14,12 @@ const (
 	riseClumps     = 3.0
 	// riseLess is by how many it is then taken to be less than it seems.
 	riseLess = 1
+	// riseAhead is how far ahead a rise is followed, in windows in which it was
+	// seen: what a second showed says nothing of the next twenty.
+	riseAhead = 6.0
+	// riseLong is the cold start from which on a rise is expected to go on at its
+	// pace: for a shorter one the straight line is drawn anew soon enough.
+	riseLong = 8 * time.Second
 )
 
 // peakMean is over how many seconds the rates are means among which a peak is looked for.
@@ -68,7 +74,8 @@ func (h History) rise(window, noise float64) (rate, growth float64) {
 }
 
 // expected gives the rate when an order of now has become an instance: a rise
-// goes on in a straight line, up to four times the rate of now; one that has not
+// goes on in a straight line, or where that takes long by the same factor from one
+// window to the next, for up to six windows and up to four times the rate of now; one that has not
 // passed the highest rate of the last minutes goes no further than that: it may
 // be a swing. Without a rise, or before it was watched for long enough to know, it
 // is 0.
@@ -85,8 +92,15 @@ func (h History) expected(now time.Time, noise float64) float64 {
 		// Then the highest rate counts at which that would have been a rise, so that
 		// more requests never need fewer instances.
 		rate = min(rate, 7*growth*window)
-		ahead := coldStart + window/2
-		highest = max(highest, min(rate+growth*ahead, mostRise*rate))
+		if growth <= 0 {
+			continue
+		}
+		ahead := min(coldStart/window, riseAhead) + 0.5 // the mean of a window is that of its middle
+		factor := 1 + ahead*growth*window/rate
+		if h.ColdStart > riseLong {
+			factor = math.Pow(rate/(rate-growth*window), ahead)
+		}
+		highest = max(highest, rate*min(factor, mostRise))
 	}
 	if highest == 0 {
 		return 0

@@ -87,13 +87,13 @@ func (d demand) explainSlots() string {
 			fmt.Fprintf(&b, ", %d in %s", d.later, spell(d.ahead))
 		}
 		if d.later > 0 {
-			fmt.Fprintf(&b, " x %s / 2 s = %s more", spell(d.service), number(d.heldNeed))
+			fmt.Fprintf(&b, " x %s / 2 s = %s more or, if that is more", spell(d.service), number(d.heldNeed))
 		}
 		b.WriteString(", ")
 		fmt.Fprintf(&b, "%s slots of head-room", number(d.headroom))
 		if d.enough {
 			b.WriteString(" (half of it is enough)")
-		} else if instances(d.busy+d.heldNeed+d.headroom, float64(d.slots)) < d.own {
+		} else if instances(d.wanted(), float64(d.slots)) < d.own {
 			fmt.Fprintf(&b, ", but %d being served", d.serving)
 		}
 	}

@@ -47,7 +47,7 @@ func TestSentencesRecomputeToTheDecision(t *testing.T) {
 }
 
 var (
-	known = regexp.MustCompile(`([\d.]+) req/s(?:, ([\d.]+) expected in [^(]+ \(a cold start\),)? x ([\d.]+) (us|ms|s) = ([\d.]+) busy slots, (\d+) held(?:, (\d+) in [^,x]+?)?(?: x [\d.]+ \w+ / 2 s = ([\d.]+) more)?, ([\d.]+) slots of head-room( \(half of it is enough\))?(?:, but (\d+) being served)?, (\d+) slots each`)
+	known = regexp.MustCompile(`([\d.]+) req/s(?:, ([\d.]+) expected in [^(]+ \(a cold start\),)? x ([\d.]+) (us|ms|s) = ([\d.]+) busy slots, (\d+) held(?:, (\d+) in [^,x]+?)?(?: x [\d.]+ \w+ / 2 s = ([\d.]+) more or, if that is more)?, ([\d.]+) slots of head-room( \(half of it is enough\))?(?:, but (\d+) being served)?, (\d+) slots each`)
 	early = regexp.MustCompile(`(\d+) being served and (\d+) held, none answered yet, (\d+) slots each`)
 	less  = regexp.MustCompile(`needed at most ([\d.]+) in the last \S+(?: s)?, (\d+) at 95% fill(?:, (\d+) spare)?(?:; at most (\d+) fewer every|; (\d+) may go|; needs (\d+) now|; the minimum is (\d+))?`)
 )
@@ -82,7 +82,7 @@ func recompute(t *rapid.T, v Verdict) (int, bool) {
 	if diff := heldNeed - later*service/2; diff < -1e-6 || diff > 0.1001 {
 		t.Fatalf("%v held are not %v: %s", later, heldNeed, v.Sentence)
 	}
-	need := max(ceil((busy+heldNeed+headroom)/slots), ceil(serving/slots))
+	need := max(ceil((busy+max(heldNeed, headroom))/slots), ceil(serving/slots))
 	if m[10] != "" { // then it is what there is
 		if half := ceil((busy + headroom/2) / slots); half > v.From-extra || need <= v.From-extra {
 			t.Fatalf("%d with half of the head-room, %d with all: %s", half, need, v.Sentence)
