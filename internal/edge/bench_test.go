@@ -21,7 +21,13 @@ func startPlain(t testing.TB, backends ...string) (address string) {
 // startAlone starts an edge without TLS that has one route.
 func startAlone(t testing.TB, route staticRoute) (address string) {
 	t.Helper()
-	listeners, err := Listen([]string{"http://127.0.0.1:0"})
+	return startAt(t, "http", route)
+}
+
+// startAt starts an edge that has one route, for a scheme.
+func startAt(t testing.TB, scheme string, route staticRoute) (address string) {
+	t.Helper()
+	listeners, err := Listen([]string{scheme + "://127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +40,7 @@ func startAlone(t testing.TB, route staticRoute) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.Version = 1
+	table.Version, table.Certificates = 1, []springtide.Certificate{testCertificate(t)}
 	tables := make(chan springtide.Table, 1)
 	tables <- table
 	options := Options{Tables: tables, Listeners: listeners, DataFolder: t.TempDir(), Logger: slog.New(slog.DiscardHandler)}

@@ -219,7 +219,8 @@ func (c *connection) serve() bool {
 	if h.Minor == 0 {
 		x.protocol = "HTTP/1.0"
 	}
-	x.id, x.host, x.started = requestID(h.Fields), hostOf(h.Host), time.Now()
+	x.host, x.started = hostOf(h.Host), time.Now()
+	x.identify()
 	if err := c.readAhead(); err != nil {
 		return c.refuseBody(err)
 	}
@@ -281,7 +282,8 @@ func (c *connection) refuse(why *message.Error) {
 	x.reset()
 	c.chunked, c.untilClose, c.bare, c.persistent = false, false, false, false
 	c.left = 1 // nobody knows how much there is to come
-	x.request, x.protocol, x.id, x.host, x.started = message.Request{Method: "-"}, "HTTP/1.1", requestID(nil), "", time.Now()
+	x.request, x.protocol, x.host, x.started = message.Request{Method: "-"}, "HTTP/1.1", "", time.Now()
+	x.identify()
 	x.length, x.whole, x.declared = 0, nil, -1
 	c.edge.refuse(x, why.Status, 0, "%s", why.Reason)
 	c.edge.log.write(x, time.Now())

@@ -336,11 +336,11 @@ func (e *testEdge) publish(t *testing.T, table springtide.Table) {
 	})
 }
 
-var testCertificate = func() func(*testing.T) springtide.Certificate {
+var testCertificate = func() func(testing.TB) springtide.Certificate {
 	make := sync.OnceValues(func() (springtide.Certificate, error) {
 		return certify("localhost", testHost, "*.demo.localhost", "other.localhost")
 	})
-	return func(t *testing.T) springtide.Certificate {
+	return func(t testing.TB) springtide.Certificate {
 		t.Helper()
 		certificate, err := make()
 		if err != nil {

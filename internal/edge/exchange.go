@@ -87,6 +87,7 @@ type exchange struct {
 	address  string // the client's IP address
 	port     string // the local one
 	id       string
+	digits   [32]byte // of an id that the edge has given
 	host     string
 	started  time.Time
 	ticket   ticket

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/message"
@@ -161,17 +162,17 @@ func upgradeOf(protocol string) string {
 	return protocol
 }
 
-// requestID gives the client's own request ID if it is sane, else a new one.
-func requestID(fields message.Fields) string {
-	if id := fields.Get("X-Request-ID"); id != "" && len(id) <= 128 && visible(id) {
-		return id
+// identify gives the request the client's own ID if it is sane, else a new one,
+// which is valid as long as the request.
+func (x *exchange) identify() {
+	if x.id = x.request.Fields.Get("X-Request-ID"); x.id != "" && len(x.id) <= 128 && visible(x.id) {
+		return
 	}
 	var id [16]byte
-	var digits [32]byte
 	binary.NativeEndian.PutUint64(id[:], rand.Uint64())
 	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
-	hex.Encode(digits[:], id[:])
-	return string(digits[:])
+	hex.Encode(x.digits[:], id[:])
+	x.id = unsafe.String(&x.digits[0], len(x.digits))
 }
 
 // visible says that a string is of visible ASCII characters only.

@@ -1,13 +1,11 @@
 package edge
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/springtide/springtide/internal/cache"
@@ -21,8 +19,7 @@ type lane struct {
 	stream *http2.Stream
 	edge   *edge
 	x      exchange
-	lost   atomic.Bool // the client is gone
-	cancel atomic.Pointer[context.CancelCauseFunc]
+	here   presence
 	left   int64 // of the answer's body; -1: nobody knows
 	bare   bool  // the answer has no body
 	block  [512]byte
@@ -30,12 +27,18 @@ type lane struct {
 }
 
 // open makes the exchange of a request.
-func (s *session) open(stream *http2.Stream) http2.Exchange {
-	l := &lane{stream: stream, edge: s.edge}
+func (s *session) open(stream *http2.Stream, used http2.Exchange) http2.Exchange {
+	l, again := used.(*lane)
+	if again {
+		l.here.renew()
+	} else {
+		l = &lane{stream: stream, edge: s.edge}
+	}
 	x, head := &l.x, &stream.Head
-	x.ctx = context.Background() // what is answered at once waits for nothing
-	x.client, x.protocol, x.started = l, "HTTP/2.0", time.Now()
-	x.address, x.port = s.address, s.port
+	*x = exchange{
+		client: l, ctx: &l.here, protocol: "HTTP/2.0", started: time.Now(), address: s.address, port: s.port,
+		interrupt: x.interrupt, guarded: guarded{fields: x.fields, stored: x.stored},
+	}
 	x.request = head.Request
 	x.request.Scheme = "https"
 	x.length, x.declared, x.expects = head.Length, head.Declared, head.Continue
@@ -52,7 +55,8 @@ func (s *session) open(stream *http2.Stream) http2.Exchange {
 			x.declared = 0
 		}
 	}
-	x.id, x.host = requestID(head.Fields), hostOf(head.Host)
+	x.host = hostOf(head.Host)
+	x.identify()
 	return l
 }
 
@@ -82,13 +86,6 @@ func (l *lane) Begin() bool {
 
 // Serve implements http2.Exchange.
 func (l *lane) Serve() {
-	var cancel context.CancelCauseFunc
-	l.x.ctx, cancel = context.WithCancelCause(context.Background()) //nolint:fatcontext // it is the first
-	defer cancel(errClientGone)
-	l.cancel.Store(&cancel)
-	if l.lost.Load() { // before there was anything to cancel
-		cancel(errClientGone)
-	}
 	if l.stream.Fault == nil {
 		l.edge.apps(&l.x)
 		return
@@ -109,10 +106,7 @@ func (l *lane) refuse() bool {
 
 // Gone implements http2.Exchange.
 func (l *lane) Gone() {
-	l.lost.Store(true)
-	if cancel := l.cancel.Load(); cancel != nil {
-		(*cancel)(errClientGone)
-	}
+	l.here.end()
 	l.x.end(errClientGone)
 }
 

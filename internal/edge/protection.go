@@ -19,6 +19,7 @@ type protection struct {
 	limits      []rateLimit
 	maxBody     int64
 	rules       []fieldRule
+	lengths     uint64 // a bit for each length that the rules' names have, modulo 64
 	pages       map[int]string
 	maintenance *springtide.Maintenance
 }
@@ -26,6 +27,9 @@ type protection struct {
 func newProtection(route springtide.Route) *protection {
 	own := route.Protection
 	p := &protection{maxBody: own.MaxBody, rules: fieldRules(own.Headers), pages: own.ErrorPages, maintenance: route.Maintenance}
+	for _, rule := range p.rules {
+		p.lengths |= 1 << (len(rule.Name) % 64)
+	}
 	for _, limit := range own.RateLimits {
 		if limit.Validate() == nil { // a newer control plane may know more than this edge
 			p.limits = append(p.limits, newRateLimit(route.Environment.String()+" "+string(route.Group.Process), limit))

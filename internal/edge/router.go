@@ -58,7 +58,8 @@ func (r *router) find(host string) *gate {
 	if g := hosts[host]; g != nil && !strings.HasPrefix(host, "*") { // nobody is called so
 		return g
 	}
-	if g := hosts[wildcardOf(host)]; g != nil {
+	var room [128]byte
+	if g := hosts[string(appendWildcard(room[:0], host))]; g != nil {
 		return g
 	}
 	return hosts["*"]
@@ -203,10 +204,12 @@ func hostOf(header string) string {
 
 // wildcardOf gives the wildcard that a name falls under: its first label
 // replaced by a star. Empty for a name of one label.
-func wildcardOf(host string) string {
+func wildcardOf(host string) string { return string(appendWildcard(nil, host)) }
+
+func appendWildcard(to []byte, host string) []byte {
 	first, rest, ok := strings.Cut(host, ".")
 	if !ok || first == "" || first == "*" || rest == "" {
-		return ""
+		return to
 	}
-	return "*." + rest
+	return append(append(to, "*."...), rest...)
 }

@@ -87,6 +87,9 @@ func (p *protection) adds(x *exchange, stored *cache.Answer) (message.Fields, bo
 }
 
 func (p *protection) ruleOf(name string) int {
+	if p.lengths&(1<<(len(name)%64)) == 0 { // so it is for most
+		return -1
+	}
 	for i := range p.rules {
 		if len(p.rules[i].Name) == len(name) && strings.EqualFold(p.rules[i].Name, name) {
 			return i

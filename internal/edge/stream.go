@@ -69,7 +69,8 @@ func newExchange(w http.ResponseWriter, r *http.Request, clock *clock) *exchange
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		_, x.port, _ = net.SplitHostPort(local.String())
 	}
-	x.id, x.host = requestID(x.request.Fields), hostOf(r.Host)
+	x.host = hostOf(r.Host)
+	x.identify()
 	return x
 }
 

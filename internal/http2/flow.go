@@ -65,7 +65,7 @@ func (s *Session) takeData(header frames.FrameHeader, payload []byte) error {
 	if !s.receive.take(whole) {
 		return frames.ConnectionError(frames.ErrCodeFlowControl)
 	}
-	st := s.streams[id]
+	st := s.streams.find(id)
 	if st == nil || st.ended {
 		s.consumed(nil, whole)
 		if _, byUs := s.closed.find(id); st == nil && byUs || id > s.last {
@@ -100,7 +100,7 @@ func (s *Session) takeWindow(id uint32, more int64) error {
 	if s.idle(id) {
 		return frames.ConnectionError(frames.ErrCodeProtocol)
 	}
-	st := s.streams[id]
+	st := s.streams.find(id)
 	if st == nil {
 		return nil
 	}

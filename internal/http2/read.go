@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -96,20 +97,20 @@ func (s *Session) takeFrame(header frames.FrameHeader) error {
 	if first && (header.Type != frames.FrameSettings || header.Flags.Has(frames.FlagSettingsAck)) {
 		return frames.ConnectionError(frames.ErrCodeProtocol)
 	}
-	if header.Type == frames.FrameData {
+	switch header.Type {
+	case frames.FrameData:
 		return s.takeData(header, s.input.take(int(header.Length)))
+	case frames.FrameHeaders:
+		return s.takeHead(header, s.input.take(int(header.Length)))
 	}
 	frame, err := s.framer.ReadFrameForHeader(header)
-	if wrong, ok := errors.AsType[frames.StreamError](err); ok && header.Type != frames.FrameHeaders {
+	if wrong, ok := errors.AsType[frames.StreamError](err); ok {
 		return s.refuse(wrong.StreamID, wrong.Code)
 	}
 	if err != nil {
 		return s.mistake(err)
 	}
-	switch f := frame.(type) {
-	case *frames.HeadersFrame:
-		return s.takeHead(f)
-	case *frames.ContinuationFrame:
+	if f, ok := frame.(*frames.ContinuationFrame); ok {
 		return s.takeMore(f)
 	}
 	return s.takeControl(frame)
@@ -174,7 +175,7 @@ func (s *Session) takeReset(id uint32) error {
 	if s.idle(id) {
 		return frames.ConnectionError(frames.ErrCodeProtocol)
 	}
-	if st := s.streams[id]; st != nil {
+	if st := s.streams.find(id); st != nil {
 		s.close(st, false)
 		st.fail(errGone)
 	}
@@ -196,7 +197,7 @@ func (s *Session) refuse(id uint32, code frames.ErrCode) error {
 
 // reset resets a stream for what the client did.
 func (s *Session) reset(id uint32, code frames.ErrCode) error {
-	if st := s.streams[id]; st != nil {
+	if st := s.streams.find(id); st != nil {
 		s.close(st, true)
 		st.fail(errGone)
 	} else {
@@ -217,26 +218,54 @@ type block struct {
 	// since that stream is refused with a code or ignored.
 	head    *Stream
 	trailer *Stream
+	fields  message.Fields // of a trailer
 	code    frames.ErrCode
 	fault   error
 }
 
-// takeHead takes the beginning of a head or a trailer.
-func (s *Session) takeHead(f *frames.HeadersFrame) error {
-	s.block = block{id: f.StreamID, ended: f.StreamEnded()}
+// takeHead takes the beginning of a head or a trailer (RFC 9113, section 6.2).
+func (s *Session) takeHead(header frames.FrameHeader, payload []byte) error {
+	fragment, dependsOn, err := fragmentOf(header, payload)
+	if err != nil {
+		return err
+	}
+	last := header.Flags.Has(frames.FlagHeadersEndHeaders)
+	s.block = block{id: header.StreamID, ended: header.Flags.Has(frames.FlagHeadersEndStream)}
 	s.mu.Lock()
-	err := s.place(&s.block)
-	if f.HasPriority() && f.Priority.StreamDep == f.StreamID {
+	err = s.place(&s.block)
+	if dependsOn == header.StreamID {
 		s.block.refuse(frames.ErrCodeProtocol)
 	}
-	if !f.HeadersEnded() {
+	if !last {
 		s.waitsHead = s.options.Now() | 1
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return s.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
+	return s.takeFragment(fragment, last)
+}
+
+// fragmentOf gives what a HEADERS frame has of a header block, and the stream that
+// it depends on; 0: it says nothing of that.
+func fragmentOf(header frames.FrameHeader, payload []byte) (fragment []byte, dependsOn uint32, err error) {
+	padding := 0
+	if header.Flags.Has(frames.FlagHeadersPadded) {
+		if len(payload) == 0 {
+			return nil, 0, frames.ConnectionError(frames.ErrCodeFrameSize)
+		}
+		padding, payload = int(payload[0]), payload[1:]
+	}
+	if header.Flags.Has(frames.FlagHeadersPriority) {
+		if len(payload) < 5 {
+			return nil, 0, frames.ConnectionError(frames.ErrCodeFrameSize)
+		}
+		dependsOn, payload = binary.BigEndian.Uint32(payload)&(1<<31-1), payload[5:]
+	}
+	if padding > len(payload) {
+		return nil, 0, frames.ConnectionError(frames.ErrCodeProtocol)
+	}
+	return payload[:len(payload)-padding], dependsOn, nil
 }
 
 func (b *block) refuse(code frames.ErrCode) { b.head, b.trailer, b.code = nil, nil, code }
@@ -246,7 +275,7 @@ func (s *Session) place(b *block) error {
 	if b.id%2 == 0 {
 		return frames.ConnectionError(frames.ErrCodeProtocol)
 	}
-	if st := s.streams[b.id]; st != nil {
+	if st := s.streams.find(b.id); st != nil {
 		switch b.trailer = st; {
 		case st.ended:
 			b.refuse(frames.ErrCodeStreamClosed)
@@ -273,7 +302,7 @@ func (s *Session) place(b *block) error {
 		return nil
 	}
 	s.patience.useful()
-	b.head = newStream(s, b.id)
+	b.head = s.newStream(b.id)
 	return nil
 }
 
@@ -306,11 +335,12 @@ func (s *Session) takeFragment(fragment []byte, last bool) error {
 	switch {
 	case b.head != nil:
 		return s.concludeHead(b)
-	case b.trailer != nil && s.streams[b.id] != b.trailer:
+	case b.trailer != nil && s.streams.find(b.id) != b.trailer:
 		return nil // it is closed by now
 	case b.trailer != nil && b.fault != nil:
 		return s.reset(b.id, frames.ErrCodeProtocol)
 	case b.trailer != nil:
+		b.trailer.trailer = b.fields
 		return b.trailer.end()
 	case b.code != frames.ErrCodeNo:
 		return s.reset(b.id, b.code)
@@ -330,7 +360,7 @@ func (s *Session) takeField(field hpack.HeaderField) {
 	case b.head != nil:
 		b.fault = b.head.Head.Add(field.Name, field.Value)
 	case b.trailer != nil:
-		b.fault = b.trailer.trailer.AddTrailer(field.Name, field.Value)
+		b.fault = b.fields.AddTrailer(field.Name, field.Value)
 	}
 }
 
@@ -346,7 +376,7 @@ func (s *Session) concludeHead(b *block) error {
 		}
 		st.Fault = refused
 	}
-	s.streams[b.id] = st
+	s.streams = append(s.streams, st) // it is the newest
 	st.ended = b.ended
 	if s.draining {
 		s.warn()

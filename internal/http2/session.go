@@ -1,8 +1,10 @@
 package http2
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +39,9 @@ type Options struct {
 	Crew    *Crew // has the exchanges served
 	// Now gives the time by a coarse clock.
 	Now func() time.Duration
-	// Open makes the exchange of a new stream. It must not wait.
-	Open func(*Stream) Exchange
+	// Open makes the exchange of a new stream. Used, which may be nil, is one that it
+	// made for an earlier request of that [Stream], to be used again. It must not wait.
+	Open func(st *Stream, used Exchange) Exchange
 }
 
 // Exchange is what is done about a stream's request. Implemented by edge.lane.
@@ -86,10 +89,11 @@ type Session struct {
 	since    time.Duration // of the stage; with open also: without a stream
 	draining bool
 	patience patience
-	streams  map[uint32]*Stream // those that are not closed
-	last     uint32             // the newest one's
+	streams  streams // those that are not closed
+	last     uint32  // the newest one's
 	closed   closed
-	serves   map[*Stream]struct{} // those whose exchanges last
+	serves   []*Stream // those whose exchanges last
+	spare    []*Stream // those that are over, to be used again
 	// waits is since when a frame, or a head, has begun to come; 0: none has.
 	waits, waitsHead time.Duration
 	receive          receiveWindow
@@ -100,7 +104,6 @@ type Session struct {
 func NewSession(conn Conn, options Options) *Session {
 	s := &Session{
 		options: options, conn: conn, patience: newPatience(), since: options.Now(),
-		streams: map[uint32]*Stream{}, serves: map[*Stream]struct{}{},
 		input:   input{conn: conn, buffers: options.Buffers},
 		receive: receiveWindow{left: sessionWindow},
 	}
@@ -220,19 +223,22 @@ func (s *Session) abandon() {
 	for _, st := range s.streams {
 		st.fail(errGone)
 	}
-	for st := range s.serves {
+	for _, st := range s.serves {
 		st.fail(errGone)
 	}
-	clear(s.streams)
+	s.streams = nil
 }
 
 // Look is called once per tick by a clock.
 func (s *Session) Look(now time.Duration) {
 	s.mu.Lock()
 	s.patience.tick()
-	for st := range s.serves {
+	for _, st := range s.serves {
 		st.exchange.Look(now)
 		st.look(now)
+	}
+	if len(s.serves) == 0 {
+		s.spare = nil
 	}
 	dead := s.stage == greeting && now-s.since > headTimeout ||
 		s.waits > 0 && now-s.waits > frameTimeout || s.waitsHead > 0 && now-s.waitsHead > headTimeout
@@ -250,6 +256,21 @@ func (s *Session) Look(now time.Duration) {
 		return
 	}
 	s.commitAside()
+}
+
+// streams are in the order of their numbers.
+type streams []*Stream
+
+func (all streams) index(id uint32) (int, bool) {
+	return slices.BinarySearchFunc(all, id, func(st *Stream, id uint32) int { return cmp.Compare(st.id, id) })
+}
+
+// find gives the stream of a number, nil if there is none.
+func (all streams) find(id uint32) *Stream {
+	if i, found := all.index(id); found {
+		return all[i]
+	}
+	return nil
 }
 
 // closed remembers what became of the streams that were closed last: what was

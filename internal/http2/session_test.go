@@ -46,7 +46,7 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 	}
 	s.Session = NewSession(testConn{accepted.(*net.TCPConn)}, Options{
 		Buffers: &testBuffers{}, Crew: &s.crew, Now: func() time.Duration { return time.Duration(s.now.Load()) },
-		Open: func(st *Stream) Exchange { return &testExchange{s, st, handle} },
+		Open: func(st *Stream, _ Exchange) Exchange { return &testExchange{s, st, handle} },
 	})
 	go func() {
 		defer close(s.ended)
@@ -407,12 +407,7 @@ func TestTheSlowAreGivenUpAtTheirLimitsAndNotBefore(t *testing.T) {
 		return func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			for st := range s.serves {
-				if of(st) {
-					return true
-				}
-			}
-			return false
+			return slices.ContainsFunc(s.serves, of)
 		}
 	}
 	eventually(t, "the answer to wait", waits(func(st *Stream) bool { return st.blocked }))

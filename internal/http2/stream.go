@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type Stream struct {
 	session  *Session
 	id       uint32
 	exchange Exchange
+	used     Exchange // of the request before
+	task     func()   // is serve, made once
 
 	// The session's lock guards the rest.
 	err      error // why it is closed
@@ -66,6 +69,7 @@ type Stream struct {
 	queued  bool // it is in the line
 	turn    bool
 	inline  bool // it is being answered by the goroutine that reads
+	at      int  // its place among those that are served
 }
 
 // piece is some of a body: (*buffer)[start:end].
@@ -77,11 +81,50 @@ type piece struct {
 // usualFields is how many fields most requests have at most.
 const usualFields = 16
 
-func newStream(s *Session, id uint32) *Stream {
-	st := &Stream{session: s, id: id, window: s.initial, receive: receiveWindow{left: streamWindow}, patience: bodyTimeout}
-	st.readable.L, st.writable.L = &s.mu, &s.mu
-	st.Head.Fields = make(message.Fields, 0, usualFields)
+// newStream gives a stream, if possible one that has served an earlier request.
+func (s *Session) newStream(id uint32) *Stream {
+	last := len(s.spare) - 1
+	if last < 0 {
+		st := &Stream{session: s}
+		st.task = st.serve
+		st.Head.Fields = make(message.Fields, 0, usualFields)
+		st.renew(id)
+		return st
+	}
+	st := s.spare[last]
+	s.spare = s.spare[:last]
+	st.renew(id)
 	return st
+}
+
+// renew makes it ready for a request.
+func (st *Stream) renew(id uint32) {
+	s, fields := st.session, st.Head.Fields[:0]
+	*st = Stream{
+		session: s, id: id, used: st.used, task: st.task,
+		window: s.initial, receive: receiveWindow{left: streamWindow}, patience: bodyTimeout,
+	}
+	st.readable.L, st.writable.L = &s.mu, &s.mu
+	st.Head.Fields = fields
+}
+
+// spareLimit is how many streams are kept to be used again, and spareFields how
+// many fields they may have room for.
+const (
+	spareLimit  = 64
+	spareFields = 4 * usualFields
+)
+
+// setAside keeps a stream that is over for another request. In the line it would
+// be found again.
+func (st *Stream) setAside() {
+	s := st.session
+	if st.queued || len(s.spare) == spareLimit || cap(st.Head.Fields) > spareFields {
+		return
+	}
+	clear(st.Head.Fields)
+	st.used, st.exchange = st.exchange, nil
+	s.spare = append(s.spare, st)
 }
 
 // begin has the exchange begin, by the goroutine that reads.
@@ -94,10 +137,10 @@ func (st *Stream) begin() {
 		return
 	}
 	s.mu.Unlock()
-	exchange := s.options.Open(st)
+	exchange := s.options.Open(st, st.used)
 	s.mu.Lock()
 	st.exchange = exchange
-	s.serves[st] = struct{}{}
+	st.at, s.serves = len(s.serves), append(s.serves, st)
 	s.mu.Unlock()
 	st.inline = true
 	if exchange.Begin() {
@@ -106,22 +149,27 @@ func (st *Stream) begin() {
 	}
 	st.inline = false
 	s.serving.Add(1)
-	s.options.Crew.Go(st.serve)
+	s.options.Crew.Go(st.task)
 }
 
 func (st *Stream) serve() {
-	defer st.session.serving.Done()
-	defer st.session.commit()
+	s := st.session
+	defer s.serving.Done()
+	defer s.commit()
 	defer st.conclude()
 	st.exchange.Serve()
 }
 
-// conclude ends the stream when its exchange is over.
+// conclude ends the stream when its exchange is over. It may be another request's
+// then.
 func (st *Stream) conclude() {
 	s := st.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.serves, st)
+	end := len(s.serves) - 1
+	s.serves[st.at], s.serves[end].at = s.serves[end], st.at
+	s.serves[end] = nil
+	s.serves = s.serves[:end]
 	if st.err == nil && !(st.done && st.ended) {
 		code := frames.ErrCodeInternal // half an answer must not be taken for a whole one
 		if st.done {
@@ -135,12 +183,13 @@ func (st *Stream) conclude() {
 	st.err = errGone
 	st.drop()
 	s.settle()
+	st.setAside()
 }
 
 // close forgets a stream that is closed.
 func (s *Session) close(st *Stream, byUs bool) {
-	if s.streams[st.id] == st {
-		delete(s.streams, st.id)
+	if i, found := s.streams.index(st.id); found && s.streams[i] == st {
+		s.streams = slices.Delete(s.streams, i, i+1)
 		s.closed.add(st.id, byUs)
 	}
 }
