@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,7 +114,7 @@ func (a *Answer) eachStored(yield func(name, value string)) {
 	a.entry.eachField(coding, func(name, value string) {
 		switch {
 		case a.Status == http.StatusNotModified && (describesContent(name) || a.entry.etag != "" && equalFold(name, "Last-Modified")):
-		case a.Status == http.StatusRequestedRangeNotSatisfiable && (describesContent(name) || equalFold(name, "ETag") || equalFold(name, "Last-Modified")):
+		case a.Status == http.StatusRequestedRangeNotSatisfiable && isOfContent(name):
 		case a.boundary != "" && equalFold(name, "Content-Type"):
 		default:
 			yield(name, value)
@@ -137,6 +138,14 @@ func describesContent(name string) bool {
 	}
 	return equalFold(name, "Content-Type") || equalFold(name, "Content-Range") ||
 		equalFold(name, "Content-Encoding") || equalFold(name, "Content-Language")
+}
+
+// isOfContent says whether a field is about what is stored, and not about the answer that
+// there is no such range of it. How long that is fresh is so, too: another cache might
+// give it to those who ask for the whole.
+func isOfContent(name string) bool {
+	return describesContent(name) || equalFold(name, "ETag") || equalFold(name, "Last-Modified") || equalFold(name, "Cache-Control") ||
+		equalFold(name, "Expires") || slices.ContainsFunc(targets[:], func(target string) bool { return equalFold(target, name) })
 }
 
 // appendStatus appends the value of Cache-Status (RFC 9211): what caches before this

@@ -144,7 +144,7 @@ func (l *looking) found(e *entry) Verdict {
 	if l.a.control.noCache || l.a.control.maxAge != absent && e.age(l.now) < e.lifetime {
 		reason = "request"
 	}
-	if l.a.authorized || l.a.control.noStore || e.validate || e.lifetime == 0 { // another's validation is no use
+	if l.a.authorized || l.a.control.noStore || l.a.control.noCache || e.validate || e.lifetime == 0 { // another's validation is no use
 		return l.alone(reason, e)
 	}
 	return l.lead(reason, e)

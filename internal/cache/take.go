@@ -145,7 +145,9 @@ func (f *Fetch) takePartial(now int64, response *message.Response, room message.
 	if outcome.Store == nil {
 		f.End()
 	}
-	outcome.Fields = f.head(now, response.Fields, room, outcome.Length, outcome.Store != nil, func(name string) bool { return equalFold(name, "Content-Range") })
+	outcome.Fields = f.head(now, response.Fields, room, outcome.Length, outcome.Store != nil, func(name string) bool {
+		return equalFold(name, "Content-Range") || outcome.Length == 0 && isOfContent(name)
+	})
 	extent := "bytes */" + strconv.FormatInt(length, 10)
 	if outcome.Length > 0 {
 		extent = string(appendContentRange(nil, wanted[0], length))
