@@ -79,7 +79,7 @@ func (s *site) deploy() (url string) {
 // release alone.
 func (s *site) ready() {
 	s.t.Helper()
-	story.Eventually(s.t, "the instances", time.Minute, func() bool {
+	story.Eventually(s.t, "the instances", 3*time.Minute, func() bool {
 		all, err := s.Client.Instances(s.t.Context(), s.id)
 		all = slices.DeleteFunc(all, func(i springtide.Instance) bool { return i.Group.Process != springtide.Web })
 		return err == nil && len(all) == instances && !slices.ContainsFunc(all, func(i springtide.Instance) bool {
