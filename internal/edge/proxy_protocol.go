@@ -97,6 +97,8 @@ func readProxyBinary(from io.Reader, buffer *[proxyHeaderLimit]byte) (proxied, e
 	}
 	size := map[byte]int{0x11: 4, 0x21: 16}[family] // TCP over IPv4 and IPv6
 	switch {
+	case family>>4 > 3, family&15 > 2: // to be refused, says the specification
+		return proxied{}, errNoProxyHeader
 	case size == 0:
 		return proxied{}, nil // not known: the proxy's own address counts
 	case length < 2*size+4:

@@ -46,6 +46,7 @@ func TestWhatIsNoHeaderOfThePROXYProtocolIsRefused(t *testing.T) {
 		"PROXY TCP4  192.0.2.1 192.0.2.2 4711 443\r\n", "PROXY UDP4 192.0.2.1 192.0.2.2 4711 443\r\n",
 		"PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n",
 		proxySignature, proxySignature + "\x11\x11\x00\x0c" + strings.Repeat("x", 12), proxySignature + "\x22\x11\x00\x0c" + strings.Repeat("x", 12),
+		proxySignature + "\x21\x41\x00\x0c" + strings.Repeat("x", 12), proxySignature + "\x21\x13\x00\x0c" + strings.Repeat("x", 12),
 		proxySignature + "\x21\x11\x00\x0b" + strings.Repeat("x", 11), proxySignature + "\x21\x11\x00\x0cshort",
 		proxySignature + "\x21\x11\x02\x09" + strings.Repeat("x", 521),
 	} {
