@@ -385,6 +385,17 @@ func (c *connection) trailer() message.Fields { return c.chunks.Trailer }
 
 func (c *connection) stopReading() { _ = c.wire.SetReadDeadline(longAgo) }
 
+// rest gives back what a long answer needs no more, if the request's body has come.
+func (c *connection) rest() {
+	if c.head.Length != 0 || c.next < c.filled || c.input == nil && c.out == nil || len(c.waiting) > 0 {
+		return
+	}
+	if c.input != nil {
+		c.x.brief()
+	}
+	c.release()
+}
+
 // release gives the buffers back.
 func (c *connection) release() {
 	if c.input != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/springtide/springtide/internal/message"
 )
@@ -19,6 +20,15 @@ const (
 	// countEvery is after how many bytes those of a long body are counted.
 	countEvery = 1 << 20
 )
+
+// longAnswer is after how long an answer is one of those that may last for hours, as
+// event streams do: while nothing comes, no buffers are kept for it.
+const longAnswer = time.Second
+
+// rester is a client that can do without buffers for a while. Implemented by connection.
+type rester interface {
+	rest()
+}
 
 // splicer is a client that the kernel can move bytes to. Implemented by connection.
 type splicer interface {
@@ -92,6 +102,7 @@ func (f *forwarder) passLength(x *exchange, u *upstream, count func()) error {
 
 func (f *forwarder) passChunks(x *exchange, u *upstream, count func()) (message.Fields, error) {
 	var chunks message.Chunks
+	quiet := isEventStream(u.head.Fields)
 	for {
 		for u.start < u.end && !chunks.Done {
 			piece, used, err := chunks.Next(u.unread())
@@ -107,20 +118,21 @@ func (f *forwarder) passChunks(x *exchange, u *upstream, count func()) (message.
 		if chunks.Done {
 			return chunks.Trailer, nil
 		}
-		if err := f.nextPiece(x, u); err != nil {
+		if err := f.nextPiece(x, u, quiet); err != nil {
 			return nil, unexpected(err)
 		}
 	}
 }
 
 func (f *forwarder) passUntilClose(x *exchange, u *upstream, count func()) error {
+	quiet := isEventStream(u.head.Fields)
 	for {
 		if err := x.say(u.unread()); err != nil {
 			return err
 		}
 		u.start = u.end
 		count()
-		if err := f.nextPiece(x, u); err != nil {
+		if err := f.nextPiece(x, u, quiet); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -129,10 +141,17 @@ func (f *forwarder) passUntilClose(x *exchange, u *upstream, count func()) error
 	}
 }
 
-// nextPiece sends what there is, since nobody knows when more comes, and reads more.
-func (f *forwarder) nextPiece(x *exchange, u *upstream) error {
+// nextPiece sends what there is, since nobody knows when more comes, and reads
+// more, which may take long if it is quiet.
+func (f *forwarder) nextPiece(x *exchange, u *upstream, quiet bool) error {
 	if err := x.client.flush(); err != nil {
 		return errors.Join(errClientGone, err)
+	}
+	if u.start == u.end && (quiet || time.Since(x.started) > longAnswer) {
+		if client, ok := x.client.(rester); ok {
+			client.rest()
+			return u.await()
+		}
 	}
 	if x.bytes > bodyBuffer && len(*u.buffer) == headBuffer {
 		u.widen()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -47,6 +48,7 @@ type upstream struct {
 	// heard says that a byte of the answer came.
 	heard bool
 
+	quiet *quiet // of await; nil before the first
 	// Of ask:
 	request []byte
 	wait    bool
@@ -134,6 +136,26 @@ func (u *upstream) more() error {
 		return nil
 	}
 	return err
+}
+
+// await is more, without a buffer while nothing comes.
+func (u *upstream) await() error {
+	pool := &u.buffers.heads
+	if u.end == len(*u.buffer) { // it comes fast
+		pool = &u.buffers.bodies
+	}
+	u.giveBack()
+	if u.quiet == nil {
+		u.quiet = newQuiet(u.wire, pool)
+	}
+	u.quiet.pool = pool
+	buffer, n, err := u.quiet.read()
+	if n == 0 {
+		u.buffer = borrow(pool)
+		return cmp.Or(err, io.EOF)
+	}
+	u.buffer, u.end, u.heard = buffer, n, true
+	return nil
 }
 
 // widen goes on in a larger buffer.

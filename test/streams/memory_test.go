@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -20,16 +21,13 @@ import (
 // long as its garbage has not been given back.
 const mostIdle = 12 << 10
 
+// mostQuiet is what an event stream may cost, on which nothing is said. It has a
+// goroutine that waits for its instance.
+const mostQuiet = 20 << 10
+
 func TestAnIdleWebSocketCostsTheEdgeLittle(t *testing.T) {
 	size := sizeOf(t)
-	origin, edge := free(t), free(t)
-	serve(t, origin, exec.Command(buildApp(t), "sockets"), "HOST=127.0.0.1", "PORT="+portOf(origin))
-	table := filepath.Join(t.TempDir(), "table.json")
-	if err := os.WriteFile(table, fmt.Appendf(nil, `{"routes": [{"backends": [%q]}]}`, origin), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	process := serve(t, edge, exec.Command(story.Binary(t), "edge", "--table", table, "--listen", "http://"+edge))
-
+	process, edge := edgeBeforeApp(t)
 	client := &http.Client{Transport: &http.Transport{}}
 	first := dial(t, client, "ws://"+edge, 100) // what the edge has once
 	before := memory(t, process)
@@ -40,6 +38,55 @@ func TestAnIdleWebSocketCostsTheEdgeLittle(t *testing.T) {
 	if failed := append(first, sockets...).echo(t.Context(), "still here"); len(failed) > 0 {
 		t.Errorf("%d WebSockets are broken; the first: %v", len(failed), failed[0])
 	}
+}
+
+func TestAQuietEventStreamCostsTheEdgeLittle(t *testing.T) {
+	size := sizeOf(t)
+	process, edge := edgeBeforeApp(t)
+	open := func(n int) {
+		t.Helper()
+		failed := each(n, func(int) error {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", edge)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { conn.Close() })
+			if _, err := fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: %s\r\nUser-Agent: test\r\nAccept: text/event-stream\r\n\r\n", edge); err != nil {
+				return err
+			}
+			heard := bufio.NewReaderSize(conn, 16) // for what is not to be kept
+			for said := ""; said != "data: hello\n"; {
+				if said, err = heard.ReadString('\n'); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if len(failed) > 0 {
+			t.Fatal(failed[0])
+		}
+	}
+	open(100)
+	before := memory(t, process)
+	streams := max(size.sockets, 1000)
+	open(streams)
+	if each := costOf(t, process, before, streams, size.patience); each > mostQuiet {
+		t.Errorf("a quiet event stream takes %d bytes", each)
+	}
+}
+
+// edgeBeforeApp has an edge alone before the app of the WebSockets, and gives its
+// process and address.
+func edgeBeforeApp(t *testing.T) (process int, edge string) {
+	t.Helper()
+	origin := free(t)
+	edge = free(t)
+	serve(t, origin, exec.Command(buildApp(t), "sockets"), "HOST=127.0.0.1", "PORT="+portOf(origin))
+	table := filepath.Join(t.TempDir(), "table.json")
+	if err := os.WriteFile(table, fmt.Appendf(nil, `{"routes": [{"backends": [%q]}]}`, origin), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, edge, exec.Command(story.Binary(t), "edge", "--table", table, "--listen", "http://"+edge)), edge
 }
 
 // costOf gives what each of so many connections costs a process, in bytes, the

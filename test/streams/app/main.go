@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -35,8 +36,20 @@ func run(args []string) error {
 	}
 }
 
-// echo sends back what it is sent, for as long as the client stays.
+// echo sends back what it is sent, for as long as the client stays. At /events it
+// says something at the beginning, and again an hour later.
 func echo(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/events" {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: hello\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-time.After(time.Hour):
+			_, _ = io.WriteString(w, "data: still there\n\n")
+		}
+		return
+	}
 	if r.Header.Get("Upgrade") == "" {
 		return // the probe
 	}
