@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/message"
 )
 
 func TestHTTP3IsAnnouncedOverTCPUntilTheEdgeLeaves(t *testing.T) {
@@ -53,6 +54,30 @@ func TestTheAccessLogNamesHTTP3(t *testing.T) {
 		lines, _ := os.ReadFile(filepath.Join(e.folder, "edge", "access.log"))
 		return strings.Contains(string(lines), `"path":"/seen","protocol":"HTTP/3.0"`) && strings.Contains(string(lines), `"client":"127.0.0.1"`)
 	})
+}
+
+func TestARequestOverHTTP3IsJudgedAsStrictlyAsOthers(t *testing.T) {
+	e := startEdge(t)
+	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
+	client := &http.Client{Transport: e.http3(t)}
+	for target, want := range map[string]int{"/x?y": 200, "/x HTTP/1.1 y": 400, "/x#y": 400, "/" + strings.Repeat("x", message.TargetLimit): 414} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+testHost, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.URL.Opaque = target
+		if response, _ := do(t, client, request); response.StatusCode != want {
+			t.Errorf("%.40q is answered with %d, want %d", target, response.StatusCode, want)
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+testHost, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "a,b"
+	if response, _ := do(t, client, request); response.StatusCode != http.StatusBadRequest {
+		t.Errorf("a host that is no name is answered with %d", response.StatusCode)
+	}
 }
 
 func TestASessionOverHTTP3IsResumedOnAnotherEdge(t *testing.T) {

@@ -117,7 +117,37 @@ func (e *edge) serveStream(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // quic-go resets the stream
 		}
 	}()
+	if fault, ok := errors.AsType[*message.Error](judge(r)); ok {
+		defer e.finish(x)
+		x.request.Method, x.host = "-", ""
+		e.refuse(x, max(fault.Status, http.StatusBadRequest), 0, "%s", fault.Reason)
+		return
+	}
 	e.apps(x)
+}
+
+// judge judges a request as strictly as one over HTTP/2: quic-go takes targets that have
+// spaces in them, which would be another request line over HTTP/1.
+func judge(r *http.Request) error {
+	var head message.StreamHead
+	line := [...]message.Field{{Name: ":method", Value: r.Method}, {Name: ":authority", Value: r.Host}, {Name: ":scheme", Value: "https"}, {Name: ":path", Value: r.RequestURI}}
+	said := line[:]
+	if r.Method == http.MethodConnect {
+		said = said[:2]
+	}
+	for _, field := range said {
+		if err := head.Add(field.Name, field.Value); err != nil {
+			return err
+		}
+	}
+	for name, values := range r.Header {
+		for _, value := range values {
+			if err := head.Add(strings.ToLower(name), value); err != nil {
+				return err
+			}
+		}
+	}
+	return head.Conclude(false)
 }
 
 // look implements watched.
