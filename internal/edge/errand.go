@@ -24,7 +24,7 @@ type errand struct {
 func newErrand(ctx context.Context, x *exchange, fetch *cache.Fetch, client client) *errand {
 	a := &errand{exchange: exchange{
 		client: client, ctx: ctx, request: fetch.Request(), declared: -1, protocol: x.protocol,
-		address: strings.Clone(x.address), port: x.port, id: strings.Clone(x.id), host: strings.Clone(x.host), started: time.Now(),
+		guarded: guarded{from: x.from}, address: strings.Clone(x.address), port: x.port, id: strings.Clone(x.id), host: strings.Clone(x.host), started: time.Now(),
 	}}
 	a.received.Store(true)
 	a.taking = taking{client: client, x: &a.exchange, fetch: fetch}

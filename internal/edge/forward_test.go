@@ -64,7 +64,7 @@ func TestWhatAClientClaimsAboutItselfIsReplaced(t *testing.T) {
 		request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost+":8443/", nil)
 		for name, value := range map[string]string{
 			"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "evil", "X-Forwarded-Port": "1",
-			"X_Forwarded_For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6", "Proxy": "evil",
+			"X_Forwarded_For": "6.6.6.6", "X-Forwarded-Scheme": "http", "X_Forwarded_Ssl": "on", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6", "Proxy": "evil",
 			"X-Request-ID": "not\tsane", "Te": "trailers", "X-Kept": "yes", "User-Agent": "",
 		} {
 			request.Header.Set(name, value)
@@ -75,7 +75,7 @@ func TestWhatAClientClaimsAboutItselfIsReplaced(t *testing.T) {
 		got := <-heads
 		for name, want := range map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": testHost + ":8443", "X-Forwarded-Port": port,
-			"X_forwarded_for": "", "X-Real-Ip": "", "Forwarded": "", "Proxy": "", "Te": "trailers", "X-Kept": "yes", "User-Agent": "",
+			"X_forwarded_for": "", "X-Forwarded-Scheme": "", "X_forwarded_ssl": "", "X-Real-Ip": "", "Forwarded": "", "Proxy": "", "Te": "trailers", "X-Kept": "yes", "User-Agent": "",
 		} {
 			if value := strings.Join(got[name], "|"); value != want {
 				t.Errorf("%s is %q, want %q", name, value, want)

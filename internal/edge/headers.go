@@ -42,7 +42,7 @@ func isHopByHop(name string) bool {
 // dropped too.
 func isClaim(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		if name = strings.ReplaceAll(name, "_", "-"); isHopByHop(name) {
+		if name = strings.ReplaceAll(name, "_", "-"); isHopByHop(name) || isHearsay(name) {
 			return true
 		}
 	}
@@ -65,6 +65,13 @@ func isClaim(name string) bool {
 		return strings.EqualFold(name, "X-Forwarded-Server")
 	}
 	return false
+}
+
+// isHearsay says that a field is of those by which proxies tell what they know, of which
+// frameworks believe many. Only a trusted proxy's are passed on.
+func isHearsay(name string) bool {
+	const prefix = "X-Forwarded-"
+	return len(name) > len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // isNamed says that the Connection field names a field.
@@ -95,7 +102,7 @@ func appendRequest(to []byte, x *exchange, folder string) []byte {
 		case len(name) == 4 && strings.EqualFold(name, "Host"), len(name) == 6 && strings.EqualFold(name, "Expect") && !x.expects:
 		case len(name) == 7 && strings.EqualFold(name, "Trailer") && x.length == message.Chunked:
 			to = message.AppendField(to, name, value)
-		case isHopByHop(name), isClaim(name), isNamed(name, x.options):
+		case isHopByHop(name), isClaim(name), isNamed(name, x.options), !x.from.proxy && isHearsay(name):
 		default:
 			to = message.AppendField(to, name, value)
 		}
@@ -144,7 +151,7 @@ func hasTrailers(value string) bool {
 func passable(trailer message.Fields) message.Fields {
 	kept := trailer[:0]
 	for _, field := range trailer {
-		if !isHopByHop(field.Name) && !isClaim(field.Name) && !strings.EqualFold(field.Name, "Host") && !strings.EqualFold(field.Name, "Content-Encoding") &&
+		if !isHopByHop(field.Name) && !isClaim(field.Name) && !isHearsay(field.Name) && !strings.EqualFold(field.Name, "Host") && !strings.EqualFold(field.Name, "Content-Encoding") &&
 			!strings.EqualFold(field.Name, "Authorization") && !strings.EqualFold(field.Name, "Set-Cookie") && !strings.EqualFold(field.Name, "Content-Type") {
 			kept = append(kept, field)
 		}

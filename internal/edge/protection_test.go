@@ -265,7 +265,7 @@ func TestAProxyThatDoesNotSayWhoTheClientIsIsNotServed(t *testing.T) {
 func TestForwardedFieldsAreBelievedOfTrustedProxiesAlone(t *testing.T) {
 	for _, trusted := range []bool{true, false} {
 		e := protected(t, springtide.Route{}, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, strings.Join([]string{r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"), r.Host}, " "))
+			_, _ = io.WriteString(w, strings.Join([]string{r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"), r.Host, r.Header.Get("X-Forwarded-Prefix")}, " "))
 		}, func(o *Options) {
 			if trusted {
 				o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -276,14 +276,14 @@ func TestForwardedFieldsAreBelievedOfTrustedProxiesAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Header = http.Header{"X-Forwarded-For": {"192.0.2.9, 192.0.2.1"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {testHost}}
+		request.Header = http.Header{"X-Forwarded-For": {"192.0.2.9, 192.0.2.1"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {testHost}, "X-Forwarded-Prefix": {"/shop"}}
 		response, err := client.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		body, _ := io.ReadAll(response.Body)
 		response.Body.Close()
-		if trusted && string(body) != "192.0.2.1 https "+testHost {
+		if trusted && string(body) != "192.0.2.1 https "+testHost+" /shop" {
 			t.Errorf("of a trusted proxy: %d %q", response.StatusCode, body)
 		}
 		if !trusted && response.StatusCode != http.StatusNotFound {
