@@ -185,6 +185,8 @@ type Scale struct {
 	// Priority is the weight of the process where those of a machine want more
 	// than it has; 0: [DefaultPriority].
 	Priority int `json:"priority,omitempty"`
+	// Queue is an outside queue that it is scaled by; nil: by none.
+	Queue *OutsideQueue `json:"queue,omitempty"`
 	// Idle is how long no request may arrive before the last instance stops,
 	// where Min is 0.
 	Idle time.Duration `json:"idle"`

@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/scale":                   {"internal/engine"},
 	"internal/simulate":                {"internal/scale"},
 	"internal/demand":                  {"internal/store"},
+	"internal/backlog":                 {},
 	"internal/deploy":                  {"internal/engine", "internal/health"},
 	"internal/routing":                 {},
 	"internal/message":                 {},

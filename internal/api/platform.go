@@ -364,12 +364,26 @@ type Status struct {
 	Instances    int          `json:"instances"`
 	// Capacity is how the machine is shared; nil: that is not known.
 	Capacity *Capacity `json:"capacity,omitempty"`
+	// OutsideQueues are those that processes are scaled by.
+	OutsideQueues []OutsideQueue `json:"outside_queues,omitempty"`
 	// Maintenance has the environments that are in maintenance.
 	Maintenance []springtide.EnvironmentID `json:"maintenance,omitempty"`
 	// Backups tells how safe everything is, in order.
 	Backups []Safety `json:"backups"`
 	// Certificates are what host names are served with, in order of the names.
 	Certificates []Certificate `json:"certificates"`
+}
+
+// OutsideQueue is how a queue is that the platform does not keep.
+type OutsideQueue struct {
+	Environment springtide.EnvironmentID `json:"environment"`
+	Process     springtide.ProcessName   `json:"process"`
+	Queue       string                   `json:"queue"`
+	// Waiting and UnderWay count messages, as of when it was seen last.
+	Waiting  int `json:"waiting"`
+	UnderWay int `json:"under_way"`
+	// Trouble says why it is not seen; empty: it is.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // LedgerStatus tells of the book of jobs.

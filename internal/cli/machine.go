@@ -73,6 +73,13 @@ func (s *session) printStatus(status api.Status) error {
 		[]string{"instances", strconv.Itoa(status.Instances)},
 	)
 	rows = append(rows, capacityRows(status.Capacity)...)
+	for i, queue := range status.OutsideQueues {
+		text := fmt.Sprintf("%s %s: %s, %d waiting, %d under way", queue.Environment, queue.Process, oneLine(queue.Queue), queue.Waiting, queue.UnderWay)
+		if queue.Trouble != "" {
+			text = fmt.Sprintf("%s %s cannot be seen: %s", queue.Environment, queue.Process, oneLine(queue.Trouble))
+		}
+		rows = append(rows, []string{[]string{"queues", ""}[min(i, 1)], text})
+	}
 	for i, id := range status.Maintenance {
 		rows = append(rows, []string{[]string{"maintenance", ""}[min(i, 1)], id.String()})
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/call"
 	"github.com/springtide/springtide/internal/demand"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/engine/process"
@@ -44,16 +45,25 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.outside = &outsideQueues{
+		guard: call.NewGuard(p.AllowCalls), changed: make(chan struct{}, 1),
+		values: func(ctx context.Context, release springtide.Release, process springtide.ProcessName) (all, services map[string]string, err error) {
+			return p.kept.valuesOf(ctx, release, process)
+		},
+	}
 	p.fleet = deploy.NewFleet(p.store, p.engine, func() {
 		p.publisher.Refresh()
 		p.certificates.Changed()
 		p.metrics.Groups(p.fleet.Groups())
 		ring(p.targets)
 		ring(p.work)
+		ring(p.outside.changed)
 	}, p.Logger)
 	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics, coming: &coming{}}
 	p.demand = demand.New(demand.Options{Store: p.store, Limits: p.limitsOf, Logger: p.Logger, Now: time.Now})
 	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger, Past: p.demand})
+	p.outside.fleet, p.outside.scaler = p.fleet, p.scaler
+	p.metrics.Outside(p.outside.samples)
 	return nil
 }
 

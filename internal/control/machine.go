@@ -36,6 +36,7 @@ type machine struct {
 	// safety tells how safe everything is.
 	safety       func() []api.Safety
 	certificates certificates
+	outside      *outsideQueues
 }
 
 // askLimit is how long the ledger may take to answer.
@@ -70,7 +71,7 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		Version: m.options.Version, APIVersion: api.Version, Data: m.options.DataFolder, Executable: executable(), Started: m.started,
 		Isolation: m.isolation, IsolationNotes: m.notes,
 		Edges: []api.EdgeStatus{}, Listeners: []string{},
-		Instances: len(snapshot.Instances), Capacity: capacity(m.scaler.Machine(), snapshot.Capacity), Ledger: m.ledgerStatus(ctx),
+		Instances: len(snapshot.Instances), Capacity: capacity(m.scaler.Machine(), snapshot.Capacity), Ledger: m.ledgerStatus(ctx), OutsideQueues: m.outside.states(),
 		Processes: api.PlatformProcesses{
 			Supervisor: supervisor.Holder(filepath.Join(m.options.DataFolder, "lock")),
 			Control:    os.Getpid(),

@@ -71,6 +71,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
 			ledger:       ledgerPlace(p.location),
 			certificates: certificates{keeper: p.certificates, fleet: p.fleet},
+			outside:      p.outside,
 			safety:       func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
 			ask: func(ctx context.Context) error {
 				_, err := p.book.Key(ctx)

@@ -106,7 +106,7 @@ func (f *Fleet) hold(ctx context.Context, id springtide.EnvironmentID, stopped b
 		replicas := 0
 		if !stopped {
 			replicas = active.Process.Scale.Min
-			if active.Process.Worker == nil { // which the first run starts
+			if active.Process.Worker == nil && active.Process.Scale.Queue == nil { // which the first run, or message, starts
 				replicas = max(replicas, min(1, active.Process.Scale.Max))
 			}
 		}

@@ -163,6 +163,7 @@ func (d *difference) scale(path string, from, to springtide.Scale) {
 	d.value(path+".target.requests", effectScale, orNone(from.Requests, new(rate(from.Requests))), orNone(to.Requests, new(rate(to.Requests))))
 	d.value(path+".target.p95", effectScale, orNothing(from.P95), orNothing(to.P95))
 	d.value(path+".target.cpu", effectScale, orNone(from.CPU, new(percent(from.CPU))), orNone(to.CPU, new(percent(to.CPU))))
+	d.outside(path+".queue", from.Queue, to.Queue)
 	d.value(path+".spare", effectScale, whole(from.Spare), whole(to.Spare))
 	d.value(path+".priority", effectScale, whole(from.Priority), whole(to.Priority))
 	d.value(path+".idle", effectScale, formatDuration(from.Idle), formatDuration(to.Idle))

@@ -103,13 +103,14 @@ func (s *healthSection) shorthand() scalarField { return &s.Path }
 type scaleSection struct {
 	At position `json:"-"`
 
-	Min      set[count]     `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1, for a worker 0."`
-	Max      set[count]     `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests and for workers, else 1; at least min."`
-	Target   *targetSection `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
-	Spare    set[count]     `json:"spare,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"How many more instances there are than are needed, within max, while any is. Default: 0."`
-	Priority set[priority]  `json:"priority,omitempty" jsonschema_description:"The weight of the process where those of a machine want more than it has: low (1), normal (10), high (100), or a number. Default: normal."`
-	Idle     set[duration]  `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives, or no run waits, before the last instance stops, where min is 0. Default: 5m, for a worker 1m."`
-	Stable   set[duration]  `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
+	Min      set[count]      `json:"min,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"The fewest instances; 0 lets the process stop when nobody needs it. Default: 1, for a worker 0."`
+	Max      set[count]      `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"The most instances. Default: 4 for the process with requests and for workers, else 1; at least min."`
+	Target   *targetSection  `json:"target,omitempty" jsonschema_description:"What the number of instances is chosen for."`
+	Queue    *outsideSection `json:"queue,omitempty" jsonschema_description:"A queue of somebody else's, in Redis or elsewhere, from which the process takes messages; it is scaled by how many wait. Default: none."`
+	Spare    set[count]      `json:"spare,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"How many more instances there are than are needed, within max, while any is. Default: 0."`
+	Priority set[priority]   `json:"priority,omitempty" jsonschema_description:"The weight of the process where those of a machine want more than it has: low (1), normal (10), high (100), or a number. Default: normal."`
+	Idle     set[duration]   `json:"idle,omitempty" jsonschema:"minimum=1s,maximum=30d" jsonschema_description:"How long no request arrives, or no run waits, before the last instance stops, where min is 0. Default: 5m, for a worker 1m."`
+	Stable   set[duration]   `json:"stable,omitempty" jsonschema:"minimum=1s,maximum=1d" jsonschema_description:"How long less must have been needed before instances are taken away. Default: learnt from the app's start."`
 }
 
 // targetSection says what the number of instances is chosen for.
@@ -153,7 +154,7 @@ type environmentSection struct {
 	Headers    map[headerName]set[content]    `json:"headers,omitempty" jsonschema_description:"Headers that answers have, in place of the app's own; an empty one is taken out."`
 	ErrorPages map[pageStatus]set[sourcePath] `json:"error_pages,omitempty" jsonschema_description:"Pages, files of the app's folder, for answers that the edge gives by itself: 413, 429, 502, 503, 504."`
 
-	Events later `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected. Not carried out by this version."`
+	Events []*eventSection `json:"events,omitempty" jsonschema_description:"Times at which more traffic is expected in this environment, in place of the others."`
 
 	laterSections
 }

@@ -73,3 +73,35 @@ events:
 		}
 	}
 }
+
+func TestAnEnvironmentHasEventsOfItsOwnInPlaceOfTheOthers(t *testing.T) {
+	m := parse(t, events+`environments:
+  staging: { events: [{ name: rehearsal, at: "2026-11-27T18:00Z", min: { web: 2 } }] }
+  production: { events: [] }
+  demo: {}
+`)
+	for environment, want := range map[springtide.EnvironmentName][]string{"staging": {"rehearsal"}, springtide.Production: nil, "demo": nil} {
+		var got []string
+		for _, one := range m.App(environment).Processes["web"].Announcements {
+			got = append(got, one.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %v, want %v", environment, got, want)
+		}
+	}
+}
+
+func TestAnEventOfAnEnvironmentThatCannotBeIsToldWhere(t *testing.T) {
+	_, err := Parse(FileName, []byte(`app: quiz
+processes:
+  web: ./web
+environments:
+  staging:
+    scale: { web: { max: 2 } }
+    events:
+      - { at: "2026-11-28T18:00Z", min: { web: 3 } }
+`))
+	if err == nil || !strings.Contains(err.Error(), "tide.yaml:8:") || !strings.Contains(err.Error(), "3 is more than processes.web.scale.max, which is 2") {
+		t.Errorf("%v", err)
+	}
+}

@@ -161,7 +161,7 @@ processes:
 alerts: [{ mail: me@example.com }]
 budget:
 environments:
-  staging: { events: ~ }
+  staging: { locks: ~ }
 `)
 	var got []string
 	for _, n := range m.Notices {
@@ -170,7 +170,7 @@ environments:
 	want := []string{
 		"tide.yaml:4: alerts: not carried out by this version",
 		"tide.yaml:5: budget: not carried out by this version",
-		"tide.yaml:7: environments.staging.events: not carried out by this version",
+		"tide.yaml:7: environments.staging.locks: not carried out by this version",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

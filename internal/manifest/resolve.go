@@ -46,12 +46,13 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 		Domains: section.Domains, Env: section.Env, Release: section.Release,
 		Services: section.Services, Files: section.Files, Secrets: section.Secrets, Backups: section.Backups, Cache: section.Cache,
 		RateLimits: section.RateLimits, MaxBody: section.MaxBody, Headers: section.Headers, ErrorPages: section.ErrorPages,
-		Processes: map[name]*processSection{}, Schedules: map[name]*scheduleSection{},
+		Processes: map[name]*processSection{}, Schedules: map[name]*scheduleSection{}, Events: section.Events,
 	}
 	for _, process := range sortedKeys(section.Processes) {
 		if known(r, "process", d.Processes, process, section.Processes[process].At) {
 			different.Processes[process] = section.Processes[process]
 			replaceHealth(effective.Processes[process], section.Processes[process])
+			replaceQueue(effective.Processes[process], section.Processes[process].Scale)
 		}
 	}
 	for _, schedule := range sortedKeys(section.Schedules) {
@@ -65,6 +66,7 @@ func (r *resolver) inEnvironment(d *document, environment name) *document {
 	overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(different).Elem())
 	for _, process := range sortedKeys(section.Scale) {
 		if known(r, "process", d.Processes, process, section.Scale[process].At) {
+			replaceQueue(effective.Processes[process], section.Scale[process])
 			scaled := &document{Processes: map[name]*processSection{process: {Scale: section.Scale[process]}}}
 			overlay(reflect.ValueOf(effective).Elem(), reflect.ValueOf(scaled).Elem())
 		}
@@ -258,13 +260,17 @@ func (r *resolver) scale(path string, s *scaleSection, http, worker bool) spring
 	case http:
 		most = defaultWebMax
 		scale.Concurrency = int(target.Concurrency.or(defaultConcurrency))
-	case worker:
-		least, most, idle = 0, defaultWorkerMax, defaultWorkerIdle
+	case worker || s.Queue != nil:
+		least, most = 0, defaultWorkerMax
+		if worker {
+			idle = defaultWorkerIdle
+		}
 		scale.Concurrency = int(target.Concurrency.or(1))
 	case target.Concurrency.IsSet:
 		r.problems.add(target.Concurrency.At, "%s.scale.target.concurrency: the process is given no requests", path)
 	}
-	if target.Wait.IsSet && !worker {
+	scale.Queue = r.outside(path, s, target, http, worker)
+	if target.Wait.IsSet && !worker && s.Queue == nil {
 		r.problems.add(target.Wait.At, "%s.scale.target.wait: the process takes no runs; give it queues", path)
 	}
 	r.targets(path, s, target, http, &scale)

@@ -190,6 +190,12 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
 	case extension:
 		return &jsonschema.Schema{Type: "string", Pattern: extensionPattern.String()}
+	case queueKey:
+		return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	case queuePlace:
+		return &jsonschema.Schema{Type: "string", Pattern: `^([A-Za-z_][A-Za-z0-9_]*|(rediss?|https?)://.+)$`}
+	case jsonPointer:
+		return &jsonschema.Schema{Type: "string", Pattern: "^/"}
 	case variable:
 		return &jsonschema.Schema{Type: "string", Pattern: variablePattern.String()}
 	case moment:

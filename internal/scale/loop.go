@@ -111,12 +111,16 @@ func (l *loop) load(ctx context.Context, now time.Time) error {
 		}
 		if !target.Process.HTTP {
 			st.spec.Worker = target.Process.Worker
+			if queue := target.Process.Scale.Queue; queue != nil {
+				st.spec.Worker = &springtide.Worker{Wait: queue.Wait}
+			}
 		}
 		st.due = now
 		states[target.Group] = st
 	}
 	l.states, l.stale = states, false
 	l.meter.Retain(now, func(id springtide.GroupID) bool { return states[id] != nil })
+	l.outside.forget(now)
 	l.forget()
 	return nil
 }
@@ -135,8 +139,8 @@ func (l *loop) forget() {
 // changed gives when anything about a group was last new.
 func (l *loop) changed(st *state) time.Time {
 	at := l.meter.Changed(st.target.Group)
-	if worker := st.spec.Worker; worker != nil {
-		at = later(at, l.work.changedAt(st.target.Group.Environment, worker.Queues))
+	if st.spec.Worker != nil {
+		at = later(at, l.workChanged(st.spec))
 	}
 	return at
 }
@@ -167,7 +171,7 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 	if st.spec.Worker == nil {
 		return Decide(now, st.spec, observation, history)
 	}
-	work, since, lastWork := l.work.view(now, st.target.Group.Environment, st.spec.Worker.Queues)
+	work, since, lastWork := l.workOf(now, st.spec)
 	work.Replicas, work.Instances, work.Capacity = observation.Replicas, observation.Instances, observation.Capacity
 	work.Granted, work.Shared = st.granted, st.shared
 	verdict := DecideWork(now, st.spec, work, WorkHistory{

@@ -76,6 +76,7 @@ type Scaler struct {
 	options Options
 	meter   *Meter
 	work    *workMeter
+	outside *outsideMeter
 	// held wakes the loop at once, news when it sleeps.
 	held, news chan struct{}
 
@@ -88,7 +89,7 @@ type Scaler struct {
 // New gives a scaler; nothing happens before [Scaler.Run].
 func New(options Options) *Scaler {
 	return &Scaler{
-		options: options, meter: NewMeter(), work: newWorkMeter(),
+		options: options, meter: NewMeter(), work: newWorkMeter(), outside: newOutsideMeter(),
 		held: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		last: make(map[springtide.GroupID]springtide.Decision),
 	}

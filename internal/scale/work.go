@@ -41,8 +41,10 @@ type WorkObservation struct {
 	// Granted and Shared are as in [Observation].
 	Granted int
 	Shared  string
-	// Known says that it was told of late how the queues stand.
-	Known bool
+	// Known says that it was told of late how the queues stand; if not, Trouble may
+	// say why.
+	Known   bool
+	Trouble string
 	// Queues are those that the group takes runs from.
 	Queues []QueueWork
 }

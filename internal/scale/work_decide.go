@@ -34,6 +34,9 @@ func DecideWork(now time.Time, spec Spec, o WorkObservation, h WorkHistory) Verd
 		why:   load.explain,
 		blind: "nothing is known of its queues",
 	}}
+	if o.Trouble != "" {
+		c.blind = "nothing is known of its queue: " + o.Trouble
+	}
 	c.lowest, c.highest = spec.limits()
 	want := c.want(load.need)
 	c.grant()
