@@ -43,7 +43,7 @@ func (s *stage) addSuiteApp() {
 	for _, name := range []string{"sh", "cat", "sleep", "true", "kill", "test", "setsid"} {
 		links["bin/"+name] = "/bin/busybox"
 	}
-	image := cluster.Image{Program: program, Others: map[string]string{"bin/busybox": "/bin/busybox", "app/app": program}, Links: links, Folder: "/app"}
+	image := cluster.Image{Program: program, Others: map[string]string{"bin/busybox": "/bin/busybox", "app/app": program}, Links: links, Folder: "/app", User: "65532"}
 	if err := s.AddImage("suite:1", image); err != nil {
 		s.Fatal(err)
 	}

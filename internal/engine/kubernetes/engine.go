@@ -3,6 +3,8 @@ package kubernetes
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io"
 	"iter"
 	"log/slog"
 	"maps"
@@ -50,6 +52,10 @@ type Engine struct {
 type wish struct {
 	group   springtide.Group
 	removed bool
+	// asked is how many replicas the cluster was asked for, when what it said of the
+	// Deployment was of this version: it is not asked again before it says more.
+	asked   int
+	version string
 }
 
 // indexGroup finds pods by the name of their Deployment.
@@ -87,6 +93,13 @@ func newEngine(options Options, client *client) (e *Engine, err error) {
 		return nil, err
 	}
 	for _, informer := range []cache.SharedIndexInformer{e.pods, e.deployments} {
+		if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+			if ctx.Err() == nil && !apierrors.IsResourceExpired(err) && !errors.Is(err, io.EOF) {
+				e.log.Warn("what happens on the cluster is not seen; it is tried again", "error", client.fault("watch", err))
+			}
+		}); err != nil {
+			return nil, err
+		}
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(object any) { e.observed(object, true) },
 			UpdateFunc: func(_, object any) { e.observed(object, true) },
@@ -196,23 +209,25 @@ func (e *Engine) Apply(ctx context.Context, group springtide.Group) error {
 		return nil
 	}
 	e.mu.Unlock()
-	if err := e.make(ctx, group); err != nil {
+	version, err := e.make(ctx, group)
+	if err != nil {
 		return e.client.fault("start "+group.ID.String(), err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.wanted[group.ID] = &wish{group: group}
+	e.wanted[group.ID] = &wish{group: group, asked: group.Replicas, version: version}
 	e.touch(group.ID)
 	return nil
 }
 
-// make makes what a group consists of, or what is missing of it.
-func (e *Engine) make(ctx context.Context, group springtide.Group) error {
+// make makes what a group consists of, or what is missing of it. It gives the
+// version of the Deployment that got its replicas, if it is a new one.
+func (e *Engine) make(ctx context.Context, group springtide.Group) (version string, err error) {
 	grant, err := e.grant(Subject{
 		Environment: group.ID.Environment, Release: group.ID.Release, Generation: group.ID.Generation, Process: group.ID.Process,
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	made, fresh := &appsv1.Deployment{}, true
 	err = e.client.create(ctx, e.client.deployments(), e.options.deployment(group, len(grant.Credentials) > 0), made)
@@ -221,26 +236,26 @@ func (e *Engine) make(ctx context.Context, group springtide.Group) error {
 		err = e.client.get(ctx, e.client.deployments(), nameOf(group.ID), made)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	if made.Annotations[noteGroup] != group.ID.String() || made.DeletionTimestamp != nil {
-		return springtide.Errorf(springtide.Conflict, "%s: a Deployment %s is there already, or is just being deleted", group.ID, made.Name).
+		return "", springtide.Errorf(springtide.Conflict, "%s: a Deployment %s is there already, or is just being deleted", group.ID, made.Name).
 			WithHint("does another Springtide use namespace %s? Each needs one of its own", e.client.namespace)
 	}
 	owner := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: made.Name, UID: made.UID}
 	meta := metav1.ObjectMeta{Name: made.Name, Labels: groupLabels(group.ID), OwnerReferences: []metav1.OwnerReference{owner}}
 	for _, secret := range secretsOf(meta, group.Template, workerVariables(group.Template.Process), grant) {
 		if err := e.ensure(ctx, e.client.secrets(), secret); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := e.ensure(ctx, e.client.budgets(), budget(group, owner)); err != nil {
-		return err
+		return "", err
 	}
 	if !fresh || group.Replicas == 0 {
-		return nil // who goes, if somebody does, is for the loop to say
+		return "", nil // who goes, if somebody does, is for the loop to say
 	}
-	return e.client.scale(ctx, made.Name, group.Replicas)
+	return made.ResourceVersion, e.client.scale(ctx, made.Name, group.Replicas)
 }
 
 // ensure creates an object unless it is there.
@@ -462,6 +477,9 @@ func (e *Engine) reconcile(ctx context.Context) {
 		if err := e.reconcileGroup(ctx, id); err != nil && ctx.Err() == nil {
 			e.log.Warn("the cluster did not do what a group needs; it is tried again", "group", id.String(), "error", e.client.fault("scale "+id.String(), err))
 			e.mu.Lock()
+			if wanted := e.wanted[id]; wanted != nil {
+				wanted.version = ""
+			}
 			e.dirty[id] = true // and looked at with the next tick
 			e.mu.Unlock()
 		}
@@ -489,6 +507,10 @@ func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) erro
 		}
 	}
 	removed, group := wanted.removed, wanted.group
+	asked := deployment != nil && wanted.asked == replicas && wanted.version == deployment.ResourceVersion
+	if deployment != nil {
+		wanted.asked, wanted.version = replicas, deployment.ResourceVersion
+	}
 	e.mu.Unlock() // nobody else's code is called with the mutex held
 	defer e.mu.Lock()
 	switch {
@@ -498,14 +520,15 @@ func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) erro
 		if removed {
 			return nil
 		}
-		return e.make(ctx, group) // somebody has deleted it
+		_, err := e.make(ctx, group) // somebody has deleted it
+		return err
 	case removed && settled && *deployment.Spec.Replicas == 0:
 		err := e.client.remove(ctx, e.client.deployments(), deployment.Name, deployment.UID)
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		return err
-	case int(*deployment.Spec.Replicas) != replicas:
+	case int(*deployment.Spec.Replicas) != replicas && !asked:
 		return e.client.scale(ctx, deployment.Name, replicas)
 	}
 	return nil

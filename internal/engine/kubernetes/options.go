@@ -33,8 +33,6 @@ type Options struct {
 	PriorityClass string
 	// PullSecrets are names of Secrets with which nodes pull images.
 	PullSecrets []string
-	// User is the user ID that instances run as. Default: 10001.
-	User int64
 	// TaskKeep is how long the outcome of a task is kept. Default: 24 h.
 	TaskKeep time.Duration
 	// Access gives what the instances of a group or a task are given besides what the
@@ -68,8 +66,6 @@ func (o Options) Validate() error {
 		return springtide.Errorf(springtide.Internal, "kubernetes engine: a router and a log are required")
 	case o.Port < 1024 || o.Port > 65535:
 		return springtide.Errorf(springtide.Invalid, "kubernetes engine: instances cannot listen on port %d: 1024 to 65535", o.Port)
-	case o.User < 1:
-		return springtide.Errorf(springtide.Invalid, "kubernetes engine: instances cannot run as user %d", o.User)
 	}
 	return nil
 }
@@ -78,7 +74,6 @@ func (o Options) withDefaults() Options {
 	or(&o.Port, 8080)
 	or(&o.LetGo, 3*time.Second)
 	or(&o.Evicted, time.Minute)
-	or(&o.User, 10001)
 	or(&o.TaskKeep, 24*time.Hour)
 	return o
 }

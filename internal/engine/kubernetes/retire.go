@@ -119,7 +119,7 @@ func (e *Engine) runRetirement(ctx context.Context, id springtide.InstanceID, r 
 	e.advance(r, func() { r.letGo = true })
 	if pod := e.awaitDeletion(ctx, id, choosing); pod != nil && pod.DeletionTimestamp == nil && ctx.Err() == nil {
 		// The cluster took another one, which was not ready: this one is replaced.
-		if err := e.client.remove(ctx, e.client.pods(), pod.Name, pod.UID); err != nil && !apierrors.IsNotFound(err) {
+		if err := e.client.remove(ctx, e.client.pods(), pod.Name, pod.UID); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
 			e.log.Warn("an instance that was let go could not be deleted", "instance", id, "error", err)
 		}
 		e.awaitDeletion(ctx, id, requestLimit)

@@ -29,6 +29,9 @@ const (
 	// closing is how long edges have after that to end streams.
 	closing = 2 * time.Second
 
+	// filesGroup may write to the pod's own folders, whatever user the image names.
+	filesGroup = int64(65532)
+
 	homeFolder        = "/home/app"
 	temporaryFolder   = "/tmp"
 	credentialsFolder = "/run/credentials"
@@ -172,7 +175,7 @@ func (o Options) pod(secret string, main corev1.Container, files bool) corev1.Po
 		// to end on SIGTERM, and somebody reaps what it leaves.
 		ShareProcessNamespace: new(true),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: new(true), RunAsUser: &o.User, RunAsGroup: &o.User, FSGroup: &o.User,
+			RunAsNonRoot: new(true), FSGroup: new(filesGroup),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}

@@ -43,6 +43,7 @@ type Image struct {
 	// Links are symbolic links in the image, and what they lead to.
 	Links       map[string]string
 	Folder      string // the working folder
+	User        string // default: root
 	Arguments   []string
 	Environment []string // NAME=value
 }
@@ -79,7 +80,7 @@ func (i Image) build() (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", "amd64"
-	config.Config = v1.Config{Entrypoint: []string{"/program"}, Cmd: i.Arguments, Env: i.Environment, WorkingDir: i.Folder}
+	config.Config = v1.Config{Entrypoint: []string{"/program"}, Cmd: i.Arguments, Env: i.Environment, WorkingDir: i.Folder, User: i.User}
 	return mutate.ConfigFile(image, config)
 }
 
