@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,7 +41,7 @@ func (s *stage) addSuiteApp() {
 		s.Fatalf("%v\n%s", err, output)
 	}
 	links := map[string]string{}
-	for _, name := range []string{"sh", "cat", "sleep", "true", "kill", "test", "setsid"} {
+	for _, name := range []string{"sh", "cat", "sleep", "true", "kill", "test", "setsid", "tail"} {
 		links["bin/"+name] = "/bin/busybox"
 	}
 	image := cluster.Image{Program: program, Others: map[string]string{"bin/busybox": "/bin/busybox", "app/app": program}, Links: links, Folder: "/app", User: "65532"}
@@ -56,8 +57,8 @@ func (s *stage) engines() enginetest.Factory {
 	return func(t *testing.T, router engine.Router) *enginetest.Host {
 		namespace := fmt.Sprintf("suite-%d", number.Add(1))
 		s.namespace(t, namespace)
-		h := &host{T: t, stage: s, options: kubernetes.Options{
-			Kubeconfig: s.Kubeconfig(), Namespace: namespace, Router: router,
+		h := &host{T: t, stage: s, stop: func() {}, options: kubernetes.Options{
+			Kubeconfig: s.tenant(t, namespace), Namespace: namespace, Router: router,
 			Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		}}
 		t.Cleanup(func() { h.stop() })
@@ -84,6 +85,52 @@ func (s *stage) namespace(t *testing.T, name string) {
 			t.Error(err)
 		}
 	})
+}
+
+// tenant gives the credentials of a service account that may do what the engine says
+// it needs, and nothing else.
+func (s *stage) tenant(t *testing.T, namespace string) string {
+	t.Helper()
+	var rules []string
+	for _, right := range kubernetes.Rights() {
+		rules = append(rules, fmt.Sprintf("{apiGroups: [%q], resources: [%q], verbs: [%s]}",
+			right.Group, strings.TrimSuffix(right.Resource+"/"+right.Subresource, "/"), strings.Join(right.Verbs, ", ")))
+	}
+	err := s.Create(t.Context(), strings.ReplaceAll(`apiVersion: v1
+kind: ServiceAccount
+metadata: {name: tide, namespace: NAMESPACE}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: tide, namespace: NAMESPACE}
+rules: [`+strings.Join(rules, ", ")+`]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tide, namespace: NAMESPACE}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tide}
+subjects: [{kind: ServiceAccount, name: tide, namespace: NAMESPACE}]
+`, "NAMESPACE", namespace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	config, err := os.ReadFile(s.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.Kubectl(t.Context(), "-n", namespace, "create", "token", "tide")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := regexp.MustCompile(`user: \{client-certificate.*\}`).ReplaceAll(config, []byte("user: {token: "+strings.TrimSpace(token)+"}}"))
+	if bytes.Equal(own, config) {
+		t.Fatalf("no certificate in %s", config)
+	}
+	if err := os.WriteFile(path, own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // host is where the suite runs an engine.
