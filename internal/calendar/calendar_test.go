@@ -124,19 +124,55 @@ func TestACalendarIsReadWithItsZonesRulesAndExceptions(t *testing.T) {
 	}
 }
 
+func TestFurtherTimesOfAnEntryAreEventsOfTheirOwn(t *testing.T) {
+	text := strings.ReplaceAll(`BEGIN:VCALENDAR
+VERSION:2.0
+BEGIN:VEVENT
+UID:gala
+SUMMARY:Gala
+DTSTART;TZID=Europe/Warsaw:20261105T180000
+DURATION:PT2H
+RDATE;TZID=Europe/Warsaw:20261107T190000,20261105T180000,20261109T180000
+RDATE;VALUE=PERIOD:20261112T100000Z/PT30M,20261113T100000Z/20261113T140000Z
+RDATE:20200101T000000Z
+EXDATE;TZID=Europe/Warsaw:20261109T180000
+END:VEVENT
+BEGIN:VEVENT
+UID:gala
+SUMMARY:Gala, later
+RECURRENCE-ID:20261107T180000Z
+DTSTART:20261107T200000Z
+END:VEVENT
+END:VCALENDAR
+`, "\n", "\r\n")
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	occasions, _, err := Read(strings.NewReader(text), Options{Calendar: "x.ics", Min: map[springtide.ProcessName]int{"web": 2}, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range occasions {
+		got = append(got, o.Name+" "+o.From.UTC().Format("02 15:04")+" "+o.Until.Sub(o.From).String())
+	}
+	if want := []string{"Gala 05 17:00 2h0m0s", "Gala 12 10:00 30m0s", "Gala 13 10:00 4h0m0s", "Gala, later 07 20:00 1h0m0s"}; !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
 func TestACalendarThatCannotBeUnderstoodNamesItsLine(t *testing.T) {
 	for body, want := range map[string]string{
 		"DTSTART:20990101T100000": "x.ics:3: DTSTART:20990101T100000 is in no time zone",
 		"SUMMARY:x":               "it has no DTSTART",
 		"DTSTART:tomorrow":        "is no time",
-		"DTSTART;TZID=Mars/Olympus:20990101T100000":                            "is not known",
-		"DTSTART:20990101T100000Z\r\nDURATION:soon":                            "is no length of time",
-		"DTSTART:20990101T100000Z\r\nDTEND:20980101T100000Z":                   "ends before it begins",
-		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=SECONDLY":                      "at most daily",
-		"DTSTART:20990101T100000Z\r\nRDATE:20990102T100000Z":                   "RDATE",
-		"DTSTART:20990101T100000Z\r\nX-SPRINGTIDE-MIN:many":                    "does not say how many",
-		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY\r\nRRULE:FREQ=WEEKLY":    "more than one RRULE",
-		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY;BYMONTHDAY=30;BYHOUR=24": "byhour",
+		"DTSTART;TZID=Mars/Olympus:20990101T100000":                                        "is not known",
+		"DTSTART:20990101T100000Z\r\nDURATION:soon":                                        "is no length of time",
+		"DTSTART:20990101T100000Z\r\nDTEND:20980101T100000Z":                               "ends before it begins",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=SECONDLY":                                  "at most daily",
+		"DTSTART:20990101T100000Z\r\nRDATE:20990102T100000Z,soon":                          "RDATE:soon is no time",
+		"DTSTART:20990101T100000Z\r\nRDATE;VALUE=PERIOD:20990102T100000Z/20990102T090000Z": "ends before it begins",
+		"DTSTART:20990101T100000Z\r\nX-SPRINGTIDE-MIN:many":                                "does not say how many",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY\r\nRRULE:FREQ=WEEKLY":                "more than one RRULE",
+		"DTSTART:20990101T100000Z\r\nRRULE:FREQ=DAILY;BYMONTHDAY=30;BYHOUR=24":             "byhour",
 	} {
 		text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\n" + body + "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 		_, _, err := Read(strings.NewReader(text), Options{Calendar: "x.ics", Min: map[springtide.ProcessName]int{"web": 1}, Now: time.Unix(1e9, 0)})
@@ -153,6 +189,7 @@ func TestACalendarThatCannotBeUnderstoodNamesItsLine(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add(shows)
+	f.Add("BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:1\nDTSTART:20990101T100000Z\nRDATE;VALUE=PERIOD:20990102T100000Z/PT1H,20990103T100000Z/20990103T110000Z\nEND:VEVENT\nEND:VCALENDAR\n")
 	f.Add("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20990101T100000Z\nRRULE:FREQ=MONTHLY;BYDAY=-1SU;BYSETPOS=-1\nEND:VEVENT\nEND:VCALENDAR\n")
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, text string) {

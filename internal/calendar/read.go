@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,9 +136,6 @@ func (r *reader) entry(entry *ics.VEvent, line int) error {
 		skip("it is cancelled")
 		return nil
 	}
-	if entry.GetProperty("RDATE") != nil {
-		return errors.New("RDATE is not carried out: make entries of their own of these dates")
-	}
 	occasion := springtide.Occasion{ID: id, Name: name, Calendar: r.Calendar, From: from}
 	if occasion.Until, err = r.end(entry, begin, from); err != nil {
 		return err
@@ -157,7 +155,66 @@ func (r *reader) entry(entry *ics.VEvent, line int) error {
 	}
 	r.taken[id] = len(r.occasions)
 	r.occasions, r.lines = append(r.occasions, occasion), append(r.lines, line)
+	return r.dates(entry, occasion, line)
+}
+
+// dates makes occasions of the further times of an entry (RDATE), each a time or a
+// period with an end of its own.
+func (r *reader) dates(entry *ics.VEvent, occasion springtide.Occasion, line int) error {
+	except, err := r.except(entry)
+	if err != nil {
+		return err
+	}
+	length := occasion.Until.Sub(occasion.From)
+	for _, p := range entry.GetProperties("RDATE") {
+		for value := range strings.SplitSeq(p.Value, ",") {
+			if len(r.occasions) >= mostEntries {
+				return fmt.Errorf("there are more than %d times in all", mostEntries)
+			}
+			one := *p
+			begin, end, period := strings.Cut(value, "/")
+			one.Value = begin
+			from, _, err := r.moment(&one)
+			if err != nil {
+				return err
+			}
+			until := from.Add(length)
+			if period {
+				if until, err = r.periodEnd(one, from, end); err != nil {
+					return err
+				}
+			}
+			further := occasion
+			further.ID, further.From, further.Until, further.Repetition = dateID(occasion.ID, from), from, until, springtide.Repetition{}
+			_, twice := r.taken[further.ID]
+			if twice || from.Equal(occasion.From) || slices.ContainsFunc(except, from.Equal) {
+				continue
+			}
+			if until.Sub(from) > Longest {
+				r.skipped = append(r.skipped, Skipped{occasion.Name, line, "it goes on for more than 7 days"})
+				continue
+			}
+			r.taken[further.ID] = len(r.occasions)
+			r.occasions, r.lines = append(r.occasions, further), append(r.lines, line)
+		}
+	}
 	return nil
+}
+
+// dateID names a further time of an entry.
+func dateID(id string, at time.Time) string { return id + "/R" + at.UTC().Format(time.RFC3339) }
+
+// periodEnd reads the end of a period: a time, or how long it is.
+func (r *reader) periodEnd(p ics.IANAProperty, from time.Time, end string) (time.Time, error) {
+	if length, err := lengthOf(end); err == nil {
+		return from.Add(length), nil
+	}
+	p.Value = end
+	until, _, err := r.moment(&p)
+	if err == nil && !until.After(from) {
+		err = fmt.Errorf("a period of RDATE ends before it begins: %s", end)
+	}
+	return until, err
 }
 
 // wants is how many instances an entry wants: as it says itself, else as all do.
@@ -211,29 +268,42 @@ func (r *reader) repetition(entry *ics.VEvent, zone *time.Location) (springtide.
 		return repetition, err
 	}
 	repetition.Repeat, repetition.Timezone = rule, zone.String()
+	repetition.Except, err = r.except(entry)
+	return repetition, err
+}
+
+// except gives the beginnings that are left out.
+func (r *reader) except(entry *ics.VEvent) (all []time.Time, err error) {
 	for _, p := range entry.GetProperties("EXDATE") {
 		for value := range strings.SplitSeq(p.Value, ",") {
 			one := *p
 			one.Value = value
 			at, _, err := r.moment(&one)
 			if err != nil {
-				return repetition, err
+				return nil, err
 			}
-			repetition.Except = append(repetition.Except, at)
+			all = append(all, at)
 		}
 	}
-	return repetition, nil
+	return all, nil
 }
 
 // finish leaves out what other entries tell of, and what is over.
 func (r *reader) finish() ([]springtide.Occasion, []Skipped, error) {
+	replaced := map[int]bool{}
 	for _, other := range r.instead {
+		if i, known := r.taken[dateID(other.of, other.at)]; known {
+			replaced[i] = true
+		}
 		if i, known := r.taken[other.of]; known {
 			r.occasions[i].Except = append(r.occasions[i].Except, other.at)
 		}
 	}
 	var kept []springtide.Occasion
 	for i, occasion := range r.occasions {
+		if replaced[i] {
+			continue
+		}
 		over := false
 		for process := range occasion.Min {
 			a, _ := occasion.Announcement(process)
