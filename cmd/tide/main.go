@@ -54,7 +54,7 @@ func runControl(ctx context.Context, args []string) error {
 	if o.AllowCalls, err = networks("--allow-calls", allowed); err != nil {
 		return err
 	}
-	o.Ledger, o.Backups, o.ACME = os.Getenv(ledgerVariable), backupTarget(), acmeServer()
+	o.Ledger, o.Store, o.Backups, o.ACME = os.Getenv(ledgerVariable), os.Getenv(storeVariable), backupTarget(), acmeServer()
 	o.Logger = newLogger(os.Stderr, "control", parseLevel(*level))
 	return control.Run(ctx, o)
 }

@@ -34,6 +34,9 @@ const ownerVariable = "TIDE_OWNER"
 // ledgerVariable names the ledger's location to the control plane.
 const ledgerVariable = "TIDE_LEDGER"
 
+// storeVariable names the platform's own state to the control plane.
+const storeVariable = "TIDE_STORE"
+
 // backupVariable begins the names of what says where backups are kept, and what
 // it takes to get in.
 const backupVariable = "TIDE_BACKUP_"
@@ -72,7 +75,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
-	if err := cmp.Or(checkJobs(o), checkBackups(o), checkACME(o), checkEdge(o)); err != nil {
+	if err := cmp.Or(checkJobs(o), checkStore(ctx, o), checkBackups(o), checkACME(o), checkEdge(o)); err != nil {
 		return err
 	}
 	executable, err := os.Executable()
@@ -172,10 +175,34 @@ func checkJobs(o cli.ServeOptions) error {
 	if _, err := networks("--allow-calls", o.AllowCalls); err != nil || o.Ledger == "" {
 		return err
 	}
-	if !strings.HasPrefix(o.Ledger, "postgres://") && !strings.HasPrefix(o.Ledger, "postgresql://") {
-		return springtide.Errorf(springtide.Invalid, "--ledger is not a PostgreSQL URL").WithHint("write it like postgres://tide@db.example.com/tide")
+	if err := checkPostgres("--ledger", o.Ledger); err != nil {
+		return err
 	}
 	return os.Setenv(ledgerVariable, o.Ledger)
+}
+
+// checkStore tries where the platform's own state is kept. A server that is away
+// is waited for; one that does not let us in, or that a newer tide has used, ends
+// `tide serve` at once.
+func checkStore(ctx context.Context, o cli.ServeOptions) error {
+	o.Store = cmp.Or(o.Store, os.Getenv(storeVariable))
+	if o.Store == "" {
+		return nil
+	}
+	if err := checkPostgres("--store", o.Store); err != nil {
+		return err
+	}
+	if err := control.CheckStore(ctx, o.Store); err != nil {
+		return err
+	}
+	return os.Setenv(storeVariable, o.Store)
+}
+
+func checkPostgres(flag, location string) error {
+	if !strings.HasPrefix(location, "postgres://") && !strings.HasPrefix(location, "postgresql://") {
+		return springtide.Errorf(springtide.Invalid, "%s is not a PostgreSQL URL", flag).WithHint("write it like postgres://tide@db.example.com/tide")
+	}
+	return nil
 }
 
 // checkEdge tries what is said of the edges.

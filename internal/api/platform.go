@@ -359,6 +359,7 @@ type Status struct {
 	// Listeners are the URLs that the edges and the API listen on.
 	Listeners    []string     `json:"listeners"`
 	Ledger       LedgerStatus `json:"ledger"`
+	Store        StoreStatus  `json:"store"`
 	Apps         int          `json:"apps"`
 	Environments int          `json:"environments"`
 	Instances    int          `json:"instances"`
@@ -390,6 +391,18 @@ type OutsideQueue struct {
 type LedgerStatus struct {
 	// Location is a file, or postgres://HOST/DATABASE without who is let in.
 	Location string `json:"location"`
+	// Trouble says why it does not answer; empty: it does.
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// StoreStatus tells of the platform's own state.
+type StoreStatus struct {
+	// Location is a file, or postgres://HOST/DATABASE without who is let in.
+	Location string `json:"location"`
+	// Leads says that this control plane does the work; else Leader does, of those
+	// that share the store.
+	Leads  bool   `json:"leads"`
+	Leader string `json:"leader,omitempty"`
 	// Trouble says why it does not answer; empty: it does.
 	Trouble string `json:"trouble,omitempty"`
 }

@@ -27,6 +27,8 @@ type Options struct {
 	Metrics http.Handler
 	// InstanceTokens is needed for ServeInstances.
 	InstanceTokens InstanceTokens
+	// Available says why a request cannot be served just now. nil: all can be.
+	Available func(*http.Request) error
 	// Recordings is the folder that keeps what was shown in shells. Needed.
 	Recordings string
 	// Registry is what images are pulled from, below /v2/ where tokens are served.
@@ -38,6 +40,7 @@ type Server struct {
 	platform       Platform
 	logger         *slog.Logger
 	metrics        http.Handler
+	available      func(*http.Request) error
 	instanceTokens InstanceTokens
 	recordings     string
 	registry       Registry
@@ -52,6 +55,7 @@ func New(options Options) *Server {
 		platform:       options.Platform,
 		logger:         options.Logger,
 		metrics:        options.Metrics,
+		available:      options.Available,
 		instanceTokens: options.InstanceTokens,
 		recordings:     options.Recordings,
 		registry:       options.Registry,
@@ -101,7 +105,21 @@ func checkPrivate(what string, address net.Addr) error {
 // Health needs no identity, nor do the metrics where they are served.
 func (s *Server) around(identify func(http.Handler) http.Handler, metrics http.Handler) http.Handler {
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.api().ServeHTTP(w, r) })
-	return s.common(withHealth(withPath("/metrics", metrics, chain(api, speakVersion, identify, limitBodies))))
+	return s.common(withHealth(withPath("/metrics", metrics, chain(api, speakVersion, identify, s.refuseUnavailable, limitBodies))))
+}
+
+// refuseUnavailable refuses what cannot be served just now.
+func (s *Server) refuseUnavailable(next http.Handler) http.Handler {
+	if s.available == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.available(r); err != nil {
+			writeError(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) common(handler http.Handler) http.Handler {

@@ -66,6 +66,9 @@ type ServeOptions struct {
 	// Ledger is the URL of a PostgreSQL database that keeps the jobs; empty: they
 	// are kept in the data folder.
 	Ledger string
+	// Store is the URL of a PostgreSQL database that keeps the platform's own state;
+	// empty: $TIDE_STORE, else it is kept in the data folder.
+	Store string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []string
 	// TrustedProxies are networks of proxies that are believed who a client is;

@@ -53,6 +53,13 @@ func (s *session) printStatus(status api.Status) error {
 	if status.Ledger.Trouble != "" {
 		ledger += ", which does not answer: " + status.Ledger.Trouble
 	}
+	kept := status.Store.Location
+	switch {
+	case status.Store.Trouble != "":
+		kept += ", which does not answer: " + status.Store.Trouble
+	case !status.Store.Leads:
+		kept += "; " + dash(status.Store.Leader) + " leads, this control plane waits for its turn"
+	}
 	rows := [][]string{
 		{"version", fmt.Sprintf("%s (API %d)", status.Version, status.APIVersion)},
 		{"data", status.Data},
@@ -67,6 +74,7 @@ func (s *session) printStatus(status api.Status) error {
 		rows,
 		[]string{"edges", dash(strings.Join(edges, ", "))},
 		[]string{"processes", processes},
+		[]string{"store", kept},
 		[]string{"ledger", ledger},
 		[]string{"apps", strconv.Itoa(status.Apps)},
 		[]string{"environments", strconv.Itoa(status.Environments)},

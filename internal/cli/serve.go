@@ -58,6 +58,7 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags.StringVar(&options.API, "api", "", "an address for clients with tokens; none by default")
 	flags.StringVar(&options.Metrics, "metrics", "", "a private address for Prometheus; none by default")
 	flags.StringVar(&options.Ledger, "ledger", "", "where jobs are kept: postgres://... to share them between servers (better in $TIDE_LEDGER); by default in the data folder")
+	flags.StringVar(&options.Store, "store", "", "where the platform's own state is kept, and the jobs unless --ledger says otherwise: postgres://... (better in $TIDE_STORE); by default in the data folder")
 	flags.StringVar(&options.BackupTarget, "backup-target", "", "where backups are kept (or in $TIDE_BACKUP_TARGET); by default in the data folder, which a lost disk takes along")
 	flags.StringVar(&options.ACMEEmail, "acme-email", "", "have an ACME server give certificates for public names, agree to its terms, and let it write to this address (or in $TIDE_ACME_EMAIL)")
 	flags.StringVar(&options.ACMEDirectory, "acme-directory", "", "its URL (or in $TIDE_ACME_DIRECTORY); by default Let's Encrypt")

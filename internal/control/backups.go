@@ -36,7 +36,7 @@ type backups struct {
 
 // newKeeper makes what keeps everything safe. Its runs are made and carried out by
 // the ledger's service, which comes later.
-func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Events, book *ledger.Ledger, want func(context.Context, backup.Subject) error) (*backup.Keeper, error) {
+func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Events, copies map[string]func(context.Context, string) error, want func(context.Context, backup.Subject) error) (*backup.Keeper, error) {
 	folder := filepath.Join(o.DataFolder, "backup")
 	for _, below := range []string{"targets", "proofs", "scratch"} {
 		if err := os.MkdirAll(filepath.Join(folder, below), 0o711); err != nil {
@@ -52,10 +52,6 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 	host, err := kept.engine.Host()
 	if err != nil {
 		return nil, err
-	}
-	copies := map[string]func(context.Context, string) error{"tide.db": kept.store.Copy}
-	if o.Ledger == "" {
-		copies["jobs.db"] = book.Copy
 	}
 	key := kept.secrets.BackupKey()
 	return backup.New(backup.Options{

@@ -44,8 +44,8 @@ import (
 	"github.com/springtide/springtide/internal/routing"
 	"github.com/springtide/springtide/internal/scale"
 	"github.com/springtide/springtide/internal/socket"
+	"github.com/springtide/springtide/internal/store"
 	"github.com/springtide/springtide/internal/store/ledger"
-	"github.com/springtide/springtide/internal/store/sqlite"
 	"github.com/springtide/springtide/internal/supervisor"
 )
 
@@ -62,6 +62,10 @@ type Options struct {
 	// Ledger is the URL of a PostgreSQL database that keeps the jobs, maybe of
 	// several platforms; empty: they are kept in the data folder.
 	Ledger string
+	// Store is the URL of a PostgreSQL database that keeps the platform's own state,
+	// and the jobs unless Ledger says otherwise: control planes that name the same
+	// have one of them lead. Empty: the state is kept in the data folder.
+	Store string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []netip.Prefix
 	// Backups is where backups are kept.
@@ -79,7 +83,14 @@ type plane struct {
 	all *errgroup.Group
 	url func(host string) string
 
-	store      *sqlite.Store
+	store store.Store
+	// copies write copies of those databases that are files, by their names.
+	copies map[string]func(context.Context, string) error
+	// resign lets another control plane lead at once, when nothing runs any more; nil:
+	// there is none. killed is what ends this one if it does not end by itself.
+	resign func(context.Context) error
+	killed *time.Timer
+
 	book       *ledger.Ledger
 	location   string // of the ledger
 	events     *observe.Events
@@ -121,7 +132,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer lock.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	p := &plane{
-		Options: o, url: urls(o.HTTPS),
+		Options: o, url: urls(o.HTTPS), copies: map[string]func(context.Context, string) error{},
 		targets: make(chan struct{}, 1), work: make(chan struct{}, 1), queued: make(chan struct{}, 1),
 	}
 	p.all, ctx = errgroup.WithContext(ctx)
@@ -136,7 +147,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		p.close()
 	}()
 	for _, join := range []func(context.Context) error{
-		p.openStores,       // what is remembered, and what is told
+		p.openStore,        // what is remembered, and whose turn it is
+		p.openBooks,        // what is told
 		p.joinFleet,        // the edges, the instances, and what is wanted of them
 		p.joinState,        // what instances do not keep themselves
 		p.joinCertificates, // what public names are served with
@@ -154,16 +166,16 @@ func Run(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// openStores opens what is remembered.
-func (p *plane) openStores(ctx context.Context) (err error) {
-	if p.store, err = sqlite.Open(ctx, filepath.Join(p.DataFolder, "tide.db"), p.Logger); err != nil {
-		return err
-	}
-	p.location = cmp.Or(p.Ledger, filepath.Join(p.DataFolder, "jobs.db"))
+// openBooks opens what is told.
+func (p *plane) openBooks(ctx context.Context) (err error) {
+	p.location = cmp.Or(p.Ledger, p.Store, filepath.Join(p.DataFolder, "jobs.db"))
 	if p.book, err = ledger.Open(ctx, p.location, ledger.Options{Logger: p.Logger, Patient: true}); err != nil {
 		return err
 	}
 	p.events = observe.NewEvents(p.store, p.Logger)
+	if p.Ledger == "" && p.Store == "" {
+		p.copies["jobs.db"] = p.book.Copy
+	}
 	p.metrics = observe.NewMetrics(p.events)
 	if p.authority, err = cert.OpenAuthority(filepath.Join(p.DataFolder, "ca")); err != nil {
 		return err
@@ -180,8 +192,19 @@ func (p *plane) close() {
 	if p.book != nil {
 		p.book.Close()
 	}
-	if p.store != nil {
-		p.store.Close()
+	if p.store == nil {
+		return
+	}
+	if p.resign != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), resignLimit)
+		defer cancel()
+		if err := p.resign(ctx); err != nil {
+			p.Logger.Warn("the next control plane has to wait for its turn", "error", err)
+		}
+	}
+	p.store.Close()
+	if p.killed != nil {
+		p.killed.Stop()
 	}
 }
 

@@ -38,7 +38,7 @@ func (p *plane) joinJobs(ctx context.Context) (err error) {
 	if p.mails, err = newMails(p.fleet, p.access, caller, p.DataFolder, p.AllowCalls, p.Logger); err != nil {
 		return err
 	}
-	p.keeper, err = newKeeper(p.Options, p.kept, p.fleet, p.events, p.book, func(ctx context.Context, of backup.Subject) error {
+	p.keeper, err = newKeeper(p.Options, p.kept, p.fleet, p.events, p.copies, func(ctx context.Context, of backup.Subject) error {
 		_, err := enqueueBackup(ctx, p.service, of, springtide.RunBackup)
 		return err
 	})

@@ -72,6 +72,7 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		Isolation: m.isolation, IsolationNotes: m.notes,
 		Edges: []api.EdgeStatus{}, Listeners: []string{},
 		Instances: len(snapshot.Instances), Capacity: capacity(m.scaler.Machine(), snapshot.Capacity), Ledger: m.ledgerStatus(ctx), OutsideQueues: m.outside.states(),
+		Store: api.StoreStatus{Location: ledgerPlace(cmp.Or(m.options.Store, filepath.Join(m.options.DataFolder, "tide.db"))), Leads: true},
 		Processes: api.PlatformProcesses{
 			Supervisor: supervisor.Holder(filepath.Join(m.options.DataFolder, "lock")),
 			Control:    os.Getpid(),

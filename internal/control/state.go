@@ -22,13 +22,13 @@ import (
 	"github.com/springtide/springtide/internal/service/mariadb"
 	"github.com/springtide/springtide/internal/service/postgres"
 	"github.com/springtide/springtide/internal/service/redis"
-	"github.com/springtide/springtide/internal/store/sqlite"
+	"github.com/springtide/springtide/internal/store"
 )
 
 // state is what instances do not keep themselves. It implements deploy.State,
 // and gives each instance what is its own of it.
 type state struct {
-	store    *sqlite.Store
+	store    store.Store
 	engine   *process.Engine
 	fleet    *deploy.Fleet
 	services *service.Manager

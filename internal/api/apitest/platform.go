@@ -645,6 +645,7 @@ func (p *Platform) Status(context.Context) (api.Status, error) {
 		Edges:     []api.EdgeStatus{{Name: "edge-1", Acknowledged: 7}},
 		Processes: api.PlatformProcesses{Supervisor: 100, Control: 101, Edges: []int{102}},
 		Listeners: []string{"https://127.0.0.1:8443", "http://127.0.0.1:8080"},
+		Store:     api.StoreStatus{Location: "/var/lib/tide/tide.db", Leads: true},
 		Ledger:    api.LedgerStatus{Location: "postgres://db.example.com/tide", Trouble: "it is away"},
 		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(), Certificates: slices.Clone(p.served),
 		Capacity: &api.Capacity{
