@@ -16,6 +16,17 @@ type Decision struct {
 	// Evidence is all that it was made of, as package scale packs it: from it the
 	// same law decides the same again. Of older decisions it is not kept.
 	Evidence []byte `json:"-"`
+	// Replayed is what the law of this version makes of the evidence; nil: there is
+	// none. It is made whenever it is asked for, and not kept.
+	Replayed *Replay `json:"replayed,omitempty"`
+}
+
+// Replay is a decision that was made again.
+type Replay struct {
+	To       int    `json:"to"`
+	Sentence string `json:"sentence"`
+	// Same says that it is what was decided then.
+	Same bool `json:"same"`
 }
 
 // Event is something that happened and that a user may want to see.

@@ -13,6 +13,7 @@ import (
 
 func (s *session) explain() *cobra.Command {
 	var limit int
+	var replay bool
 	command := &cobra.Command{
 		Use:   "explain",
 		Short: "Say why there are as many instances as there are",
@@ -38,11 +39,17 @@ func (s *session) explain() *cobra.Command {
 				if err := s.print("%s", s.decisionLine(decision)); err != nil {
 					return err
 				}
+				if replay {
+					if err := s.print("%s", replayLine(decision.Replayed)); err != nil {
+						return err
+					}
+				}
 			}
 			return s.explainComing(ctx, c, id)
 		}),
 	}
 	command.Flags().IntVarP(&limit, "limit", "n", 20, "how many decisions, at most 500")
+	command.Flags().BoolVar(&replay, "replay", false, "decide again from what each was made of, by the law of this version")
 	return command
 }
 
@@ -63,6 +70,17 @@ func (s *session) explainComing(ctx context.Context, c *client.Client, id spring
 		}
 	}
 	return nil
+}
+
+// replayLine says what becomes of a decision that is made again.
+func replayLine(again *springtide.Replay) string {
+	switch {
+	case again == nil:
+		return "    what it was made of is not kept any more"
+	case again.Same:
+		return "    decided again: the same"
+	}
+	return "    decided again: " + oneLine(again.Sentence)
 }
 
 func (s *session) decisionLine(d springtide.Decision) string {

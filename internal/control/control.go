@@ -109,6 +109,7 @@ type plane struct {
 	// or of its workers, and another queue.
 	targets, work, queued chan struct{}
 	outside               *outsideQueues
+	lessons               *lessons
 
 	kept         *state
 	samples      *samples
@@ -243,7 +244,7 @@ func (p *plane) start(ctx context.Context) error {
 		return err
 	}
 	p.all.Go(func() error { return p.publisher.Serve(ctx, feed) })
-	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.measure, p.demand.Run, p.lookAhead, p.outside.Run, p.deployer.Run, p.runJobs)
+	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.measure, p.demand.Run, p.lookAhead, p.outside.Run, p.lessons.Run, p.deployer.Run, p.runJobs)
 	p.all.Go(func() error { return p.duties.Run(ctx, p.book) })
 	p.all.Go(func() error { return reportWork(ctx, p.service, p.scaler, p.queued) })
 	p.all.Go(func() error { return p.mails.catcher.Serve(ctx, p.instances.smtp) })

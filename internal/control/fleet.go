@@ -62,6 +62,8 @@ func (p *plane) joinFleet(ctx context.Context) (err error) {
 	scaling := scaling{Fleet: p.fleet, changed: p.targets, decisions: p.store, events: p.events, metrics: p.metrics, coming: &coming{}}
 	p.demand = demand.New(demand.Options{Store: p.store, Limits: p.limitsOf, Logger: p.Logger, Now: time.Now})
 	p.scaler = scale.New(scale.Options{Targets: scaling, Applier: scaling, Recorder: scaling, Logger: p.Logger, Past: p.demand})
+	p.lessons = &lessons{store: p.store, scaler: p.scaler, logger: p.Logger}
+	p.lessons.recall(ctx)
 	p.outside.fleet, p.outside.scaler = p.fleet, p.scaler
 	p.metrics.Outside(p.outside.samples)
 	return nil

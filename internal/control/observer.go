@@ -67,7 +67,7 @@ func (o observer) Decisions(ctx context.Context, id springtide.EnvironmentID, li
 		return nil, err
 	}
 	decisions, err := o.store.Decisions(ctx, id, "", limit)
-	return slices.Concat([]springtide.Decision{}, decisions), err
+	return slices.Concat([]springtide.Decision{}, replayed(decisions)), err
 }
 
 // Events implements api.Observer.

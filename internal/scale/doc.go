@@ -11,9 +11,10 @@
 //
 // [Meter] folds reports into seconds. [Decide] is a pure function of the time,
 // what is wanted ([Spec]), what is seen ([Observation]) and what was seen before
-// ([History]). [Scaler] asks it and carries out the answer. But for what
-// minutes needed ([Past]) nothing is kept over a restart: what is learnt is learnt
-// again, and until then nothing is taken away.
+// ([History]). [Scaler] asks it and carries out the answer. What
+// minutes needed ([Past]) and what was learnt ([Lesson]) is kept over a restart;
+// demand is watched anew, and until then nothing is taken away. A decision can be
+// made again from its [Evidence].
 //
 // # The law
 //

@@ -35,6 +35,8 @@ type state struct {
 	// granted and shared are what the machine has for it, where it has not for all.
 	granted int
 	shared  string
+	// evidence is what the last verdict was made of, if that is to be recorded.
+	evidence Evidence
 	// retry is when to try again what failed.
 	retry time.Time
 	// decided is when it was decided on last, due when to do so again although
@@ -169,16 +171,20 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 		history.Since = st.since
 	}
 	if st.spec.Worker == nil {
-		return Decide(now, st.spec, observation, history)
+		verdict := Decide(now, st.spec, observation, history)
+		st.keep(verdict, Evidence{Now: now, Spec: st.spec, Observation: &observation, History: &history})
+		return verdict
 	}
 	work, since, lastWork := l.workOf(now, st.spec)
 	work.Replicas, work.Instances, work.Capacity = observation.Replicas, observation.Instances, observation.Capacity
 	work.Granted, work.Shared = st.granted, st.shared
-	verdict := DecideWork(now, st.spec, work, WorkHistory{
+	worked := WorkHistory{
 		Since: later(since, st.since), LastWork: lastWork, LastOut: history.LastOut, LastIn: history.LastIn,
 		ColdStart: history.ColdStart, SlowStart: history.SlowStart,
 		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart, 0).stable),
-	})
+	}
+	verdict := DecideWork(now, st.spec, work, worked)
+	st.keep(verdict, Evidence{Now: now, Spec: st.spec, Work: &work, WorkHistory: &worked})
 	st.needs.add(now, int(verdict.Inputs["need"]))
 	return verdict
 }
@@ -207,9 +213,13 @@ func (l *loop) record(ctx context.Context, now time.Time, st *state, verdict Ver
 	l.mu.Lock()
 	l.last[st.target.Group] = verdict.Decision
 	l.mu.Unlock()
-	if verdict.To == verdict.From && st.recordedBefore &&
-		(verdict.Reason == st.recorded || now.Sub(st.recordedTime) < recordEvery) {
+	if !st.tells(now, verdict) {
 		return
+	}
+	if packed, err := st.evidence.Pack(); err != nil {
+		l.options.Logger.Warn("a decision is recorded without its evidence", "group", st.target.Group.String(), "error", err)
+	} else {
+		verdict.Evidence = packed
 	}
 	if err := l.options.Recorder.RecordDecision(ctx, verdict.Decision); err != nil {
 		if ctx.Err() == nil {
@@ -218,6 +228,19 @@ func (l *loop) record(ctx context.Context, now time.Time, st *state, verdict Ver
 		return
 	}
 	st.recorded, st.recordedTime, st.recordedBefore = verdict.Reason, now, true
+}
+
+// tells says that a decision is news: it changes something, or has another reason.
+func (st *state) tells(now time.Time, verdict Verdict) bool {
+	return verdict.To != verdict.From || !st.recordedBefore ||
+		verdict.Reason != st.recorded && now.Sub(st.recordedTime) >= recordEvery
+}
+
+// keep keeps what a decision was made of, if it is news.
+func (st *state) keep(verdict Verdict, evidence Evidence) {
+	if st.evidence = (Evidence{}); st.tells(evidence.Now, verdict) {
+		st.evidence = evidence.settled()
+	}
 }
 
 // earlier gives the earlier of two times, where zero is never.

@@ -25,6 +25,7 @@ type Meter struct {
 	groups map[springtide.GroupID]*groupMeter
 	edges  map[string]*edgeMeter
 	used   usageMeter
+	taught map[process]learnt // before this meter was
 	// sighted is since when at least one edge has reported without a gap.
 	sighted  time.Time
 	capacity string
@@ -179,6 +180,8 @@ func (m *Meter) Learn(now time.Time, id springtide.GroupID) {
 	g.curve = &curveMeter{}
 	if p := m.predecessor(id); p != nil && p.curve != nil {
 		g.curve.inherit(p.curve)
+	} else if p == nil {
+		g.curve.recall(m.taught[processOf(id)].Curve)
 	}
 }
 
@@ -269,6 +272,9 @@ func (m *Meter) group(now time.Time, id springtide.GroupID) *groupMeter {
 		service = &p.service
 	}
 	g.starts, g.service = newColdStarts(starts), newServiceMeter(now, service)
+	if service == nil {
+		m.recall(now, id, g)
+	}
 	m.groups[id] = g
 	return g
 }

@@ -49,7 +49,7 @@ var fieldTests = []test{
 	{"Every field of a decision is kept", func(f *fixture) {
 		f.environment(production)
 		given := filled[springtide.Decision]()
-		given.Group.Environment = production
+		given.Group.Environment, given.Replayed = production, nil // that is not kept
 		f.check(f.AddDecision(f.Context(), given))
 		stored, err := f.Decisions(f.Context(), production, "", 0)
 		f.check(err)
