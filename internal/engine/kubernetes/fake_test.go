@@ -78,10 +78,10 @@ func (s *apiServer) get(name string) (copied object) {
 }
 
 // put creates or changes an object by merging.
-func (s *apiServer) put(name string, change object) object {
+func (s *apiServer) put(name string, change object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.merge(path(name), change)
+	s.merge(path(name), change)
 }
 
 func (s *apiServer) remove(name string) {
