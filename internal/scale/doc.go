@@ -25,33 +25,41 @@
 //
 //  1. Learnt of each release, and inherited by the next: the mean service time,
 //     without waiting; the cold start, the 90th percentile from an order to
-//     readiness; the noise of the arrivals, 1 if they are independent.
+//     readiness; the noise of the arrivals, 1 if they are independent. No service
+//     time is learnt while instances start, and 2 s longer: for 3 s, and then for as
+//     long as instances use 60% of the machine's processors (or for 10 s, where that
+//     is not measured). Requests are slow then, and more starts would make them slower.
 //  2. The rate is the mean of the last 6 s, or that of the last 2 s less 1.5
 //     standard deviations or of the last second less 3, if those are more.
 //  3. A rise goes on for a cold start: where the last 1, 2 or 4 s exceed those
 //     before by more than noise does, the rate that is expected by then counts (see
-//     rise.go). Not where it is a step, and no further than to the highest rate of
+//     rise.go): in a straight line, or at its pace where a cold start is longer than
+//     8 s. Not where it is a step, and no further than to the highest rate of
 //     the last minutes before it has passed that.
 //  4. Busy slots are rate x service time. Requests that will be held when an order
 //     of now is ready, with what was ordered before counted as it comes, need as
 //     many more as work them off in 2 s: held x service time / 2 s.
+//     A rise counts for that only once more are held than are served in a sixteenth
+//     of a second.
 //  5. Head-room is two standard deviations of the busy slots over the time of a
 //     request and an eighth of a second, in which nobody notices that it waited; or
 //     as many slots again where that is more, up to one instance. Noise is what it
 //     is for: while half of it is left it orders nothing by itself.
-//  6. The need is the sum, divided by the slots of an instance, rounded up. What
-//     is being served now keeps its slots in any case. More are ordered at once,
+//  6. The need is the sum of 4 and 5, of which what works off those who are held
+//     and head-room are the same slots, so that the more of both counts; divided by
+//     the slots of an instance, rounded up. What is being served now keeps its slots in any case. More are ordered at once,
 //     and at once again with any request that is held.
 //  7. What was announced ([Floor]) is there in time: ordered as long before as 99
 //     of 100 starts take, and half a minute. While about half of it or less is
 //     needed it is halved, three minutes after it began (or five cold starts, if
 //     those are more) and every three minutes.
 //  8. The median need of the same minute of the last five hours, seven days or four
-//     weeks is kept ready ([Forecast]), up to twice what there is and two more, of
+//     weeks is kept ready ([Forecast]), at most 95% full, up to twice what there is and two more, of
 //     each while such forecasts were wrong by less than 35% of late.
 //  9. Fewer are needed once the need was lower for a whole window (ten cold
-//     starts, but 90 to 180 s; so much longer for each time within an hour that it
-//     grew soon after it had shrunk, up to 5 minutes): the highest 30 s mean in it
+//     starts, but 90 to 180 s; so much longer for each time within an hour that
+//     demand made it grow within 90 s after it had shrunk, or within 10 minutes and
+//     too late for some, up to 5 minutes): the highest 30 s mean in it
 //     must leave the remaining instances at most 95% full. Then a tenth goes every 5
 //     s, one at least; nothing within 90 s of a scale-out, and no instance that has
 //     not been ready for two minutes. Of more than twice what was needed in the
@@ -141,6 +149,6 @@
 // Every verdict has a [Reason] and a sentence. The numbers in a sentence are
 // rounded before they are used, so they recompute to what was decided:
 //
-//	8 to 14: 391 req/s, 517 expected in 4.1 s (a cold start), x 200 ms = 103.4 busy slots,
-//	3 held, 80 in 4.1 s x 200 ms / 2 s = 8 more, 22 slots of head-room, 10 slots each
+//	8 to 13: 391 req/s, 517 expected in 4.1 s (a cold start), x 200 ms = 103.4 busy slots,
+//	3 held, 80 in 4.1 s x 200 ms / 2 s = 8 more or, if that is more, 22 slots of head-room, 10 slots each
 package scale

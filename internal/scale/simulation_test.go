@@ -19,6 +19,10 @@ type simulation struct {
 	// exponential makes each request take another time, with service as the mean.
 	exponential bool
 	random      *rand.Rand
+	// processors are those of the machine, 0: enough. Each instance that starts has
+	// work for startShare of one and each request for requestShare; what they lack
+	// makes requests slower.
+	processors, startShare, requestShare float64
 
 	meter           *Meter
 	start, now      time.Time
@@ -27,10 +31,11 @@ type simulation struct {
 	lastOut, lastIn time.Time
 	ordered         int
 
-	queue  []time.Time    // arrivals that wait
-	ends   map[int]int    // step → requests that end then
-	report reportSoFar    // since the last report
-	result simulationSums // what is measured
+	queue  []time.Time           // arrivals that wait
+	ends   map[int]int           // step → requests that end then
+	took   map[int]time.Duration // and how long they took together
+	report reportSoFar           // since the last report
+	result simulationSums        // what is measured
 	busy   int
 	told   bool // the edge has said that requests are held
 	last   time.Time
@@ -39,7 +44,7 @@ type simulation struct {
 
 type reportSoFar struct {
 	arrived, completed int
-	busyTime           time.Duration
+	busyTime, service  time.Duration
 }
 
 type simulationSums struct {
@@ -66,7 +71,7 @@ func newSimulation(seed uint64, replicas int, scale springtide.Scale) *simulatio
 		coldStart: 3 * time.Second, service: 200 * time.Millisecond,
 		random: rand.New(rand.NewPCG(seed, 1)), meter: NewMeter(),
 		start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), replicas: replicas,
-		ends: make(map[int]int), log: func(string, ...any) {},
+		ends: make(map[int]int), took: make(map[int]time.Duration), log: func(string, ...any) {},
 	}
 	s.now, s.last = s.start, s.start
 	for range replicas {
@@ -130,6 +135,8 @@ func (s *simulation) step(rate float64) {
 	delete(s.ends, step)
 	s.busy -= ended
 	s.report.completed += ended
+	s.report.service += s.took[step]
+	delete(s.took, step)
 	arrived := poisson(s.random, rate*simulationStep.Seconds())
 	s.report.arrived += arrived
 	s.result.requests += arrived
@@ -167,15 +174,27 @@ func (s *simulation) serve(step int) {
 		if s.exponential {
 			takes = time.Duration(s.random.ExpFloat64() * float64(s.service))
 		}
-		s.ends[step+max(int(takes/simulationStep), 1)]++
+		takes = time.Duration(float64(takes) * s.slower())
+		end := step + max(int(takes/simulationStep), 1)
+		s.ends[end]++
+		s.took[end] += takes
 	}
+}
+
+// slower is how many times longer than alone a request takes that begins now.
+func (s *simulation) slower() float64 {
+	if s.processors == 0 {
+		return 1
+	}
+	starting := float64(len(s.instances) - s.ready())
+	return max((starting*s.startShare+float64(s.busy)*s.requestShare)/s.processors, 1)
 }
 
 func (s *simulation) tell() {
 	s.meter.Report(s.now, springtide.EdgeReport{Edge: "edge-1", Demand: []springtide.Demand{{
 		Group: s.spec.Group, Interval: s.now.Sub(s.last),
 		Arrived: s.report.arrived, Completed: s.report.completed,
-		Service: time.Duration(s.report.completed) * s.service,
+		Service: s.report.service,
 		Held:    len(s.queue), Busy: s.busy, BusyTime: s.report.busyTime,
 	}}})
 	s.last, s.report = s.now, reportSoFar{}
