@@ -137,9 +137,18 @@ type EdgeReport struct {
 	// Leaving says that the edge accepts no more connections and only drains.
 	Leaving bool `json:"leaving,omitempty"`
 	// Cache is what the edge's cache holds.
-	Cache     CacheSize      `json:"cache,omitzero"`
-	Demand    []Demand       `json:"demand,omitempty"`
-	Instances []InstanceLoad `json:"instances,omitempty"`
+	Cache CacheSize `json:"cache,omitzero"`
+	// Faults are the certificates of the table that it does not serve.
+	Faults    []CertificateFault `json:"faults,omitempty"`
+	Demand    []Demand           `json:"demand,omitempty"`
+	Instances []InstanceLoad     `json:"instances,omitempty"`
+}
+
+// CertificateFault is a certificate that an edge does not serve, since it cannot be
+// read, does not match its key or has run out. What it served before stays.
+type CertificateFault struct {
+	Names []string `json:"names"`
+	Fault string   `json:"fault"`
 }
 
 // InstanceLoad is what one edge has open on one instance. An instance that is
@@ -186,6 +195,8 @@ type Demand struct {
 	// Ejected counts how often an instance was ejected, since it failed while
 	// others did not.
 	Ejected int `json:"ejected,omitempty"`
+	// Limited counts the requests that were refused with 429, by whose limit it was.
+	Limited map[RatePer]int `json:"limited,omitempty"`
 	// Streams is how many WebSockets and event streams are open now.
 	Streams int `json:"streams"`
 	// Latencies are from the last byte of the request's head to the first byte of the answer.

@@ -215,13 +215,18 @@ func checkEdge(o cli.ServeOptions) error {
 		return springtide.Errorf(springtide.Invalid, "--proxy-protocol: nobody is trusted to speak it").WithHint("name the proxies: --trusted-proxy 10.1.0.0/16")
 	case o.MaxConnectionsPerAddress < 0:
 		return springtide.Errorf(springtide.Invalid, "--max-connections-per-address %d is negative", o.MaxConnectionsPerAddress)
+	case o.CacheMemory < 0 || o.CacheDisk < 0:
+		return springtide.Errorf(springtide.Invalid, "the cache cannot keep less than nothing: --cache-memory %d, --cache-disk %d", o.CacheMemory, o.CacheDisk)
 	}
 	return nil
 }
 
 // edgeArguments are the edges' settings as flags of `tide serve` and `tide edge`.
 func edgeArguments(o cli.ServeOptions) []string {
-	list := []string{"--max-connections-per-address", strconv.Itoa(o.MaxConnectionsPerAddress)}
+	list := []string{
+		"--max-connections-per-address", strconv.Itoa(o.MaxConnectionsPerAddress),
+		"--cache-memory", strconv.Itoa(o.CacheMemory), "--cache-disk", strconv.Itoa(o.CacheDisk),
+	}
 	for _, network := range o.TrustedProxies {
 		list = append(list, "--trusted-proxy", network)
 	}

@@ -373,6 +373,20 @@ type Status struct {
 	Backups []Safety `json:"backups"`
 	// Certificates are what host names are served with, in order of the names.
 	Certificates []Certificate `json:"certificates"`
+	// Cache is what the edges keep of the answers of all apps.
+	Cache CacheTotals `json:"cache"`
+}
+
+// CacheTotals tell of the caches of all edges.
+type CacheTotals struct {
+	// Memory and Disk are what they hold, in bytes.
+	Memory int64 `json:"memory"`
+	Disk   int64 `json:"disk"`
+	// DiskErrors counts what could not be written to the disk.
+	DiskErrors int64 `json:"disk_errors"`
+	// Requests counts requests by what the cache had to do with them, since the
+	// control plane was started.
+	Requests map[springtide.CacheResult]int64 `json:"requests"`
 }
 
 // OutsideQueue is how a queue is that the platform does not keep.

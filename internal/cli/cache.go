@@ -73,10 +73,19 @@ func (s *session) printCache(id springtide.EnvironmentID, status api.CacheStatus
 	if len(status.Rules) == 0 {
 		return s.print("nothing of %s is cached: its manifest has no cache", id)
 	}
-	var total, saved int64
-	var parts []string
+	total, saved, parts := savedBy(status.Requests)
+	if total == 0 {
+		return s.print("%s is cached; no request yet", id)
+	}
+	return s.print("%s: %d %% of %d requests were answered from the cache (%s); the edges keep %s in memory and %s on disk",
+		id, 100*saved/total, total, strings.Join(parts, ", "), size(status.Memory), size(status.Disk))
+}
+
+// savedBy adds up requests, and those that were answered from the cache; parts tells
+// of each result.
+func savedBy(requests map[springtide.CacheResult]int64) (total, saved int64, parts []string) {
 	for _, result := range springtide.CacheResults() {
-		count := status.Requests[result]
+		count := requests[result]
 		if total += count; count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", count, result))
 		}
@@ -84,9 +93,17 @@ func (s *session) printCache(id springtide.EnvironmentID, status api.CacheStatus
 			saved += count
 		}
 	}
-	if total == 0 {
-		return s.print("%s is cached; no request yet", id)
+	return total, saved, parts
+}
+
+// cacheTotals is the line of `tide status`.
+func cacheTotals(all api.CacheTotals) string {
+	line := fmt.Sprintf("%s in memory, %s on disk", size(all.Memory), size(all.Disk))
+	if total, saved, _ := savedBy(all.Requests); total > 0 {
+		line += fmt.Sprintf("; %d %% of %d requests were answered from it", 100*saved/total, total)
 	}
-	return s.print("%s: %d %% of %d requests were answered from the cache (%s); the edges keep %s in memory and %s on disk",
-		id, 100*saved/total, total, strings.Join(parts, ", "), size(status.Memory), size(status.Disk))
+	if all.DiskErrors > 0 {
+		line += fmt.Sprintf("; the disk refused %d writes", all.DiskErrors)
+	}
+	return line
 }

@@ -77,6 +77,8 @@ type ServeOptions struct {
 	ProxyProtocol  bool
 	// MaxConnectionsPerAddress is how many connections one client may have open.
 	MaxConnectionsPerAddress int
+	// CacheMemory and CacheDisk bound the cache of an edge, in MiB; 0: what the edge thinks fit.
+	CacheMemory, CacheDisk int
 	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
 	BackupTarget string
 	// ACMEEmail is whom an ACME server may write to; empty: none is asked. The others

@@ -26,7 +26,8 @@ const (
 	wantedSpace     = 1 << 30
 	wantedFiles     = 4096
 	wantedWatches   = 128
-	wantedTimeSince = 2025 // a clock before that makes certificates invalid
+	wantedUDP       = 7 << 20 // bytes; what HTTP/3 asks for
+	wantedTimeSince = 2025    // a clock before that makes certificates invalid
 )
 
 // check is one thing that the doctor looks at.
@@ -64,7 +65,7 @@ func (s *session) examine(ctx context.Context, data string, ports []string) []ch
 	checks := []check{
 		checkProgram("sh", true, "install it: nothing runs without"),
 		checkProgram("git", false, "install it; without git a whole folder is sent as source, apart from what is never one"),
-		checkData(data), checkSpace(data), checkFileLimit(), checkWatches(), checkClock(), checkCgroups(),
+		checkData(data), checkSpace(data), checkFileLimit(), checkWatches(), checkUDP(), checkClock(), checkCgroups(),
 	}
 	if s.program.Isolation != nil {
 		level, notes := s.program.Isolation(ctx, data)
@@ -178,7 +179,7 @@ func checkFileLimit() check {
 		return check{Name: "open files", Detail: err.Error()}
 	}
 	return check{
-		Name: "open files", OK: limit.Max >= wantedFiles, Detail: fmt.Sprintf("limit %d", limit.Max),
+		Name: "open files", OK: limit.Max >= wantedFiles, Detail: fmt.Sprintf("limit %d: %d connections of clients", limit.Max, min(limit.Max/2, 20_000)),
 		Hint: fmt.Sprintf("raise the hard limit to %d or more: ulimit -Hn, or LimitNOFILE= in the systemd unit", wantedFiles),
 	}
 }
@@ -193,6 +194,20 @@ func checkWatches() check {
 	return check{
 		Name: "inotify", OK: err == nil && limit >= wantedWatches, Detail: fmt.Sprintf("limit %d", limit),
 		Hint: fmt.Sprintf("sysctl fs.inotify.max_user_instances=%d", wantedWatches),
+	}
+}
+
+// checkUDP looks at how much the kernel keeps for a socket of HTTP/3.
+func checkUDP() check {
+	const path = "/proc/sys/net/core/rmem_max"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return check{Name: "UDP", Detail: err.Error(), Hint: "the kernel should have sysctl net.core.rmem_max"}
+	}
+	limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return check{
+		Name: "UDP", OK: err == nil && limit >= wantedUDP, Detail: "buffers of up to " + size(limit),
+		Hint: fmt.Sprintf("HTTP/3 loses packets under load: sysctl net.core.rmem_max=%[1]d net.core.wmem_max=%[1]d", wantedUDP),
 	}
 }
 

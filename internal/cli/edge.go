@@ -57,18 +57,18 @@ tide serve starts its edges by the same command, without a table.`,
 	flags.StringVar(&options.Table, "table", "", "the routing table, a JSON file")
 	flags.StringSliceVar(&options.Listen, "listen", []string{"http://127.0.0.1:8080"}, "where to listen: https://ADDRESS or http://ADDRESS")
 	flags.BoolVar(&options.HTTP3, "http3", true, "serve HTTP/3 by UDP at the addresses for HTTPS")
-	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress)
+	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress, &options.CacheMemory, &options.CacheDisk)
 	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
-	flags.IntVar(&options.CacheMemory, "cache-memory", 256, "how much the cache keeps in memory, in MiB")
-	flags.IntVar(&options.CacheDisk, "cache-disk", 0, "how much it keeps on disk, in MiB; default: 10240, but no more than a tenth of the disk")
 	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")
 	return command
 }
 
 // addEdgeFlags are those that `tide edge` and `tide serve` have in common.
-func addEdgeFlags(command *cobra.Command, proxies *[]string, protocol *bool, connections *int) {
+func addEdgeFlags(command *cobra.Command, proxies *[]string, protocol *bool, connections, cacheMemory, cacheDisk *int) {
 	flags := command.Flags()
 	flags.StringSliceVar(proxies, "trusted-proxy", nil, "a network of proxies in front whose X-Forwarded and Forwarded headers are believed, such as 10.1.0.0/16; none by default")
 	flags.BoolVar(protocol, "proxy-protocol", false, "connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2")
 	flags.IntVar(connections, "max-connections-per-address", 1000, "how many connections one client may have open: an IPv4 address, or a /64 of IPv6")
+	flags.IntVar(cacheMemory, "cache-memory", 256, "how much the cache of an edge keeps in memory, in MiB")
+	flags.IntVar(cacheDisk, "cache-disk", 0, "how much it keeps on disk, in MiB; default: 10240, but no more than a tenth of the disk")
 }

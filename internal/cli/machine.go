@@ -94,6 +94,7 @@ func (s *session) printStatus(status api.Status) error {
 	for i, safety := range status.Backups {
 		rows = append(rows, []string{[]string{"backups", ""}[min(i, 1)], safetyLine(safety)})
 	}
+	rows = append(rows, []string{"cache", cacheTotals(status.Cache)})
 	return table(s.stdout, append(rows, certificateRows(status.Certificates)...))
 }
 

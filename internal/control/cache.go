@@ -28,7 +28,7 @@ func (c caches) Cache(_ context.Context, id springtide.EnvironmentID) (api.Cache
 	if err != nil {
 		return api.CacheStatus{}, err
 	}
-	requests, size := c.metrics.Cache(id)
+	requests, size := c.metrics.Cache(&id)
 	rules := release.App.Cache
 	if rules == nil {
 		rules = []springtide.CacheRule{}

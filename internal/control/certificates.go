@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/observe"
+	"github.com/springtide/springtide/internal/routing"
 )
 
 // joinCertificates joins what public names are served with. What is kept is there
@@ -64,6 +66,19 @@ func (c certificates) Certificates(context.Context) ([]api.Certificate, error) {
 		})
 	}
 	return all, nil
+}
+
+// addFaults has the certificates say that edges do not serve them.
+func addFaults(all []api.Certificate, edges []routing.Edge) {
+	for _, edge := range edges {
+		for _, fault := range edge.Faults {
+			for i := range all {
+				if all[i].Trouble == "" && slices.Contains(fault.Names, all[i].Name) {
+					all[i].Trouble = fmt.Sprintf("%s does not serve it, but the one before: %s", edge.Name, fault.Fault)
+				}
+			}
+		}
+	}
 }
 
 // domain finds a host name of an environment.

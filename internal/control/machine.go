@@ -14,6 +14,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/observe"
 	"github.com/springtide/springtide/internal/routing"
 	"github.com/springtide/springtide/internal/scale"
 	"github.com/springtide/springtide/internal/supervisor"
@@ -37,6 +38,7 @@ type machine struct {
 	safety       func() []api.Safety
 	certificates certificates
 	outside      *outsideQueues
+	metrics      *observe.Metrics
 }
 
 // askLimit is how long the ledger may take to answer.
@@ -79,7 +81,8 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 			Edges:      []int{},
 		},
 	}
-	for _, edge := range m.publisher.Edges() {
+	edges := m.publisher.Edges()
+	for _, edge := range edges {
 		status.Edges = append(status.Edges, api.EdgeStatus{Name: edge.Name, Acknowledged: edge.Acknowledged, Leaving: edge.Leaving})
 	}
 	sockets, err := filepath.Glob(filepath.Join(m.options.DataFolder, "run", "edge-*.sock"))
@@ -110,7 +113,10 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 		}
 	}
 	status.Apps, status.Backups = len(apps), m.safety()
+	requests, size := m.metrics.Cache(nil)
+	status.Cache = api.CacheTotals{Memory: size.Memory, Disk: size.Disk, DiskErrors: size.Errors, Requests: requests}
 	status.Certificates, err = m.certificates.Certificates(ctx)
+	addFaults(status.Certificates, edges)
 	return status, err
 }
 

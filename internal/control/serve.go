@@ -72,6 +72,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 			ledger:       ledgerPlace(p.location),
 			certificates: certificates{keeper: p.certificates, fleet: p.fleet},
 			outside:      p.outside,
+			metrics:      p.metrics,
 			safety:       func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
 			ask: func(ctx context.Context) error {
 				_, err := p.book.Key(ctx)

@@ -126,7 +126,7 @@ func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 	if rules == nil || x.forAppAlone() || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
 		return false
 	}
-	if e.guard(x, p) {
+	if e.guard(x, g) {
 		e.log.write(x, time.Now())
 		return true
 	}

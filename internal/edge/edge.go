@@ -241,6 +241,9 @@ func (e *edge) report(now time.Time) springtide.EdgeReport {
 	report.Edge = e.name
 	report.Leaving = e.draining.Load()
 	report.Cache = e.cacheSize()
+	for _, fault := range e.router.table.Load().certificates.faults {
+		report.Faults = append(report.Faults, fault)
+	}
 	return report
 }
 

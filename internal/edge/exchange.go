@@ -225,7 +225,7 @@ func (e *edge) serve(x *exchange) {
 		e.refuseUnknown(x)
 		return
 	}
-	if e.guard(x, g.protection.Load()) || e.serveFile(x, g) || e.serveCached(x, g) {
+	if e.guard(x, g) || e.serveFile(x, g) || e.serveCached(x, g) {
 		return
 	}
 	if g, err := e.pass(x, g); err != nil {

@@ -83,6 +83,14 @@ func (m *meter) refused() {
 	m.touched = true
 }
 
+func (m *meter) limited(per springtide.RatePer, count int) {
+	if m.demand.Limited == nil {
+		m.demand.Limited = map[springtide.RatePer]int{}
+	}
+	m.demand.Limited[per] += count
+	m.touched = true
+}
+
 func (m *meter) ejected() {
 	m.demand.Ejected++
 	m.touched = true
@@ -137,6 +145,9 @@ func (m *meter) putBack(d *springtide.Demand) {
 	m.demand.BytesOut += d.BytesOut
 	for result, count := range d.Cache {
 		m.cached(result, count)
+	}
+	for per, count := range d.Limited {
+		m.limited(per, count)
 	}
 	m.touched = true
 }

@@ -40,7 +40,8 @@ func newProtection(route springtide.Route) *protection {
 
 // guard refuses what is not to come further. It sees each request once, before
 // the cache and whatever else can answer it.
-func (e *edge) guard(x *exchange, p *protection) (refused bool) {
+func (e *edge) guard(x *exchange, g *gate) (refused bool) {
+	p := g.protection.Load()
 	x.protection = p
 	x.vouched = x.request.Scheme == "https" && e.router.table.Load().certificates.trusts(x.host)
 	if m := p.maintenance; m != nil && !m.Allows(addressOf(x)) {
@@ -48,6 +49,7 @@ func (e *edge) guard(x *exchange, p *protection) (refused bool) {
 		return true
 	}
 	if limit, wait := e.overLimit(x, p); wait > 0 {
+		g.count(func(m *meter) { m.limited(limit.per, 1) })
 		e.refuse(x, http.StatusTooManyRequests, seconds(wait), "over the limit of %s", limit.of)
 		return true
 	}

@@ -66,6 +66,15 @@ func TestAClientThatAsksTooOftenIsToldWhenToComeAgain(t *testing.T) {
 		if response.StatusCode != http.StatusTooManyRequests || response.Header.Get("Retry-After") != "1800" {
 			t.Errorf("got %d, Retry-After %q", response.StatusCode, response.Header.Get("Retry-After"))
 		}
+		e.control.await(t, "it to be counted", func(reports []springtide.EdgeReport) bool {
+			limited := 0
+			for _, report := range reports {
+				for _, demand := range report.Demand {
+					limited += demand.Limited[springtide.RatePerClient]
+				}
+			}
+			return limited == 1
+		})
 		if strings.Contains(body, "login") || strings.Contains(body, string(testEnvironment.App)) {
 			t.Errorf("the answer tells what is nobody's business: %q", body)
 		}

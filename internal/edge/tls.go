@@ -17,8 +17,8 @@ type certificates struct {
 	first  *certificate
 	// trusted says that some of them are known to everybody.
 	trusted bool
-	// faults are the chains of which it was told what is wrong.
-	faults map[string]bool
+	// faults are what is not as it should be, by the chain.
+	faults map[string]springtide.CertificateFault
 }
 
 // certificate is one as it was given, and as it is served.
@@ -34,7 +34,7 @@ type certificate struct {
 // has run out is not served as long as the one before it, for the same name, is
 // better. The others do not suffer from it.
 func newCertificates(list []springtide.Certificate, before *certificates, logger *slog.Logger) *certificates {
-	c := &certificates{byName: make(map[string]*certificate, len(list)), faults: map[string]bool{}}
+	c := &certificates{byName: make(map[string]*certificate, len(list)), faults: map[string]springtide.CertificateFault{}}
 	now := time.Now()
 	for _, given := range list {
 		read, err := before.read(given)
@@ -42,8 +42,8 @@ func newCertificates(list []springtide.Certificate, before *certificates, logger
 			err = fmt.Errorf("it ran out on %s", read.Leaf.NotAfter.UTC().Format(time.DateOnly))
 		}
 		if err != nil {
-			c.faults[given.Chain] = true
-			if !before.faults[given.Chain] {
+			c.faults[given.Chain] = springtide.CertificateFault{Names: given.Names, Fault: err.Error()}
+			if _, told := before.faults[given.Chain]; !told {
 				logger.Error("a certificate is not as it should be; what was served before stays", "names", given.Names, "error", err)
 			}
 		}

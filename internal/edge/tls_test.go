@@ -113,6 +113,25 @@ func TestAClientThatDoesNotSpeakTLSIsToldSo(t *testing.T) {
 	}
 }
 
+func TestACertificateThatIsNotServedIsReported(t *testing.T) {
+	e := startEdge(t)
+	good, err := certify(testHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := func(met func(springtide.EdgeReport) bool) func([]springtide.EdgeReport) bool {
+		return func(reports []springtide.EdgeReport) bool { return len(reports) > 0 && met(reports[len(reports)-1]) }
+	}
+	bad := good
+	bad.Key = testCertificate(t).Key
+	e.publish(t, springtide.Table{Certificates: []springtide.Certificate{bad}})
+	e.control.await(t, "the fault to be told", last(func(report springtide.EdgeReport) bool {
+		return len(report.Faults) == 1 && report.Faults[0].Names[0] == testHost && strings.Contains(report.Faults[0].Fault, "does not match")
+	}))
+	e.publish(t, springtide.Table{Certificates: []springtide.Certificate{good}})
+	e.control.await(t, "all to be well", last(func(report springtide.EdgeReport) bool { return len(report.Faults) == 0 }))
+}
+
 func TestACertificateThatCannotBeReadIsLeftOut(t *testing.T) {
 	good, err := certify("a.localhost")
 	if err != nil {

@@ -91,9 +91,9 @@ func (m *Metrics) Handler() http.Handler {
 // EdgeReport adds what an edge saw.
 func (m *Metrics) EdgeReport(report springtide.EdgeReport) { m.traffic.add(report) }
 
-// Cache gives what the cache had to do with the requests for an environment, and what
-// the caches of all edges hold.
-func (m *Metrics) Cache(id springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
+// Cache gives what the cache had to do with the requests for an environment (nil: for
+// all), and what the caches of all edges hold.
+func (m *Metrics) Cache(id *springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
 	return m.traffic.cacheOf(id)
 }
 

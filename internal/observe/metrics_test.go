@@ -58,6 +58,7 @@ func demand(id springtide.GroupID) springtide.Demand {
 	d := springtide.Demand{
 		Group: id, Interval: 100 * time.Millisecond, Arrived: 10, Completed: 8, Held: 2, Busy: 3, BusyTime: 250 * time.Millisecond,
 		Waited: 4, HeldTime: 1500 * time.Millisecond, Refused: 1, Failed: 5, Retried: 6, Ejected: 1, Streams: 7, BytesOut: 1000,
+		Limited: map[springtide.RatePer]int{springtide.RatePerToken: 2},
 	}
 	d.Latencies.Add(40 * time.Millisecond)
 	d.Latencies.Add(40 * time.Millisecond)
@@ -86,6 +87,7 @@ func TestWhatEdgesReportIsCountedByGroup(t *testing.T) {
 		"tide_edge_failed_requests_total"+labels+"20",
 		"tide_edge_retried_requests_total"+labels+"24",
 		"tide_edge_ejections_total"+labels+"4",
+		`tide_edge_limited_requests_total{app="quiz",environment="production",per="token",process="web",release="3"} 8`,
 		"tide_edge_response_body_bytes_total"+labels+"4000",
 		// What is in hand: twice that of edge a, once that of edge b.
 		"tide_edge_requests_held"+labels+"6",

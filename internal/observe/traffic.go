@@ -21,6 +21,7 @@ type traffic struct {
 	cache     *prometheus.Desc
 	cached    *prometheus.Desc
 	refused   *prometheus.Desc
+	limited   *prometheus.Desc
 
 	mutex sync.Mutex
 	seen  map[series]*seen
@@ -37,6 +38,7 @@ type seen struct {
 	total     totals
 	durations durations
 	cache     map[springtide.CacheResult]int64
+	limited   map[springtide.RatePer]int64
 }
 
 // totals are the sums of the counts of demand.
@@ -120,9 +122,11 @@ func newTraffic() *traffic {
 			append(seriesLabels(), "result"), nil),
 		cached:  prometheus.NewDesc("tide_cache_bytes", "What the caches of the edges hold, in memory and on disk.", []string{"tier"}, nil),
 		refused: prometheus.NewDesc("tide_cache_disk_errors", "Writes of their caches that the disk has refused to the edges that are connected.", nil, nil),
-		sizes:   map[string]springtide.CacheSize{},
-		seen:    map[series]*seen{},
-		inHand:  map[string]map[springtide.GroupID]springtide.Demand{},
+		limited: prometheus.NewDesc("tide_edge_limited_requests_total", "Requests that the edges refused with 429, by whose limit it was: client, route or token.",
+			append(seriesLabels(), "per"), nil),
+		sizes:  map[string]springtide.CacheSize{},
+		seen:   map[series]*seen{},
+		inHand: map[string]map[springtide.GroupID]springtide.Demand{},
 	}
 }
 
@@ -139,13 +143,16 @@ func (t *traffic) add(report springtide.EdgeReport) {
 		inHand[demand.Group] = demand
 		s := t.seen[seriesOf(demand.Group)]
 		if s == nil {
-			s = &seen{cache: map[springtide.CacheResult]int64{}}
+			s = &seen{cache: map[springtide.CacheResult]int64{}, limited: map[springtide.RatePer]int64{}}
 			t.seen[seriesOf(demand.Group)] = s
 		}
 		s.total.add(demand)
 		s.durations.add(&demand.Latencies)
 		for result, count := range demand.Cache {
 			s.cache[result] += int64(count)
+		}
+		for per, count := range demand.Limited {
+			s.limited[per] += int64(count)
 		}
 	}
 }
@@ -210,13 +217,13 @@ func (t *traffic) cacheSize() springtide.CacheSize {
 	return sum
 }
 
-// cacheOf adds up the counts of an environment.
-func (t *traffic) cacheOf(id springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
+// cacheOf adds up the counts of an environment; nil: of all.
+func (t *traffic) cacheOf(id *springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	counts := map[springtide.CacheResult]int64{}
 	for s, seen := range t.seen {
-		if s.environment == id {
+		if id == nil || s.environment == *id {
 			for result, count := range seen.cache {
 				counts[result] += count
 			}
@@ -238,6 +245,7 @@ func (t *traffic) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- t.cache
 	descriptions <- t.cached
 	descriptions <- t.refused
+	descriptions <- t.limited
 }
 
 // Collect implements prometheus.Collector.
@@ -252,6 +260,9 @@ func (t *traffic) Collect(metrics chan<- prometheus.Metric) {
 	for s, seen := range t.seen {
 		for result, count := range seen.cache {
 			metrics <- prometheus.MustNewConstMetric(t.cache, prometheus.CounterValue, float64(count), append(s.values(), string(result))...)
+		}
+		for per, count := range seen.limited {
+			metrics <- prometheus.MustNewConstMetric(t.limited, prometheus.CounterValue, float64(count), append(s.values(), string(per))...)
 		}
 		for _, counter := range t.counters {
 			metrics <- prometheus.MustNewConstMetric(counter.description, prometheus.CounterValue, counter.value(seen.total), s.values()...)

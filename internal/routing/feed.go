@@ -163,7 +163,7 @@ func (p *Publisher) take(report springtide.EdgeReport) {
 		e = &edge{lost: time.Now()}
 		p.edges[report.Edge] = e
 	}
-	e.acknowledged, e.leaving, e.loads = report.Acknowledged, report.Leaving, loads
+	e.acknowledged, e.leaving, e.loads, e.faults = report.Acknowledged, report.Leaving, loads, report.Faults
 	p.ahead = max(p.ahead, report.Acknowledged)
 	behind := p.table.Version > 0 && p.table.Version < p.ahead
 	p.notify()

@@ -86,6 +86,7 @@ type edge struct {
 	leaving      bool
 	lost         time.Time // when its last connection broke
 	loads        map[springtide.InstanceID]springtide.InstanceLoad
+	faults       []springtide.CertificateFault
 }
 
 // New makes a Publisher; Run makes it work.
@@ -296,6 +297,8 @@ type Edge struct {
 	Acknowledged int64
 	// Leaving says that it takes no new connections.
 	Leaving bool
+	// Faults are the certificates that it does not serve.
+	Faults []springtide.CertificateFault
 }
 
 // Edges lists the edges that are connected, in order of their names.
@@ -305,7 +308,7 @@ func (p *Publisher) Edges() []Edge {
 	var list []Edge
 	for _, name := range slices.Sorted(maps.Keys(p.edges)) {
 		if e := p.edges[name]; e.connections > 0 {
-			list = append(list, Edge{name, e.acknowledged, e.leaving})
+			list = append(list, Edge{name, e.acknowledged, e.leaving, e.faults})
 		}
 	}
 	return list
