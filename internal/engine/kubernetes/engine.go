@@ -5,24 +5,22 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
-	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/engine"
 )
 
 // Engine runs instances as pods. Make one with [New], and Run it; it implements
@@ -109,70 +107,6 @@ func newEngine(options Options, client *client) (e *Engine, err error) {
 		}
 	}
 	return e, nil
-}
-
-// slimPod leaves of a pod what the engine looks at: there can be ten thousand.
-func slimPod(object any) (any, error) {
-	if pod, ok := object.(*corev1.Pod); ok {
-		pod.ManagedFields = nil
-		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName, SchedulingGates: pod.Spec.SchedulingGates}
-	}
-	return object, nil
-}
-
-func slimDeployment(object any) (any, error) {
-	if deployment, ok := object.(*appsv1.Deployment); ok {
-		deployment.ManagedFields = nil
-		deployment.Spec = appsv1.DeploymentSpec{Replicas: deployment.Spec.Replicas}
-	}
-	return object, nil
-}
-
-// observed takes up what the cluster says of a pod or a Deployment.
-func (e *Engine) observed(object any, there bool) {
-	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = gone.Obj
-	}
-	meta, ok := object.(metav1.Object)
-	if !ok {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	name, shortage := meta.GetName(), ""
-	switch object := object.(type) {
-	case *corev1.Pod:
-		view, isInstance := observe(object)
-		if there && isInstance {
-			e.views[view.ID] = view
-			e.retiresUnasked(object)
-		} else {
-			delete(e.views, springtide.InstanceID(name))
-		}
-		shortage = unschedulable(object)
-	case *appsv1.Deployment:
-		name = "deployment/" + name
-		shortage = shortageOf(object)
-	}
-	delete(e.shortages, name)
-	if there && shortage != "" && meta.GetDeletionTimestamp() == nil {
-		e.shortages[name] = shortage
-	}
-	if id, err := springtide.ParseGroupID(meta.GetAnnotations()[noteGroup]); err == nil {
-		e.dirty[id] = true
-	}
-	e.notify()
-	e.poke()
-}
-
-// shortageOf says why the cluster makes no further pods for a Deployment.
-func shortageOf(deployment *appsv1.Deployment) string {
-	for _, c := range deployment.Status.Conditions {
-		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-			return quotaText(oneLine(c.Message))
-		}
-	}
-	return ""
 }
 
 // Groups gives the groups that were applied or are on the cluster, so that the
@@ -376,58 +310,6 @@ func (e *Engine) await(ctx context.Context) error {
 	}
 }
 
-// Watch implements engine.Engine.
-func (e *Engine) Watch(ctx context.Context) iter.Seq2[springtide.Snapshot, error] {
-	return func(yield func(springtide.Snapshot, error) bool) {
-		select {
-		case <-e.synced:
-		case <-ctx.Done():
-			return
-		}
-		var last *springtide.Snapshot
-		for ctx.Err() == nil {
-			snapshot, changed := e.snapshot()
-			// Much changes on a cluster that nobody here cares about.
-			if last == nil || !reflect.DeepEqual(*last, snapshot) {
-				if !yield(snapshot, nil) {
-					return
-				}
-				last = &snapshot
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-func (e *Engine) snapshot() (snapshot springtide.Snapshot, changed <-chan struct{}) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	snapshot.Capacity = e.shortage()
-	snapshot.Instances = make([]springtide.Instance, 0, len(e.views))
-	for id, view := range e.views {
-		if r := e.retirements[id]; r != nil {
-			view.State = r.state(view.State)
-		}
-		view.LastLines = slices.Clone(view.LastLines)
-		snapshot.Instances = append(snapshot.Instances, view)
-	}
-	slices.SortFunc(snapshot.Instances, func(a, b springtide.Instance) int {
-		return cmp.Or(cmp.Compare(a.Group.String(), b.Group.String()), cmp.Compare(a.ID, b.ID))
-	})
-	return snapshot, e.changed
-}
-
-// shortage says why there cannot be more pods, the same as long as it is so.
-func (e *Engine) shortage() string {
-	if len(e.shortages) == 0 {
-		return ""
-	}
-	return e.shortages[slices.Min(slices.Collect(maps.Keys(e.shortages)))]
-}
-
 const (
 	// retryAfter is how long to wait after the cluster refused something.
 	retryAfter = time.Second
@@ -442,8 +324,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	var informers sync.WaitGroup
 	defer informers.Wait()
 	defer e.workers.Wait()
+	logged := klog.NewContext(ctx, logr.FromSlogHandler(e.log.Handler())) // else it writes to standard error
 	for _, informer := range []cache.SharedIndexInformer{e.pods, e.deployments} {
-		informers.Go(func() { informer.RunWithContext(ctx) })
+		informers.Go(func() { informer.RunWithContext(logged) })
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), e.pods.HasSynced, e.deployments.HasSynced) {
 		return ctx.Err()
@@ -464,129 +347,4 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.prune(ctx, time.Now())
 		}
 	}
-}
-
-// reconcile looks at the groups of which something has changed. What fails is tried
-// again.
-func (e *Engine) reconcile(ctx context.Context) {
-	e.mu.Lock()
-	dirty := e.dirty
-	e.dirty = map[springtide.GroupID]bool{}
-	e.mu.Unlock()
-	for id := range dirty {
-		if err := e.reconcileGroup(ctx, id); err != nil && ctx.Err() == nil {
-			e.log.Warn("the cluster did not do what a group needs; it is tried again", "group", id.String(), "error", e.client.fault("scale "+id.String(), err))
-			e.mu.Lock()
-			if wanted := e.wanted[id]; wanted != nil {
-				wanted.version = ""
-			}
-			e.dirty[id] = true // and looked at with the next tick
-			e.mu.Unlock()
-		}
-	}
-}
-
-// reconcileGroup does nothing for a group before it has been applied or removed.
-func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) error {
-	deployment, members, settled := e.members(id)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	wanted := e.wanted[id]
-	if wanted == nil {
-		return nil
-	}
-	n := wanted.group.Replicas
-	_, retire := engine.Plan(n, members, e.shortage() != "")
-	for _, name := range retire {
-		e.retire(name)
-	}
-	replicas := n + e.leaving(id)
-	for _, m := range members {
-		if m.State == springtide.InstanceUnhealthy && !slices.Contains(retire, m.ID) {
-			replicas++
-		}
-	}
-	removed, group := wanted.removed, wanted.group
-	asked := deployment != nil && wanted.asked == replicas && wanted.version == deployment.ResourceVersion
-	if deployment != nil {
-		wanted.asked, wanted.version = replicas, deployment.ResourceVersion
-	}
-	e.mu.Unlock() // nobody else's code is called with the mutex held
-	defer e.mu.Lock()
-	switch {
-	case deployment == nil && removed:
-		return nil
-	case deployment == nil || deployment.DeletionTimestamp != nil:
-		if removed {
-			return nil
-		}
-		_, err := e.make(ctx, group) // somebody has deleted it
-		return err
-	case removed && settled && *deployment.Spec.Replicas == 0:
-		err := e.client.remove(ctx, e.client.deployments(), deployment.Name, deployment.UID)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
-	case int(*deployment.Spec.Replicas) != replicas && !asked:
-		return e.client.scale(ctx, deployment.Name, replicas)
-	}
-	return nil
-}
-
-// members are the instances of a group that are to stay, as far as is known.
-// settled says that there are no pods at all.
-func (e *Engine) members(id springtide.GroupID) (deployment *appsv1.Deployment, members []engine.Member, settled bool) {
-	pods := e.podsOf(id)
-	e.mu.Lock()
-	for _, pod := range pods {
-		view, known := e.views[springtide.InstanceID(pod.Name)]
-		if !known || pod.DeletionTimestamp != nil || e.retirements[view.ID] != nil {
-			continue
-		}
-		if pod.Annotations[noteRetiring] != "" {
-			if e.wanted[id] != nil { // an earlier engine had begun
-				e.retire(view.ID)
-			}
-			continue
-		}
-		members = append(members, engine.Member{ID: view.ID, State: view.State, Ordered: view.Ordered})
-	}
-	e.mu.Unlock()
-	for n := range members {
-		members[n].Load = e.options.Router.Load(members[n].ID)
-	}
-	return e.deploymentOf(id), members, len(pods) == 0
-}
-
-// prune removes pods that have ended for good, and tasks whose time is over.
-func (e *Engine) prune(ctx context.Context, now time.Time) {
-	for _, object := range e.pods.GetStore().List() {
-		pod := object.(*corev1.Pod)
-		if !over(pod) || pod.DeletionTimestamp != nil {
-			continue
-		}
-		of, uid := e.client.pods(), pod.UID
-		if pod.Labels[labelRole] == roleTask {
-			if now.Sub(endOf(pod)) < e.options.TaskKeep {
-				continue
-			}
-			of, uid = e.client.secrets(), "" // the pod goes with it
-		}
-		if err := e.client.remove(ctx, of, pod.Name, uid); err != nil && !apierrors.IsNotFound(err) {
-			e.log.Warn("what has ended could not be removed", "pod", pod.Name, "error", err)
-		}
-	}
-}
-
-func endOf(pod *corev1.Pod) time.Time {
-	if ended := containerStatus(pod).State.Terminated; ended != nil {
-		return ended.FinishedAt.Time
-	}
-	return pod.CreationTimestamp.Time
-}
-
-// reasonOf is why a pod as a whole has failed, in the cluster's own words.
-func reasonOf(pod *corev1.Pod) string {
-	return oneLine(strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message))
 }

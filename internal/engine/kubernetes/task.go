@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -239,4 +240,9 @@ func explainTask(pod *corev1.Pod, task springtide.Task) outcome {
 		return outcome{Unknown: true, Exit: springtide.Exit{Reason: reasonOf(pod)}}
 	}
 	return outcome{Exit: springtide.Exit{Code: code, Reason: terminationReason(ended, traitsOfPod(pod))}}
+}
+
+// reasonOf is why a pod as a whole has failed, in the cluster's own words.
+func reasonOf(pod *corev1.Pod) string {
+	return oneLine(strings.TrimSpace(pod.Status.Reason + ": " + pod.Status.Message))
 }
