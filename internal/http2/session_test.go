@@ -181,9 +181,16 @@ func leaves(code frames.ErrCode) func(frames.Frame) bool {
 // clientOf gives net/http's client over the session.
 func clientOf(t *testing.T, s *server) *http.Transport {
 	t.Helper()
+	var dialled atomic.Bool
 	transport := &http.Transport{
-		Protocols:   new(http.Protocols),
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return s.client, nil },
+		Protocols: new(http.Protocols),
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			if dialled.Swap(true) { // requests at the same time dial each, and then share what is there first
+				<-t.Context().Done()
+				return nil, t.Context().Err()
+			}
+			return s.client, nil
+		},
 	}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(transport.CloseIdleConnections)
