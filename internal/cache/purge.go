@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,14 +87,18 @@ func (p *purges) survives(e *entry) bool {
 		return false
 	}
 	path := e.key.path()
+	plain, err := url.PathUnescape(path) // however the client wrote it
+	if err != nil {
+		plain = path
+	}
 	for _, scope := range [...]string{"", e.key.scope} {
-		if after(scope, purge{}) || after(scope, purge{Path: path}) ||
+		if after(scope, purge{}) || after(scope, purge{Path: path}) || after(scope, purge{Path: plain}) ||
 			slices.ContainsFunc(e.tags, func(tag string) bool { return after(scope, purge{Tag: tag}) }) {
 			return false
 		}
 	}
 	for _, purge := range p.prefixes {
-		if (purge.Scope == "" || purge.Scope == e.key.scope) && strings.HasPrefix(path, purge.Prefix) && p.latest[purge] > e.purged {
+		if (purge.Scope == "" || purge.Scope == e.key.scope) && (strings.HasPrefix(path, purge.Prefix) || strings.HasPrefix(plain, purge.Prefix)) && p.latest[purge] > e.purged {
 			return false
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAPurgeIsOfWhatItSays(t *testing.T) {
-	all := []string{"/", "/a", "/a?x=1", "/a/b", "/c"}
+	all := []string{"/", "/a", "/a?x=1", "/a/b", "/%61/b", "/c"}
 	for _, c := range []struct {
 		purge springtide.Purge
 		gone  []string
@@ -21,9 +21,10 @@ func TestAPurgeIsOfWhatItSays(t *testing.T) {
 		{springtide.Purge{Environment: shop("staging")}, nil},
 		{springtide.Purge{Path: "/a"}, []string{"/a", "/a?x=1"}},
 		{springtide.Purge{Path: "/a", Environment: shop("staging")}, nil},
-		{springtide.Purge{Path: "/a/*"}, []string{"/a/b"}},
+		{springtide.Purge{Path: "/a/*"}, []string{"/a/b", "/%61/b"}},
+		{springtide.Purge{Path: "/a/b"}, []string{"/a/b", "/%61/b"}},
 		{springtide.Purge{Path: "/*"}, all},
-		{springtide.Purge{Tag: "letters"}, []string{"/a", "/a?x=1", "/a/b", "/c"}},
+		{springtide.Purge{Tag: "letters"}, []string{"/a", "/a?x=1", "/a/b", "/%61/b", "/c"}},
 		{springtide.Purge{Tag: "root"}, []string{"/"}},
 		{springtide.Purge{Tag: "release-7"}, all},
 		{springtide.Purge{Tag: "other"}, nil},
