@@ -41,9 +41,15 @@ type Engine struct {
 	wanted      map[springtide.GroupID]*wish
 	dirty       map[springtide.GroupID]bool
 	retirements map[springtide.InstanceID]*retirement
-	views       map[springtide.InstanceID]springtide.Instance
+	views       map[springtide.InstanceID]view
 	shortages   map[string]string // by the names of pods and Deployments: why there cannot be more
 	changed     chan struct{}     // closed and replaced at every change
+}
+
+// view is an instance as it was observed, and the word by which its group is ordered.
+type view struct {
+	springtide.Instance
+	group string
 }
 
 // wish is what is wanted of a group.
@@ -78,7 +84,7 @@ func newEngine(options Options, client *client) (e *Engine, err error) {
 		options: options, log: options.Log, client: client,
 		wake: make(chan struct{}, 1), synced: make(chan struct{}), changed: make(chan struct{}),
 		wanted: map[springtide.GroupID]*wish{}, dirty: map[springtide.GroupID]bool{},
-		retirements: map[springtide.InstanceID]*retirement{}, views: map[springtide.InstanceID]springtide.Instance{},
+		retirements: map[springtide.InstanceID]*retirement{}, views: map[springtide.InstanceID]view{},
 		shortages: map[string]string{},
 	}
 	byGroup := cache.Indexers{indexGroup: func(object any) ([]string, error) {

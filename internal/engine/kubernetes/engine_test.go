@@ -417,3 +417,18 @@ func TestAPIRightsAreThoseOfTheDocumentation(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkASnapshotOfTenThousandInstances(b *testing.B) {
+	e := &Engine{views: map[springtide.InstanceID]view{}, changed: make(chan struct{})}
+	for n := range 10_000 {
+		id := testGroup(1).ID
+		id.Environment.App = springtide.AppName(fmt.Sprint("app-", n/10))
+		instance := springtide.Instance{ID: springtide.InstanceID(fmt.Sprint("web-", n)), Group: id, State: springtide.InstanceReady}
+		e.views[instance.ID] = view{instance, id.String()}
+	}
+	for b.Loop() {
+		if snapshot, _ := e.snapshot(); len(snapshot.Instances) != 10_000 {
+			b.Fatal(len(snapshot.Instances))
+		}
+	}
+}

@@ -47,9 +47,9 @@ func (e *Engine) observed(object any, there bool) {
 	name, shortage := meta.GetName(), ""
 	switch object := object.(type) {
 	case *corev1.Pod:
-		view, isInstance := observe(object)
+		instance, isInstance := observe(object)
 		if there && isInstance {
-			e.views[view.ID] = view
+			e.views[instance.ID] = view{instance, instance.Group.String()}
 			e.retiresUnasked(object)
 		} else {
 			delete(e.views, springtide.InstanceID(name))
@@ -110,17 +110,17 @@ func (e *Engine) snapshot() (snapshot springtide.Snapshot, changed <-chan struct
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	snapshot.Capacity = e.shortage()
-	snapshot.Instances = make([]springtide.Instance, 0, len(e.views))
-	for id, view := range e.views {
-		if r := e.retirements[id]; r != nil {
+	views := slices.SortedFunc(maps.Values(e.views), func(a, b view) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.ID, b.ID))
+	})
+	snapshot.Instances = make([]springtide.Instance, len(views))
+	for n, view := range views {
+		if r := e.retirements[view.ID]; r != nil {
 			view.State = r.state(view.State)
 		}
 		view.LastLines = slices.Clone(view.LastLines)
-		snapshot.Instances = append(snapshot.Instances, view)
+		snapshot.Instances[n] = view.Instance
 	}
-	slices.SortFunc(snapshot.Instances, func(a, b springtide.Instance) int {
-		return cmp.Or(cmp.Compare(a.Group.String(), b.Group.String()), cmp.Compare(a.ID, b.ID))
-	})
 	return snapshot, e.changed
 }
 
