@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func (s *session) printStatus(status api.Status) error {
 	case status.Store.Trouble != "":
 		kept += ", which does not answer: " + status.Store.Trouble
 	case !status.Store.Leads:
-		kept += "; " + dash(status.Store.Leader) + " leads, this control plane waits for its turn"
+		kept += "; " + cmp.Or(status.Store.Leader, "nobody") + " leads, this control plane waits for its turn"
 	}
 	rows := [][]string{
 		{"version", fmt.Sprintf("%s (API %d)", status.Version, status.APIVersion)},
