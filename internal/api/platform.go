@@ -366,7 +366,7 @@ type Status struct {
 	// Capacity is how the machine is shared; nil: that is not known.
 	Capacity *Capacity `json:"capacity,omitempty"`
 	// OutsideQueues are those that processes are scaled by.
-	OutsideQueues []OutsideQueue `json:"outside_queues,omitempty"`
+	OutsideQueues []OutsideQueueStatus `json:"outside_queues,omitempty"`
 	// Maintenance has the environments that are in maintenance.
 	Maintenance []springtide.EnvironmentID `json:"maintenance,omitempty"`
 	// Backups tells how safe everything is, in order.
@@ -389,8 +389,8 @@ type CacheTotals struct {
 	Requests map[springtide.CacheResult]int64 `json:"requests"`
 }
 
-// OutsideQueue is how a queue is that the platform does not keep.
-type OutsideQueue struct {
+// OutsideQueueStatus is how a queue is that the platform does not keep.
+type OutsideQueueStatus struct {
 	Environment springtide.EnvironmentID `json:"environment"`
 	Process     springtide.ProcessName   `json:"process"`
 	Queue       string                   `json:"queue"`

@@ -152,7 +152,7 @@ func (s *state) valuesOf(ctx context.Context, release springtide.Release, name s
 }
 
 // states tells how the queues are that are looked at.
-func (q *outsideQueues) states() []api.OutsideQueue {
+func (q *outsideQueues) states() []api.OutsideQueueStatus {
 	known := map[springtide.EnvironmentID]map[springtide.ProcessName]scale.OutsideState{}
 	for _, state := range q.scaler.Outside() {
 		if known[state.Environment] == nil {
@@ -160,11 +160,11 @@ func (q *outsideQueues) states() []api.OutsideQueue {
 		}
 		known[state.Environment][state.Process] = state
 	}
-	var all []api.OutsideQueue
+	var all []api.OutsideQueueStatus
 	for _, active := range q.fleet.Active() {
 		id, queue := active.Group.ID, active.Process.Scale.Queue
 		if state, seen := known[id.Environment][id.Process]; seen && queue != nil && !active.Stopped {
-			all = append(all, api.OutsideQueue{
+			all = append(all, api.OutsideQueueStatus{
 				Environment: id.Environment, Process: id.Process, Queue: queue.String(),
 				Waiting: state.Waiting, UnderWay: state.UnderWay, Trouble: state.Trouble,
 			})
