@@ -3,6 +3,7 @@ package cert
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -38,12 +39,16 @@ type ACME struct {
 	// Hook is a program that answers DNS-01. Empty: the edges answer HTTP-01 and
 	// TLS-ALPN-01, and there are no wildcards.
 	Hook string
+	// AccountID and AccountKey bind our account to one that the authority has of the
+	// operator (RFC 8555 section 7.3.4): its name for it, and a file with the key for
+	// it in base64url. Empty: there is no such account.
+	AccountID, AccountKey string
 }
 
 // Validate says what is wrong.
 func (a ACME) Validate() error {
 	if a.Email == "" {
-		if a.Directory != "" || a.Root != "" || a.Hook != "" {
+		if a.Directory != "" || a.Root != "" || a.Hook != "" || a.AccountID != "" || a.AccountKey != "" {
 			return springtide.Errorf(springtide.Invalid, "an ACME server is named, but not whom it may write to").WithHint("add --acme-email you@example.com")
 		}
 		return nil
@@ -57,10 +62,33 @@ func (a ACME) Validate() error {
 	if _, err := a.roots(); err != nil {
 		return err
 	}
+	if _, err := a.binding(); err != nil {
+		return err
+	}
 	if info, err := os.Stat(a.Hook); a.Hook != "" && (!filepath.IsAbs(a.Hook) || err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0) {
 		return springtide.Errorf(springtide.Invalid, "--acme-dns-hook %q is not a program", a.Hook).WithHint("name it by its absolute path, and make it executable")
 	}
 	return nil
+}
+
+// binding is what binds our account to the operator's; nil: nothing does.
+func (a ACME) binding() (*acme.EAB, error) {
+	switch {
+	case a.AccountID == "" && a.AccountKey == "":
+		return nil, nil //nolint:nilnil // there is none
+	case a.AccountID == "" || a.AccountKey == "":
+		return nil, springtide.Errorf(springtide.Invalid, "of an account at the ACME server both its name and its key are wanted").
+			WithHint("give --acme-eab-kid and --acme-eab-key, as the server told them")
+	}
+	text, err := os.ReadFile(a.AccountKey)
+	if err != nil {
+		return nil, springtide.Errorf(springtide.Invalid, "--acme-eab-key: %w", err).WithHint("it is a file with the key")
+	}
+	key := strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(strings.TrimSpace(string(text)))
+	if decoded, err := base64.RawURLEncoding.DecodeString(key); err != nil || len(decoded) == 0 {
+		return nil, springtide.Errorf(springtide.Invalid, "--acme-eab-key %s does not hold a key in base64url", a.AccountKey)
+	}
+	return &acme.EAB{KeyID: a.AccountID, MACKey: key}, nil
 }
 
 // roots are the certificates that servers are known by; nil: those of the system.
@@ -98,7 +126,8 @@ type issuer interface {
 type authority struct {
 	client  acmez.Client
 	email   string
-	keyFile string // of the account; sealed
+	binding *acme.EAB // nil: there is none
+	keyFile string    // of the account; sealed
 	sealer  Sealer
 
 	mu      sync.Mutex // held while the account is looked up
@@ -112,7 +141,11 @@ func newAuthority(o ACME, folder string, sealer Sealer, s *solver) (*authority, 
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{email: o.Email, keyFile: filepath.Join(folder, "account.key"), sealer: sealer}
+	binding, err := o.binding()
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{email: o.Email, binding: binding, keyFile: filepath.Join(folder, "account.key"), sealer: sealer}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig.RootCAs = roots
 	a.next = transport
@@ -186,7 +219,13 @@ func (a *authority) open(ctx context.Context) (acme.Account, error) {
 	if err != nil {
 		return acme.Account{}, err
 	}
-	account, err := a.client.NewAccount(ctx, acme.Account{Contact: []string{"mailto:" + a.email}, TermsOfServiceAgreed: true, PrivateKey: key})
+	account := acme.Account{Contact: []string{"mailto:" + a.email}, TermsOfServiceAgreed: true, PrivateKey: key}
+	if a.binding != nil {
+		err = account.SetExternalAccountBinding(ctx, a.client.Client, *a.binding)
+	}
+	if err == nil {
+		account, err = a.client.NewAccount(ctx, account)
+	}
 	if err != nil {
 		return acme.Account{}, a.explain(err)
 	}

@@ -483,6 +483,8 @@ func TestSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 		{Email: "you@example.com", Root: file + "x"},
 		{Email: "you@example.com", Hook: file},
 		{Email: "you@example.com", Hook: "relative"},
+		{Email: "you@example.com", AccountID: "ours"},
+		{Email: "you@example.com", AccountID: "ours", AccountKey: file + "x"},
 	} {
 		if err := a.Validate(); springtide.KindOf(err) != springtide.Invalid {
 			t.Errorf("%+v: %v", a, err)

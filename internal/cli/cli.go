@@ -84,7 +84,7 @@ type ServeOptions struct {
 	// ACMEEmail is whom an ACME server may write to; empty: none is asked. The others
 	// are its URL, a file with the certificate it is known by, and a program that
 	// answers DNS-01; each may be empty.
-	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook string
+	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook, ACMEAccountID, ACMEAccountKey string
 	LogLevel                                        slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()

@@ -64,6 +64,8 @@ func (s *session) addServeFlags(command *cobra.Command, options *ServeOptions) {
 	flags.StringVar(&options.ACMEDirectory, "acme-directory", "", "its URL (or in $TIDE_ACME_DIRECTORY); by default Let's Encrypt")
 	flags.StringVar(&options.ACMERoot, "acme-root", "", "a file with the certificate it is known by, if the system does not know it (or in $TIDE_ACME_ROOT)")
 	flags.StringVar(&options.ACMEDNSHook, "acme-dns-hook", "", "a program that answers by DNS, which wildcards need (or in $TIDE_ACME_DNS_HOOK)")
+	flags.StringVar(&options.ACMEAccountID, "acme-eab-kid", "", "the name of an account that the server has of you already, if it wants one (or in $TIDE_ACME_EAB_KID)")
+	flags.StringVar(&options.ACMEAccountKey, "acme-eab-key", "", "a file with the key that it gave for that account, in base64url (or in $TIDE_ACME_EAB_KEY)")
 	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress, &options.CacheMemory, &options.CacheDisk)
 	flags.StringSliceVar(&options.AllowCalls, "allow-calls", nil, "private networks that jobs of kind http may call, such as 10.1.0.0/16; none by default")
 }

@@ -224,9 +224,25 @@ func kill(t *testing.T, p *platform.Platform) {
 	})
 }
 
+// accountKey is that of an account at the ACME server that has to be there first.
+const accountKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+func TestAServerThatWantsAnAccountOfOnesOwnSaysSo(t *testing.T) {
+	https, plain := free(t), free(t)
+	p := serve(t, startPebble(t, pebbleOptions{http: plain, https: free(t), account: "ours", key: accountKey}), https, plain)
+	tide(t, p, "domains", "add", "--app", "leaflet", domain)
+	story.Eventually(t, "the failure to be said", patience, func() bool {
+		return strings.Contains(tide(t, p, "status"), domain+": none could be obtained: the ACME server says externalAccountRequired")
+	})
+}
+
 func TestAWildcardIsObtainedThroughAProgramThatKnowsDNS(t *testing.T) {
 	https, plain := free(t), free(t)
-	ca := startPebble(t, pebbleOptions{http: free(t), https: free(t)})
+	ca := startPebble(t, pebbleOptions{http: free(t), https: free(t), account: "ours", key: accountKey})
+	key := filepath.Join(story.Folder(t), "eab.key")
+	if err := os.WriteFile(key, []byte(accountKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	hook := filepath.Join(story.Folder(t), "hook")
 	script := `#!/bin/sh
 case $1 in
@@ -237,7 +253,7 @@ esac
 	if err := os.WriteFile(hook, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := serve(t, ca, https, plain, "--acme-dns-hook", hook)
+	p := serve(t, ca, https, plain, "--acme-dns-hook", hook, "--acme-eab-kid", "ours", "--acme-eab-key", key)
 	tide(t, p, "domains", "add", "--app", "leaflet", "*.leaflet.example.com")
 	story.Eventually(t, "a certificate", patience, func() bool { return trusted(https, "any.leaflet.example.com", ca.issuers) })
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.issuers, ServerName: "any.leaflet.example.com"}}}

@@ -39,6 +39,9 @@ type pebbleOptions struct {
 	life        time.Duration // of its certificates; default: 90 days
 	slow        time.Duration // how long it takes to look, at most
 	blocked     []string      // names that it refuses
+	// account and key are those of the one account that may be bound; empty: everybody
+	// is served.
+	account, key string
 }
 
 // programs gives the folder of the programs, which are built once.
@@ -83,9 +86,14 @@ func startPebble(t *testing.T, o pebbleOptions) *pebble {
 	if o.life == 0 {
 		o.life = 90 * 24 * time.Hour
 	}
+	bound := map[string]string{}
+	if o.account != "" {
+		bound[o.account] = o.key
+	}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": management, "httpPort": port(t, o.http), "tlsPort": port(t, o.https),
 		"certificate": filepath.Join(folder, "own.pem"), "privateKey": filepath.Join(folder, "own.key"), "domainBlocklist": o.blocked,
+		"externalAccountBindingRequired": len(bound) > 0, "externalAccountMACKeys": bound,
 		"retryAfter": map[string]int{"authz": 1, "order": 1}, "keyAlgorithm": "ecdsa",
 		"profiles": map[string]any{"default": map[string]any{"description": "", "validityPeriod": int(o.life.Seconds())}},
 	}})
