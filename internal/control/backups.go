@@ -53,6 +53,9 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 	if err != nil {
 		return nil, err
 	}
+	if o.Store != "" {
+		o.Logger.Info("backups of the platform itself do not hold what is in PostgreSQL: back that database up where it runs")
+	}
 	key := kept.secrets.BackupKey()
 	return backup.New(backup.Options{
 		Target: target, Services: kept.services, Want: want,
