@@ -297,7 +297,7 @@ func (x *exchange) reset() {
 	x.touched.Store(false)
 	x.received.Store(true)
 	x.begun.Store(false)
-	x.status, x.bytes, x.held, x.backend, x.cached = 0, 0, 0, springtide.Backend{}, ""
+	x.status, x.bytes, x.held, x.backend, x.cookie, x.cached = 0, 0, 0, springtide.Backend{}, "", ""
 	x.guarded.reset()
 	x.mu.Lock()
 	defer x.mu.Unlock()

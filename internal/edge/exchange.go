@@ -97,6 +97,8 @@ type exchange struct {
 	onward message.Fields
 	// covered says that there is another answer if the first instance gives none.
 	covered bool
+	// gate is that of its route, where it was looked for already.
+	gate *gate
 	// found is what the cache says of the request, where it was asked already.
 	found *found
 	// interrupt is end, made once.
@@ -205,7 +207,7 @@ func (e *edge) finish(x *exchange) {
 			e.refuse(x, http.StatusBadGateway, 0, "the edge failed to handle this request")
 		}
 	}
-	if x.tunnel == nil { // or it is not over yet
+	if x.tunnel == nil && e.log != nil { // or it is not over yet
 		e.log.write(x, time.Now())
 	}
 }
@@ -220,7 +222,10 @@ func (e *edge) serve(x *exchange) {
 		e.goOn(x, x.found)
 		return
 	}
-	g := e.router.find(x.host)
+	g := x.gate
+	if g == nil {
+		g = e.router.find(x.host)
+	}
 	if g == nil {
 		e.refuseUnknown(x)
 		return

@@ -124,7 +124,7 @@ func TestDemandThatCouldNotBeSentIsSentLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.answer(http.StatusInternalServerError, time.Millisecond, false)
+		l.answer(http.StatusInternalServerError, time.Millisecond, false, time.Now())
 		l.done()
 	}
 	serveOne()

@@ -59,7 +59,7 @@ func publicFiles(all *[]springtide.PublicFiles, target string) *springtide.Publi
 // unaccounted is the account of what is not demand for instances.
 type unaccounted struct{}
 
-func (unaccounted) answer(int, time.Duration, bool) {}
-func (unaccounted) sent(int64)                      {}
-func (unaccounted) lettingGo() bool                 { return false }
-func (unaccounted) another(int) bool                { return false }
+func (unaccounted) answer(int, time.Duration, bool, time.Time) {}
+func (unaccounted) sent(int64)                                 {}
+func (unaccounted) lettingGo() bool                            { return false }
+func (unaccounted) another(int) bool                           { return false }

@@ -45,7 +45,7 @@ type destination struct {
 // account is told of an exchange. Implemented by lease and unaccounted.
 type account interface {
 	// answer is told of the answer's head, and sent of bytes of its body.
-	answer(status int, latency time.Duration, stream bool)
+	answer(status int, latency time.Duration, stream bool, now time.Time)
 	sent(bytes int64)
 	// lettingGo says that what is left unfinished is no failure.
 	lettingGo() bool
@@ -70,7 +70,8 @@ func (f *forwarder) forward(x *exchange, to destination) error {
 		return &failure{cause: errors.New("it answered " + strconv.Itoa(u.head.Status)), repeatable: true}
 	}
 	stream := u.head.Status == http.StatusSwitchingProtocols || isEventStream(u.head.Fields)
-	to.answer(u.head.Status, time.Since(x.started), stream)
+	now := time.Now()
+	to.answer(u.head.Status, now.Sub(x.started), stream, now)
 	if u.head.Status == http.StatusSwitchingProtocols {
 		x.stopUpload(up)
 		return f.relay(x, to, u)

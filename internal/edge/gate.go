@@ -73,8 +73,8 @@ type instance struct {
 	lasting int
 	// avoid is until when it is passed over, since it refused a connection.
 	avoid  time.Time
-	leases map[*lease]struct{}
-	token  string // in cookies
+	leases []*lease // each knows its place
+	token  string   // in cookies
 
 	conduct
 	pace     pace
@@ -324,7 +324,7 @@ func (g *gate) place(backends []springtide.Backend, now time.Time) {
 		named[backend.Instance] = true
 		i := g.instances[backend.Instance]
 		if i == nil {
-			i = &instance{leases: map[*lease]struct{}{}}
+			i = &instance{}
 			g.instances[backend.Instance] = i
 		}
 		if i.State != springtide.BackendReady || i.Address != backend.Address { // it was started anew
@@ -392,7 +392,7 @@ func (g *gate) drain() time.Duration {
 }
 
 func (i *instance) end(cause error, streamsOnly bool) {
-	for l := range i.leases {
+	for _, l := range i.leases {
 		if l.stream || !streamsOnly {
 			l.end(cause)
 		}

@@ -235,7 +235,7 @@ func TestStreamsThatCountAsRequestsAreReportedAsSuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.answer(http.StatusOK, time.Millisecond, true)
+	l.answer(http.StatusOK, time.Millisecond, true, time.Now())
 	var report springtide.EdgeReport
 	g.report(&report, time.Now(), time.Second)
 	if load := report.Instances[0]; load.Requests != 1 || load.Streams != 0 || load.Lasting != 1 {
@@ -331,7 +331,7 @@ func BenchmarkGate(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			l.answer(200, time.Millisecond, false)
+			l.answer(200, time.Millisecond, false, time.Now())
 			l.done()
 		}
 	})

@@ -73,8 +73,8 @@ func (l *lane) Begin() bool {
 		if x.request.Method == http.MethodConnect || len(e.options.TrustedProxies) > 0 {
 			return false
 		}
-		if g := e.router.find(x.host); g != nil {
-			return e.atOnce(x, g, room)
+		if x.gate = e.router.find(x.host); x.gate != nil {
+			return e.atOnce(x, x.gate, room)
 		}
 	}
 	defer e.finish(x)

@@ -30,6 +30,8 @@ type lease struct {
 	stream   bool
 	separate bool // it counts as a stream, not as a request
 	answered bool
+	at       int   // its place among the instance's
+	rest     int64 // what was sent and is not counted yet
 }
 
 func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
@@ -46,14 +48,13 @@ func (g *gate) grant(i *instance, t *ticket, now time.Time) *lease {
 	if try := g.route.TryWithin; try > 0 && !t.repeated && g.hasOther(l, now) && g.retries.room(now) {
 		l.tryWithin = try
 	}
-	i.leases[l] = struct{}{}
+	l.at, i.leases = len(i.leases), append(i.leases, l)
 	return l
 }
 
 // answer counts the first byte of the instance's answer. A stream then gives
 // its slot back, unless streams count as requests.
-func (l *lease) answer(status int, latency time.Duration, stream bool) {
-	now := time.Now()
+func (l *lease) answer(status int, latency time.Duration, stream bool, now time.Time) {
 	g := l.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -99,11 +100,15 @@ func (l *lease) another(status int) bool {
 	return true
 }
 
-// sent counts bytes of the answer's body.
+// sent counts bytes of the answer's body: many at once, and the rest when it is done.
 func (l *lease) sent(bytes int64) {
+	if l.rest += bytes; l.rest < countEvery {
+		return
+	}
 	l.gate.mu.Lock()
 	defer l.gate.mu.Unlock()
-	l.meter.sent(bytes)
+	l.meter.sent(l.rest)
+	l.rest = 0
 }
 
 // lettingGo says that the instance is to end: what it leaves unfinished is no failure.
@@ -120,7 +125,13 @@ func (l *lease) done() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	i := l.instance
-	delete(i.leases, l)
+	last := len(i.leases) - 1
+	i.leases[l.at], i.leases[last].at = i.leases[last], l.at
+	i.leases[last] = nil
+	i.leases = i.leases[:last]
+	if l.rest > 0 {
+		l.meter.sent(l.rest)
+	}
 	if l.separate {
 		i.streams--
 		l.meter.streams(-1)

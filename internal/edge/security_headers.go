@@ -61,13 +61,19 @@ func (p *protection) dress(x *exchange, a *answer) {
 		}
 		x.fields = append(x.fields, a.Fields[i])
 	}
+	x.fields = p.appendUnsaid(x.fields, said, x.vouched)
+	a.Fields = x.fields
+}
+
+// appendUnsaid appends the fields of the rules that have no bit in said.
+func (p *protection) appendUnsaid(to message.Fields, said uint64, vouched bool) message.Fields {
 	for i := range p.rules {
 		rule := &p.rules[i]
-		if rule.Value != "" && said&(1<<i) == 0 && (!rule.trusted || x.vouched) {
-			x.fields = append(x.fields, rule.Field)
+		if rule.Value != "" && said&(1<<i) == 0 && (!rule.trusted || vouched) {
+			to = append(to, rule.Field)
 		}
 	}
-	a.Fields = x.fields
+	return to
 }
 
 // adds gives the fields that are added to a stored answer, and whether that is all
@@ -76,14 +82,20 @@ func (p *protection) adds(x *exchange, stored *cache.Answer) (message.Fields, bo
 	if p == nil {
 		return nil, true
 	}
-	a := answer{Response: message.Response{Status: stored.Status, Fields: stored.AppendStored(x.stored[:0])}}
-	x.stored = a.Fields
-	p.dress(x, &a)
-	kept := len(x.stored)
-	if len(a.Fields) < kept || kept > 0 && a.Fields[kept-1] != x.stored[kept-1] {
-		return nil, false
+	x.stored = stored.AppendStored(x.stored[:0])
+	said := uint64(0)
+	for i := range x.stored {
+		rule := p.ruleOf(x.stored[i].Name)
+		if rule < 0 {
+			continue
+		}
+		if p.rules[rule].always {
+			return nil, false
+		}
+		said |= 1 << rule
 	}
-	return a.Fields[kept:], true
+	x.fields = p.appendUnsaid(x.fields[:0], said, x.vouched)
+	return x.fields, true
 }
 
 func (p *protection) ruleOf(name string) int {
