@@ -7,6 +7,9 @@ import "time"
 type Usage struct {
 	// CPUs is how many cores the machine has.
 	CPUs float64 `json:"cpus"`
+	// Idle is for how long the machine's processors had nothing to do since it was
+	// started, all of them together; 0: not known.
+	Idle time.Duration `json:"idle,omitzero"`
 	// Memory is how much instances may have altogether, in bytes: what they have,
 	// and what is free; 0: not known.
 	Memory int64 `json:"memory"`

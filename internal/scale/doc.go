@@ -27,7 +27,7 @@
 //     without waiting; the cold start, the 90th percentile from an order to
 //     readiness; the noise of the arrivals, 1 if they are independent. No service
 //     time is learnt while instances start, and 2 s longer: for 3 s, and then for as
-//     long as instances use 60% of the machine's processors (or for 10 s, where that
+//     long as 80% of the machine's processors are in use (or for 10 s, where that
 //     is not measured). Requests are slow then, and more starts would make them slower.
 //  2. The rate is the mean of the last 6 s, or that of the last 2 s less 1.5
 //     standard deviations or of the last second less 3, if those are more.

@@ -18,9 +18,9 @@ const (
 	// being measured, and startLikely where the processors are not measured at all.
 	startSurely = 3 * time.Second
 	startLikely = 10 * time.Second
-	// startBusy is the share of the machine's processors from which on instances
-	// that start make others wait. Edges and the system need some too.
-	startBusy = 0.6
+	// startBusy is the share of the machine's processors in use from which on
+	// instances that start make others wait.
+	startBusy = 0.8
 )
 
 // serviceMeter learns how long requests take, waiting excluded: a mean that

@@ -30,7 +30,7 @@ func TestWhatInstancesTakeWhileOthersStartIsNotLearnt(t *testing.T) {
 		from, to time.Duration
 	}{
 		{"one start", 1, []time.Duration{time.Second}, 4 * time.Second, 5 * time.Second},
-		{"starts one after the other", 1, []time.Duration{time.Second, 3 * time.Second, 5 * time.Second, 7 * time.Second, 9 * time.Second}, 12 * time.Second, 13 * time.Second},
+		{"starts one after the other", 0.9, []time.Duration{time.Second, 3 * time.Second, 5 * time.Second, 7 * time.Second, 9 * time.Second}, 12 * time.Second, 13 * time.Second},
 		{"that leave the processors idle", 0.2, []time.Duration{time.Second, 3 * time.Second, 5 * time.Second, 7 * time.Second, 9 * time.Second}, 4 * time.Second, 5 * time.Second},
 	} {
 		if after := learn(test.busy, test.starts...); after < test.from || after > test.to {
@@ -48,27 +48,22 @@ func TestTheFirstServiceTimesAreLearntWhateverStarts(t *testing.T) {
 	}
 }
 
-func TestHowBusyTheProcessorsAreIncludesThoseThatStart(t *testing.T) {
+func TestHowBusyTheProcessorsAreIsWhatTheyWereNotIdle(t *testing.T) {
 	m := NewMeter()
-	instances := running(2).Instances
-	instances[1].State = springtide.InstanceStarting
-	m.Observe(noon, springtide.Snapshot{Instances: instances})
-	use := func(at time.Time, first, second time.Duration) {
-		m.Use(at, springtide.Usage{CPUs: 2, Instances: []springtide.InstanceUsage{
-			{Instance: instances[0].ID, Group: instances[0].Group, CPU: first},
-			{Instance: instances[1].ID, Group: instances[1].Group, CPU: second},
-		}})
-	}
-	use(noon, time.Second, 0)
+	m.Use(noon, springtide.Usage{CPUs: 2, Idle: time.Hour})
 	if m.used.busyAt(noon) >= 0 {
 		t.Error("one measurement says how busy they are")
 	}
-	use(noon.Add(time.Second), 1500*time.Millisecond, time.Second)
+	m.Use(noon.Add(time.Second), springtide.Usage{CPUs: 2, Idle: time.Hour + 500*time.Millisecond})
 	if busy := m.used.busyAt(noon.Add(time.Second)); math.Abs(busy-0.75) > 1e-9 {
 		t.Errorf("%.2f of two cores, want 1.5", 2*busy)
 	}
 	if m.used.busyAt(noon.Add(time.Minute)) >= 0 {
 		t.Error("a minute later it still counts")
+	}
+	m.Use(noon.Add(2*time.Second), springtide.Usage{CPUs: 2})
+	if m.used.busyAt(noon.Add(2*time.Second)) >= 0 {
+		t.Error("it is known though nothing was said of it")
 	}
 }
 

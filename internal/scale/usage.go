@@ -12,20 +12,14 @@ const usageLost = 10 * time.Second
 // usageMeter is what instances had used when that was measured last.
 type usageMeter struct {
 	at   time.Time
-	used map[springtide.InstanceID]processorTime
-	// busy is the share of the machine's processors that instances used until then;
-	// below 0: not known.
+	used map[springtide.InstanceID]time.Duration
+	// idle is for how long the machine's processors had done nothing until then, and
+	// busy the share of them that was in use of late; below 0: not known.
+	idle time.Duration
 	busy float64
 	// capacity is what instances may have altogether, in bytes; 0: not known.
 	capacity int64
 	held     map[springtide.GroupID]heldMemory
-}
-
-// processorTime is what an instance had used of the processors, and whether it got
-// requests then.
-type processorTime struct {
-	used  time.Duration
-	ready bool
 }
 
 // heldMemory is what so many instances have together, in bytes.
@@ -39,12 +33,16 @@ type heldMemory struct {
 func (m *Meter) Use(now time.Time, usage springtide.Usage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	interval, before := now.Sub(m.used.at), m.used.used
-	m.used = usageMeter{
-		at: now, capacity: usage.Memory, used: make(map[springtide.InstanceID]processorTime, len(usage.Instances)),
-		busy: -1, held: make(map[springtide.GroupID]heldMemory),
+	interval, before, busy := now.Sub(m.used.at), m.used.used, -1.0
+	if m.used.idle > 0 && usage.Idle >= m.used.idle && usage.CPUs > 0 && interval > 0 && interval <= usageLost {
+		busy = max(1-(usage.Idle-m.used.idle).Seconds()/interval.Seconds()/usage.CPUs, 0)
 	}
-	since, all := m.since(now), time.Duration(0)
+	m.used = usageMeter{
+		idle: usage.Idle, busy: busy,
+		at: now, capacity: usage.Memory, used: make(map[springtide.InstanceID]time.Duration, len(usage.Instances)),
+		held: make(map[springtide.GroupID]heldMemory),
+	}
+	since := m.since(now)
 	for rest := usage.Instances; len(rest) > 0; {
 		id, n := rest[0].Group, 1
 		for n < len(rest) && rest[n].Group == id {
@@ -56,22 +54,16 @@ func (m *Meter) Use(now time.Time, usage springtide.Usage) {
 		}
 		m.used.held[id] = held
 		if g := m.groups[id]; g != nil {
-			used, total, known := m.use(g, rest[:n], before)
-			all += total
-			if known && interval > 0 && interval <= usageLost {
+			if used, known := m.use(g, rest[:n], before); known && interval > 0 && interval <= usageLost {
 				g.seconds.spread(since, interval, Second{Cores: float32(used.Seconds())})
 				g.measured = now
 			}
 		}
 		rest = rest[n:]
 	}
-	if usage.CPUs > 0 && interval > 0 && interval <= usageLost {
-		m.used.busy = all.Seconds() / interval.Seconds() / usage.CPUs
-	}
 }
 
-// busyAt gives the share of the machine's processors that instances use; below 0:
-// not known.
+// busyAt gives the share of the machine's processors that is in use; below 0: not known.
 func (u *usageMeter) busyAt(now time.Time) float64 {
 	if u.at.IsZero() || now.Sub(u.at) > usageLost {
 		return -1
@@ -79,26 +71,23 @@ func (u *usageMeter) busyAt(now time.Time) float64 {
 	return u.busy
 }
 
-// use sums what the instances of a group used since they were measured before:
-// those that get requests, and did then, which is known if there is any; and all.
-func (m *Meter) use(g *groupMeter, measured []springtide.InstanceUsage, before map[springtide.InstanceID]processorTime) (used, all time.Duration, known bool) {
+// use sums what the instances of a group used since they were measured before.
+func (m *Meter) use(g *groupMeter, all []springtide.InstanceUsage, before map[springtide.InstanceID]time.Duration) (used time.Duration, known bool) {
 	ready := make(map[springtide.InstanceID]bool, len(g.instances))
 	for i := range g.instances {
 		ready[g.instances[i].ID] = g.instances[i].State == springtide.InstanceReady
 	}
-	for _, one := range measured {
-		was, now := before[one.Instance], processorTime{one.CPU, ready[one.Instance]}
-		m.used.used[one.Instance] = now
-		since := one.CPU - was.used
-		if since < 0 { // it was started anew
-			since = one.CPU
-		} else if was.ready && now.ready {
-			used += since
+	for _, one := range all {
+		if !ready[one.Instance] {
+			continue
+		}
+		m.used.used[one.Instance] = one.CPU
+		if was, measured := before[one.Instance]; measured && one.CPU >= was {
+			used += one.CPU - was
 			known = true
 		}
-		all += since
 	}
-	return used, all, known
+	return used, known
 }
 
 // machine tells what instances may have altogether, in bytes (0: not known), and

@@ -15,7 +15,7 @@ import (
 // Usage tells what the instances use now. Without control groups none is
 // measured.
 func (e *Engine) Usage() springtide.Usage {
-	usage := springtide.Usage{CPUs: float64(runtime.NumCPU())}
+	usage := springtide.Usage{CPUs: float64(runtime.NumCPU()), Idle: idle()}
 	type named struct {
 		springtide.InstanceUsage
 		key string
@@ -43,6 +43,28 @@ func (e *Engine) Usage() springtide.Usage {
 		return cmp.Or(cmp.Compare(a.Group.String(), b.Group.String()), cmp.Compare(a.Instance, b.Instance))
 	})
 	return usage
+}
+
+// idle tells for how long the processors had nothing to do, all of them together,
+// since the machine was started (proc_stat(5), in hundredths of a second); 0: not
+// known.
+func idle() time.Duration {
+	const idleField, waitField, hundredth = 4, 5, 10 * time.Millisecond
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	fields := strings.Fields(first)
+	if len(fields) <= waitField {
+		return 0
+	}
+	sum := time.Duration(0)
+	for _, field := range []string{fields[idleField], fields[waitField]} {
+		n, _ := strconv.ParseInt(field, 10, 64)
+		sum += time.Duration(n) * hundredth
+	}
+	return sum
 }
 
 // usage reads what the members of the group had of the processors, and what they

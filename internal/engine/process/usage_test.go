@@ -1,6 +1,10 @@
 package process
 
 import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,5 +67,22 @@ func TestMemoryThatIsPromisedIsNotGivenAway(t *testing.T) {
 	})
 	if snapshot, _ := e.snapshot(); len(snapshot.Instances) != 1 {
 		t.Errorf("%d instances", len(snapshot.Instances))
+	}
+}
+
+func TestTheProcessorsWereIdleForNoLongerThanTheMachineRuns(t *testing.T) {
+	first := idle()
+	data, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, _, _ := strings.Cut(string(data), " ")
+	seconds, err := strconv.ParseFloat(up, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel rounds, and counts what waits for disks only roughly.
+	if most := 1.1*seconds*float64(runtime.NumCPU()) + 10; first <= 0 || first.Seconds() > most {
+		t.Errorf("idle for %s, the machine runs for %.0f s", first, seconds)
 	}
 }
