@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -11,13 +12,13 @@ import (
 
 // errNothing is that nothing is there to be read now. It is temporary, so that TLS
 // goes on after it.
-var errNothing error = nothing{}
+var errNothing error = nothingError{}
 
-type nothing struct{}
+type nothingError struct{}
 
-func (nothing) Error() string   { return "nothing has come yet" }
-func (nothing) Timeout() bool   { return true }
-func (nothing) Temporary() bool { return true }
+func (nothingError) Error() string   { return "nothing has come yet" }
+func (nothingError) Timeout() bool   { return true }
+func (nothingError) Temporary() bool { return true }
 
 // parking is where the sides of tunnels wait until there is something to read: an
 // epoll of its own, since the runtime's has a goroutine for each that waits.
@@ -79,7 +80,7 @@ func (p *parking) park(s *side) (parked bool) {
 			return
 		}
 		err := p.control(unix.EPOLL_CTL_MOD, &event)
-		if err == unix.ENOENT { // the first time
+		if errors.Is(err, unix.ENOENT) { // the first time
 			err = p.control(unix.EPOLL_CTL_ADD, &event)
 		}
 		if err != nil { // the kernel watches no more files
