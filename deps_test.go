@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/engine/kubernetes":       {"internal/engine"},
 	"internal/build":                   {"internal/durable", "internal/redact"},
 	"internal/registry":                {},
+	"internal/moving":                  {},
 	"internal/store":                   {},
 	"internal/store/tables":            {"internal/store"},
 	"internal/store/server":            {},
@@ -70,10 +71,10 @@ var allowed = map[string][]string{
 	"internal/files/program":           {"internal/files", "internal/files/gateway"},
 	"internal/backup":                  {"internal/service", "internal/jobs", "internal/durable"},
 	"internal/supervisor":              {"internal/edge"},
-	"internal/api":                     {"internal/jobs"},
-	"internal/api/apitest":             {"internal/api", "internal/jobs", "internal/socket"},
-	"internal/client":                  {"internal/api", "internal/jobs", "internal/socket"},
-	"internal/cli":                     {"internal/client", "internal/api", "internal/manifest", "internal/build", "internal/jobs", "internal/cron", "internal/runner", "internal/secret", "internal/calendar", "internal/simulate"},
+	"internal/api":                     {"internal/jobs", "internal/moving"},
+	"internal/api/apitest":             {"internal/api", "internal/moving", "internal/jobs", "internal/socket"},
+	"internal/client":                  {"internal/api", "internal/moving", "internal/jobs", "internal/socket"},
+	"internal/cli":                     {"internal/client", "internal/api", "internal/moving", "internal/manifest", "internal/build", "internal/jobs", "internal/cron", "internal/runner", "internal/secret", "internal/calendar", "internal/simulate"},
 }
 
 // free are the places where everything is joined: they may import anything.

@@ -90,6 +90,25 @@ func put[I, T any](r huma.API, path, id, summary string, handler func(context.Co
 	register(r, op, handler)
 }
 
+// take takes a body as it comes; its input reads it with a resolver.
+func take[I, T any](r huma.API, path, id, summary string, handler func(context.Context, *I) (T, error)) {
+	op := operation("POST", path, id, summary, http.StatusOK)
+	op.RequestBody = &huma.RequestBody{
+		Description: "The file as it is",
+		Required:    true,
+		Content:     map[string]*huma.MediaType{"application/x-tar": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}
+	register(r, op, handler)
+}
+
+// download answers a POST with a file as it comes.
+func download[I any](r huma.API, path, id, summary string, handler func(context.Context, *I) (func(huma.Context), error)) {
+	streaming(r, operation("POST", path, id, summary, http.StatusOK), http.StatusOK, &huma.Response{
+		Description: "The file, as it is",
+		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}, handler)
+}
+
 // streaming adds an operation whose answer goes on: the handler gives what
 // writes it.
 func streaming[I any](r huma.API, op huma.Operation, status int, answered *huma.Response, handler func(context.Context, *I) (func(huma.Context), error)) {

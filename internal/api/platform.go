@@ -34,6 +34,7 @@ type Platform struct {
 	Caches        Caches
 	Announcements Announcements
 	History       History
+	Moving        Moving
 }
 
 // Deploys brings releases to their traffic. What was started goes on by itself,

@@ -34,19 +34,19 @@ func (s *Server) withRegistry(others http.Handler) http.Handler {
 	})
 }
 
-// Release is a release and how it is pulled.
-type Release struct {
+// ListedRelease is a release and how it is pulled.
+type ListedRelease struct {
 	springtide.Release
 	// Image is its reference, with a tag and the digest. Empty: it is pulled from
 	// nowhere.
 	Image string `json:"image,omitempty"`
 }
 
-func (s *Server) releases(ctx context.Context, in *EnvironmentPath) ([]Release, error) {
+func (s *Server) releases(ctx context.Context, in *EnvironmentPath) ([]ListedRelease, error) {
 	kept, err := s.platform.Observer.Releases(ctx, in.id())
-	list := make([]Release, len(kept))
+	list := make([]ListedRelease, len(kept))
 	for i, release := range kept {
-		list[i] = Release{release, release.Image(s.registry.Host)}
+		list[i] = ListedRelease{release, release.Image(s.registry.Host)}
 	}
 	return list, err
 }

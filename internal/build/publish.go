@@ -72,15 +72,10 @@ func (b *Builder) publish(request Request, place *place, on base) (Artifact, err
 
 // reuse reports whether the artifact is there already, unpacked and all.
 func (b *Builder) reuse(digest v1.Hash) (bool, error) {
-	unlock, err := b.artifacts.lock()
-	if err != nil {
+	if there, err := b.reuseBlobs(digest); err != nil || !there {
 		return false, err
 	}
-	defer unlock()
-	if there, err := b.artifacts.touch(digest); err != nil || !there {
-		return false, err
-	}
-	_, err = os.Lstat(b.rootOf(digest))
+	_, err := os.Lstat(b.rootOf(digest))
 	return err == nil, nil
 }
 

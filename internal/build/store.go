@@ -159,6 +159,11 @@ func (s store) manifest(digest v1.Hash) (*v1.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseManifest(digest, data)
+}
+
+// parseManifest reads the document of an artifact.
+func parseManifest(digest v1.Hash, data []byte) (*v1.Manifest, error) {
 	parsed, err := v1.ParseManifest(bytes.NewReader(data))
 	if err != nil || len(parsed.Layers) == 0 || hashOf(data) != digest {
 		return nil, springtide.Errorf(springtide.Internal, "the artifact %s is damaged", digest).WithHint(damagedHint)

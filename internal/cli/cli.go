@@ -157,7 +157,7 @@ func (s *session) root() *cobra.Command {
 	group("see", s.ps(), s.logs(), s.explain(), s.history(), s.simulate(), s.rightsize(), s.releases(), s.runOnce(), s.shell())
 	group("change", s.scale(), s.events(), s.config(), s.domains(), s.certificates(), s.stop(), s.start(), s.destroy())
 	group("change", s.maintenance(), s.cache())
-	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform())
+	group("state", s.services(), s.db(), s.redis(), s.secrets(), s.files(), s.backups(), s.recoveryKey(), s.restorePlatform(), s.export(), s.importApps())
 	group("jobs", s.jobs(), s.schedules(), s.lock(), s.locks(), s.mail(), s.runner(), s.ledger())
 	group("machine", s.serve(), s.upgrade(), s.edge(), s.status(), s.doctor(), s.trust(), s.tokens(), s.registry(), s.version(), s.schema())
 	root.AddCommand(s.hidden("control", s.program.Control))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -10,11 +11,15 @@ import (
 )
 
 func (s *session) plan() *cobra.Command {
-	return &cobra.Command{
-		Use:   "plan [DIR]",
-		Short: "Show what a deploy would change, without changing it",
+	var keys exportKeys
+	command := &cobra.Command{
+		Use:   "plan [DIR | FILE]",
+		Short: "Show what a deploy, or the import of a file, would change, without changing it",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: runs(func(ctx context.Context, args []string) error {
+			if info, err := os.Stat(folderOf(args)); err == nil && info.Mode().IsRegular() {
+				return s.planImport(ctx, args[0], nil, keys)
+			}
 			app, err := s.readApp(folderOf(args))
 			if err != nil {
 				return err
@@ -31,6 +36,8 @@ func (s *session) plan() *cobra.Command {
 			return s.printPlan(plan)
 		}),
 	}
+	keys.add(command)
+	return command
 }
 
 func (s *session) printPlan(plan api.Plan) error {

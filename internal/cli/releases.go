@@ -30,11 +30,11 @@ func (s *session) releases() *cobra.Command {
 			}
 			empty := fmt.Sprintf("%s has no release yet", id)
 			if images {
-				return printList(s, releases, empty, "RELEASE|STATE|IMAGE", func(r api.Release) []string {
+				return printList(s, releases, empty, "RELEASE|STATE|IMAGE", func(r api.ListedRelease) []string {
 					return []string{version(r.Number), string(r.State), cmp.Or(r.Image, string(r.Artifact))}
 				})
 			}
-			return printList(s, releases, empty, "RELEASE|STATE|AGE|DESCRIPTION", func(r api.Release) []string {
+			return printList(s, releases, empty, "RELEASE|STATE|AGE|DESCRIPTION", func(r api.ListedRelease) []string {
 				description := r.Description
 				if r.Reason != "" {
 					description = strings.TrimPrefix(description+": "+r.Reason, ": ")

@@ -84,8 +84,8 @@ func (c *Client) Plan(ctx context.Context, id springtide.EnvironmentID, app spri
 }
 
 // Releases lists those that are kept, the newest first.
-func (c *Client) Releases(ctx context.Context, id springtide.EnvironmentID) ([]api.Release, error) {
-	return call[[]api.Release](ctx, c, request{method: "GET", path: environmentPath(id, "releases")})
+func (c *Client) Releases(ctx context.Context, id springtide.EnvironmentID) ([]api.ListedRelease, error) {
+	return call[[]api.ListedRelease](ctx, c, request{method: "GET", path: environmentPath(id, "releases")})
 }
 
 // Instances lists the instances.

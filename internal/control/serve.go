@@ -64,8 +64,12 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 		Secrets:       secrets{keyring: p.kept.secrets, fleet: p.fleet, deployer: p.deployer, changed: func() { go keepState(ctx, p.keeper, p.Logger) }},
 		Services:      services,
 		Backups:       backups{keeper: p.keeper, fleet: p.fleet, jobs: p.service, services: services},
-		Files:         sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover},
-		Certificates:  certificates{keeper: p.certificates, fleet: p.fleet},
+		Moving: movers{
+			version: p.Version, store: p.store, fleet: p.fleet, deployer: p.deployer, builds: p.builds, kept: p.kept,
+			service: p.service, ownLedger: p.Ledger == "",
+		},
+		Files:        sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover},
+		Certificates: certificates{keeper: p.certificates, fleet: p.fleet},
 		Machine: machine{
 			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher, scaler: p.scaler,
 			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),

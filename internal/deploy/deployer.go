@@ -320,6 +320,9 @@ func (d *Deployer) admit() bool {
 	return !d.ended
 }
 
+// Rolling reports whether a release of the environment is being rolled out.
+func (d *Deployer) Rolling(id springtide.EnvironmentID) bool { return d.Fleet.isRolling(id) }
+
 // underWay reports whether something is being done in the environment.
 func (d *Deployer) underWay(id springtide.EnvironmentID) bool {
 	d.mu.Lock()

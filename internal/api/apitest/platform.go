@@ -77,7 +77,7 @@ func New() *Platform {
 func (p *Platform) API() api.Platform {
 	return api.Platform{
 		Deploys: p, Environments: p, Settings: p, Observer: p, OneOffs: p, Shells: p, Tokens: tokens{p}, Machine: p,
-		Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
+		Moving: mover{p}, Ledger: p.book, Jobs: p.book, Leases: p.book, Schedules: p.book, Locks: p.book, Mail: p.mails,
 		Secrets: p.state, Services: p.state, Files: p.state, Backups: p.state,
 		Certificates: certificates{p}, Caches: caches{p}, Announcements: announcements{p}, History: history{p},
 	}
