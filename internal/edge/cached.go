@@ -123,12 +123,15 @@ type found struct {
 // has come to.
 func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 	rules, p := g.cached.Load(), g.protection.Load()
-	if rules == nil || x.forAppAlone() || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
+	if x.forAppAlone() || p.maintenance != nil || len(p.pages) > 0 || publicFiles(g.files.Load(), x.request.Target) != nil {
 		return false
 	}
 	if e.guard(x, g) {
 		e.log.write(x, time.Now())
 		return true
+	}
+	if rules == nil {
+		return false
 	}
 	f := found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
 	all, ok := f.verdict.Answer.Body.Bytes()

@@ -99,6 +99,11 @@ type exchange struct {
 	covered bool
 	// gate is that of its route, where it was looked for already.
 	gate *gate
+	// arrived says that it is counted at that gate, and lease is what it was given
+	// there; ahead is the connection that it was sent on. See lane.ahead.
+	arrived bool
+	lease   *lease
+	ahead   *upstream
 	// found is what the cache says of the request, where it was asked already.
 	found *found
 	// interrupt is end, made once.
@@ -242,7 +247,9 @@ func (e *edge) serve(x *exchange) {
 // first fails before it answered. An error means that nothing was answered; the
 // gate is the one where that was so, nil if there is none any more.
 func (e *edge) pass(x *exchange, g *gate) (*gate, error) {
-	g.arrive(&x.ticket, x.started)
+	if !x.arrived {
+		g.arrive(&x.ticket, x.started)
+	}
 	for {
 		err := e.attempt(x, g)
 		failure, failed := errors.AsType[*failure](err)
@@ -299,19 +306,15 @@ func (e *edge) givenUp(x *exchange, err error) bool {
 // attempt waits for an instance and has it answer. It gives an error, of type
 // *failure if there was an instance, when nothing was answered.
 func (e *edge) attempt(x *exchange, g *gate) error {
-	x.renew()
-	if x.interrupt == nil {
-		x.interrupt = x.end
-	}
-	x.ticket.end = x.interrupt
-	sticky := g.sticky.Load()
-	if sticky != nil {
-		x.ticket.session = cookie(x.request.Fields, sticky.Cookie)
-	}
-	l, err := g.enter(x.ctx, &x.ticket)
-	x.held = x.ticket.waited
-	if err != nil {
-		return err
+	l := x.lease
+	if x.lease = nil; l == nil {
+		x.approach(g)
+		var err error
+		l, err = g.enter(x.ctx, &x.ticket)
+		x.held = x.ticket.waited
+		if err != nil {
+			return err
+		}
 	}
 	x.backend = l.backend
 	defer func() {
@@ -321,14 +324,10 @@ func (e *edge) attempt(x *exchange, g *gate) error {
 			x.tunnel.lease = l
 		}
 	}()
-	l.slow = x.length != 0 && x.whole == nil
-	x.remember(sticky, l)
-	to := destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l}
-	hurried := l.tryWithin > 0 && !l.slow && idempotent(x.request.Method) && (to.answerWithin == 0 || l.tryWithin < to.answerWithin)
-	if hurried {
-		to.answerWithin = l.tryWithin
-	}
-	err = e.forwarder.forward(x, to)
+	l.slow = !x.alone()
+	x.remember(g.sticky.Load(), l)
+	to, hurried := x.destination(l)
+	err := e.forwarder.forward(x, to)
 	if failure, failed := errors.AsType[*failure](err); failed {
 		x.cookie = ""
 		if !failure.byClient {
@@ -337,6 +336,29 @@ func (e *edge) attempt(x *exchange, g *gate) error {
 		}
 	}
 	return err
+}
+
+// approach makes the exchange ready for the gate.
+func (x *exchange) approach(g *gate) {
+	x.renew()
+	if x.interrupt == nil {
+		x.interrupt = x.end
+	}
+	x.ticket.end = x.interrupt
+	if sticky := g.sticky.Load(); sticky != nil {
+		x.ticket.session = cookie(x.request.Fields, sticky.Cookie)
+	}
+}
+
+// destination gives the instance of a lease. Hurried says that it is given less time
+// than the route gives, since the request can go to another one then.
+func (x *exchange) destination(l *lease) (to destination, hurried bool) {
+	to = destination{address: l.backend.Address, answerWithin: l.answerWithin, account: l}
+	hurried = l.tryWithin > 0 && x.alone() && idempotent(x.request.Method) && (to.answerWithin == 0 || l.tryWithin < to.answerWithin)
+	if hurried {
+		to.answerWithin = l.tryWithin
+	}
+	return to, hurried
 }
 
 // renew makes the exchange ready for an attempt: what has ended the one before

@@ -57,10 +57,7 @@ type account interface {
 // forward sends the request where it is to go and the answer to the client. An
 // error means that nothing was answered.
 func (f *forwarder) forward(x *exchange, to destination) error {
-	buffer := borrow(&f.buffers.sends)
-	request := appendRequest((*buffer)[:0], x, to.folder)
-	u, up, err := f.exchange(x, to, request)
-	f.buffers.sends.Put(buffer)
+	u, up, err := f.exchange(x, to)
 	if err != nil {
 		return err
 	}
@@ -80,7 +77,8 @@ func (f *forwarder) forward(x *exchange, to destination) error {
 	complete = x.stopUpload(up) && complete
 	x.late.stop()
 	if ended := x.hold(nil); ended == nil && complete && u.head.Persistent && u.start == u.end {
-		f.pool.keep(u)
+		_, attend := x.client.(*lane)
+		f.pool.keep(u, attend && x.alone())
 	} else {
 		u.close()
 	}
@@ -89,14 +87,14 @@ func (f *forwarder) forward(x *exchange, to destination) error {
 
 // exchange sends the request and reads the head of the final answer. By itself
 // it tries again only if a connection that was kept turns out to be dead.
-func (f *forwarder) exchange(x *exchange, to destination, request []byte) (*upstream, *upload, error) {
+func (f *forwarder) exchange(x *exchange, to destination) (*upstream, *upload, error) {
 	again := false
 	for {
 		u, err := f.connect(x, to.address, again)
 		if err != nil {
 			return nil, nil, &failure{cause: err, unsent: true, byClient: x.ctx.Err() != nil}
 		}
-		up, err := f.ask(x, to, u, request)
+		up, err := f.ask(x, to, u)
 		if err == nil {
 			return u, up, nil
 		}
@@ -119,8 +117,13 @@ func (f *forwarder) exchange(x *exchange, to destination, request []byte) (*upst
 	}
 }
 
-// connect gives a connection that was kept, or a new one.
+// connect gives the connection that the request was sent on ahead, one that was
+// kept, or a new one.
 func (f *forwarder) connect(x *exchange, address string, fresh bool) (*upstream, error) {
+	if u := x.ahead; u != nil {
+		x.ahead = nil
+		return u, nil
+	}
 	if !fresh {
 		if u := f.pool.take(address); u != nil {
 			return u, nil
@@ -130,15 +133,8 @@ func (f *forwarder) connect(x *exchange, address string, fresh bool) (*upstream,
 }
 
 // ask sends the request and waits for the final answer's head, on one connection.
-func (f *forwarder) ask(x *exchange, to destination, u *upstream, request []byte) (*upload, error) {
-	if err := x.hold(u); err != nil {
-		return nil, err
-	}
-	sending := x.length != 0 && x.whole == nil
-	if to.answerWithin > 0 && !sending {
-		x.late.set(f.clock.after(to.answerWithin))
-	}
-	if err := u.ask(request, !sending); err != nil {
+func (f *forwarder) ask(x *exchange, to destination, u *upstream) (*upload, error) {
+	if err := f.send(x, to, u); err != nil {
 		return nil, err
 	}
 	up := f.upload(x, to.answerWithin, u)
@@ -167,6 +163,24 @@ func (f *forwarder) ask(x *exchange, to destination, u *upstream, request []byte
 		}
 	}
 	return up, errNonsense
+}
+
+// send sends the request, unless it was sent ahead, and awaits the first bytes of the
+// answer if there is no more to send.
+func (f *forwarder) send(x *exchange, to destination, u *upstream) error {
+	if u.told {
+		u.told = false
+		return u.err
+	}
+	if err := x.hold(u); err != nil {
+		return err
+	}
+	if to.answerWithin > 0 && x.alone() {
+		x.late.set(f.clock.after(to.answerWithin))
+	}
+	buffer := borrow(&f.buffers.sends)
+	defer f.buffers.sends.Put(buffer)
+	return u.ask(appendRequest((*buffer)[:0], x, to.folder), x.alone())
 }
 
 // inTime says whether the answer came before it was given up.

@@ -179,6 +179,22 @@ func (g *gate) enter(ctx context.Context, t *ticket) (*lease, error) {
 	return t.lease, t.err
 }
 
+// enterNow gives the ticket an instance if there is no need to wait for one.
+func (g *gate) enterNow(t *ticket) *lease {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.removed || g.route.Stopped {
+		return nil
+	}
+	chosen := g.choose(t, now)
+	if chosen == nil {
+		return nil
+	}
+	g.bell.changed()
+	return g.grant(chosen, t, now)
+}
+
 // choose gives the best instance for the ticket, nil if it has to wait: that of
 // its session, unless that is not to be asked, or has been full for too long.
 func (g *gate) choose(t *ticket, now time.Time) *instance {

@@ -18,6 +18,7 @@ import (
 type lane struct {
 	stream *http2.Stream
 	edge   *edge
+	teller *teller
 	x      exchange
 	here   presence
 	left   int64 // of the answer's body; -1: nobody knows
@@ -32,7 +33,7 @@ func (s *session) open(stream *http2.Stream, used http2.Exchange) http2.Exchange
 	if again {
 		l.here.renew()
 	} else {
-		l = &lane{stream: stream, edge: s.edge}
+		l = &lane{stream: stream, edge: s.edge, teller: &s.teller}
 	}
 	x, head := &l.x, &stream.Head
 	*x = exchange{
@@ -64,34 +65,42 @@ func (s *session) open(stream *http2.Stream, used http2.Exchange) http2.Exchange
 const inlineRoom = 16 << 10
 
 // Begin implements http2.Exchange: it answers what asks no instance.
-func (l *lane) Begin() bool {
+func (l *lane) Begin() http2.Progress {
 	e, x, room := l.edge, &l.x, l.stream.Room()
 	if room < inlineRoom || len(x.host) > inlineRoom/8 {
-		return false
+		return http2.Waiting
 	}
 	if l.stream.Fault == nil {
 		if x.request.Method == http.MethodConnect || len(e.options.TrustedProxies) > 0 {
-			return false
+			return http2.Waiting
 		}
 		if x.gate = e.router.find(x.host); x.gate != nil {
-			return e.atOnce(x, x.gate, room)
+			if e.atOnce(x, x.gate, room) {
+				return http2.Answered
+			}
+			return l.ahead(x.gate)
 		}
 	}
 	defer e.finish(x)
 	if !l.refuse() {
 		e.refuseUnknown(x)
 	}
-	return true
+	return http2.Answered
 }
 
 // Serve implements http2.Exchange.
 func (l *lane) Serve() {
-	if l.stream.Fault == nil {
+	if l.stream.Fault == nil && !l.x.arrived {
 		l.edge.apps(&l.x)
 		return
 	}
 	defer l.edge.finish(&l.x)
-	l.refuse()
+	if l.refuse() {
+		return
+	}
+	if g, err := l.edge.pass(&l.x, l.x.gate); err != nil {
+		l.edge.refuseAfter(&l.x, g, err)
+	}
 }
 
 // refuse answers what is no proper request.

@@ -16,6 +16,7 @@ type session struct {
 	// address is the client's IP address, port the local one.
 	address, port string
 	writing       alarm // rings when the client takes nothing
+	teller        teller
 }
 
 // serveSession goes on with a connection over HTTP/2, until its end.

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/springtide/springtide/internal/http2"
 	"github.com/springtide/springtide/internal/message"
 )
 
@@ -49,6 +52,13 @@ type upstream struct {
 	heard bool
 
 	quiet *quiet // of await; nil before the first
+
+	// Of attend: it has a goroutine, is kept by it, and was offered by it to who sends.
+	attended, kept, offered bool
+	// next is the stream whose request was sent. told says so to who serves it.
+	next atomic.Pointer[http2.Stream]
+	told bool
+
 	// Of ask:
 	request []byte
 	wait    bool
@@ -204,29 +214,52 @@ type pool struct {
 	buffers *buffers
 	dialer  net.Dialer
 
-	mu   sync.Mutex
-	idle map[string][]*upstream // by address, the one that was used last at the end
+	mu             sync.Mutex
+	idle, attended shelf
 }
 
+// shelf has connections by address, the one that was used last at the end.
+type shelf map[string][]*upstream
+
 func newPool(clock *clock, buffers *buffers) *pool {
-	return &pool{clock: clock, buffers: buffers, dialer: net.Dialer{Timeout: connectTimeout}, idle: map[string][]*upstream{}}
+	return &pool{clock: clock, buffers: buffers, dialer: net.Dialer{Timeout: connectTimeout}, idle: shelf{}, attended: shelf{}}
 }
 
 // take gives a connection that was kept, nil if there is none.
 func (p *pool) take(address string) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := p.idle[address]
+	return p.idle.take(address, p.clock.elapsed.Load())
+}
+
+// takeAttended gives one that somebody waits on.
+func (p *pool) takeAttended(address string) *upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.attended.take(address, p.clock.elapsed.Load())
+}
+
+func (s shelf) take(address string, now int64) *upstream {
+	kept := s[address]
 	if len(kept) == 0 {
 		return nil
 	}
 	u := kept[len(kept)-1]
-	if u.idleUntil <= p.clock.elapsed.Load() {
+	if u.idleUntil <= now {
 		return nil // and so are the others: look closes them
 	}
 	kept[len(kept)-1] = nil
-	p.idle[address] = kept[:len(kept)-1]
+	s[address] = kept[:len(kept)-1]
 	return u
+}
+
+func (s shelf) put(u *upstream, limit int) bool {
+	kept := s[u.address]
+	if len(kept) >= limit {
+		return false
+	}
+	s[u.address] = append(kept, u)
+	return true
 }
 
 // dial makes a new connection.
@@ -245,46 +278,79 @@ func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
 	return u, nil
 }
 
-// keep takes a connection whose exchange is complete.
-func (p *pool) keep(u *upstream) {
+// keep takes a connection whose exchange is complete. It is attended from then on if
+// others like that exchange may come.
+func (p *pool) keep(u *upstream, attend bool) {
 	u.giveBack()
 	u.used = true
 	// The clock may be a tick late both now and when the time is up.
 	u.idleUntil = p.clock.after(idleInstanceConnection - tick)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if kept := p.idle[u.address]; len(kept) < idleInstanceConnections {
-		p.idle[u.address] = append(kept, u)
+	if u.attended {
+		u.kept = true
 		return
 	}
-	u.wire.Close()
+	if attend {
+		u.attended, u.kept = true, true
+		go u.attend(p)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.idle.put(u, idleInstanceConnections) {
+		u.wire.Close()
+	}
+}
+
+// offer lets those have a connection who send on what is attended.
+func (p *pool) offer(u *upstream) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.attended.put(u, attendants)
+}
+
+// withdraw takes a connection back, unless somebody has it.
+func (p *pool) withdraw(u *upstream) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.attended[u.address]
+	i := slices.Index(kept, u)
+	if i >= 0 {
+		p.attended[u.address] = slices.Delete(kept, i, i+1)
+	}
+	return i >= 0
 }
 
 // look closes what has waited for too long.
 func (p *pool) look(now int64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for address, kept := range p.idle {
+	old := p.attended.old(now, p.idle.old(now, nil))
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+// old takes out what has waited for too long.
+func (s shelf) old(now int64, taken []*upstream) []*upstream {
+	for address, kept := range s {
 		old := 0
 		for old < len(kept) && kept[old].idleUntil <= now {
-			kept[old].wire.Close()
 			old++
 		}
+		taken = append(taken, kept[:old]...)
 		if rest := slices.Delete(kept, 0, old); len(rest) > 0 {
-			p.idle[address] = rest
+			s[address] = rest
 		} else {
-			delete(p.idle, address)
+			delete(s, address)
 		}
+	}
+	return taken
+}
+
+// closeAll is called without the pool's lock, which who attends one of them may be
+// waiting for.
+func closeAll(all []*upstream) {
+	for _, u := range all {
+		u.wire.Close()
 	}
 }
 
-func (p *pool) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, kept := range p.idle {
-		for _, u := range kept {
-			u.wire.Close()
-		}
-	}
-	clear(p.idle)
-}
+func (p *pool) close() { p.look(math.MaxInt64) }

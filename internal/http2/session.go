@@ -47,10 +47,10 @@ type Options struct {
 // Exchange is what is done about a stream's request. Implemented by edge.lane.
 type Exchange interface {
 	// Begin is called first, by the goroutine that reads the connection, so it must
-	// not wait, nor send more than [Stream.Room] allows. It reports whether it has
-	// answered the request; if not, Serve is called in a goroutine of its own. What
-	// they do not complete is reset.
-	Begin() bool
+	// not wait, nor send more than [Stream.Room] allows. Unless it has answered the
+	// request, Serve is called in another goroutine. What they do not complete is
+	// reset.
+	Begin() Progress
 	Serve()
 	// Gone is told once that the client is, or that the stream was reset; it may be
 	// before Serve is called, or while it returns.
@@ -59,6 +59,18 @@ type Exchange interface {
 	// call the stream, whose lock is held.
 	Look(now time.Duration)
 }
+
+// Progress is how far Begin of an [Exchange] has come.
+type Progress int
+
+const (
+	// Waiting has Serve called in a goroutine of its own.
+	Waiting Progress = iota
+	// Answered says that there is nothing more to do.
+	Answered
+	// Underway says that somebody calls [Stream.Serve], and may have done so.
+	Underway
+)
 
 // stage is how far a session has come.
 type stage int

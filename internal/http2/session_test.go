@@ -90,13 +90,18 @@ type testExchange struct {
 	handle func(*Stream)
 }
 
-// Begin answers what is asked of the path /inline.
-func (x *testExchange) Begin() bool {
-	inline := x.stream.Head.Target == "/inline"
-	if inline {
+// Begin answers what is asked of the path /inline, and has itself served for /underway.
+func (x *testExchange) Begin() Progress {
+	switch x.stream.Head.Target {
+	case "/inline":
 		x.handle(x.stream)
+		return Answered
+	case "/underway":
+		x.stream.Later()
+		go x.stream.Serve()
+		return Underway
 	}
-	return inline
+	return Waiting
 }
 
 func (x *testExchange) Serve()           { x.handle(x.stream) }

@@ -39,7 +39,7 @@ type Stream struct {
 	id       uint32
 	exchange Exchange
 	used     Exchange // of the request before
-	task     func()   // is serve, made once
+	task     func()   // is Serve, made once
 
 	// The session's lock guards the rest.
 	err      error // why it is closed
@@ -86,7 +86,7 @@ func (s *Session) newStream(id uint32) *Stream {
 	last := len(s.spare) - 1
 	if last < 0 {
 		st := &Stream{session: s}
-		st.task = st.serve
+		st.task = st.Serve
 		st.Head.Fields = make(message.Fields, 0, usualFields)
 		st.renew(id)
 		return st
@@ -143,16 +143,22 @@ func (st *Stream) begin() {
 	st.at, s.serves = len(s.serves), append(s.serves, st)
 	s.mu.Unlock()
 	st.inline = true
-	if exchange.Begin() {
-		st.conclude() // and pause sends what there is
-		return
-	}
-	st.inline = false
 	s.serving.Add(1)
-	s.options.Crew.Go(st.task)
+	switch exchange.Begin() {
+	case Answered:
+		st.conclude() // and pause sends what there is
+		s.serving.Done()
+	case Waiting:
+		st.inline = false
+		s.options.Crew.Go(st.task)
+	}
 }
 
-func (st *Stream) serve() {
+// Later says, from Begin, that somebody is going to call Serve.
+func (st *Stream) Later() { st.inline = false }
+
+// Serve has the exchange serve. It is for who has Begin say [Underway].
+func (st *Stream) Serve() {
 	s := st.session
 	defer s.serving.Done()
 	defer s.commit()
