@@ -30,8 +30,15 @@
 //	                      └──┴── the client is gone, or the answer broke off ──→ aborted
 //
 // What speaks HTTP/2 is a session, whose frames and streams internal/http2 has (its
-// doc.go draws their states). Each stream is a lane: the same exchange, in a
-// goroutine of a crew that all sessions share. When the edge drains each session
+// doc.go draws their states). Each stream is a lane: the same exchange. A request that
+// need not wait is sent ahead by the goroutine that reads, on a connection to the
+// instance that has a goroutine of its own (attendant), which serves the lane when the
+// answer comes; else one of a crew that all sessions share does. An attended connection:
+//
+//	offered ──→ taken ──→ told ── answer ──→ serving ──→ offered
+//	   └── 1.5 s, or the instance says something ──→ closed
+//
+// When the edge drains each session
 // says GOAWAY twice, and ends with its last stream.
 //
 // HTTP/3 comes by UDP. quic-go has QUIC and the frames, and a goroutine for each

@@ -33,7 +33,8 @@
 //
 // One goroutine reads. It calls Begin of each exchange when it has nothing more
 // to read at once, so what needs no waiting is answered there and then; the rest
-// is served in a goroutine of its own. There is none that writes: whoever has
+// is served in another goroutine: one of the crew's, or whichever Begin has found.
+// Streams are used again, with their exchanges. No goroutine writes: whoever has
 // something to say adds it to what is to be sent, and sends it with all that has
 // gathered unless somebody does already. What is long waits for its turn.
 //

@@ -64,6 +64,9 @@ func TestFloodsEndTheirConnection(t *testing.T) {
 
 func TestWhatClientsDoInEarnestIsNoFlood(t *testing.T) {
 	s := serve(t, fine)
+	if err := s.client.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	p := speak(t, s)
 	for id := uint32(1); id < 3000; id += 2 { // more noise than is let pass at once
 		p.ask(id, true)

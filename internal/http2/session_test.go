@@ -338,6 +338,22 @@ func TestWhatIsAnsweredByTheGoroutineThatReadsNeverHoldsItUp(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnderwayIsServedByWhoeverHasIt(t *testing.T) {
+	s := serve(t, fine)
+	p := speak(t, s)
+	for id := range uint32(100) {
+		block := p.head(":method", "GET", ":scheme", "https", ":authority", "a.example", ":path", "/underway")
+		p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: 2*id + 1, EndStream: true, EndHeaders: true, BlockFragment: block})
+	}
+	left := 100
+	p.until("all answers", func(f frames.Frame) bool {
+		if ends(f.Header().StreamID)(f) {
+			left--
+		}
+		return left == 0
+	})
+}
+
 func TestHalfAnAnswerIsReset(t *testing.T) {
 	s := serve(t, func(st *Stream) {
 		st.Begin(AppendStatus(nil, 200), false)
