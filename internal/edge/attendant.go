@@ -34,16 +34,23 @@ func (l *lane) ahead(g *gate) http2.Progress {
 	request := appendRequest((*buffer)[:0], x, "")
 	l.stream.Later()
 	for u := e.forwarder.pool.takeAttended(to.address); u != nil; u = e.forwarder.pool.takeAttended(to.address) {
+		if x.hold(u) != nil { // it is over already, which serve finds out
+			_ = x.hold(nil)
+			if !e.forwarder.pool.offer(u) {
+				u.wire.Close()
+			}
+			break
+		}
 		if to.answerWithin > 0 {
 			x.late.set(e.clock.after(to.answerWithin))
 		}
 		x.ahead = u
-		if x.hold(u) == nil && l.teller.tell(u, l.stream, request) {
+		if l.teller.tell(u, l.stream, request) {
 			return http2.Underway // and perhaps over: nothing of it may be touched
 		}
 		x.ahead = nil
 		x.late.stop()
-		_ = x.hold(nil) // serve finds out
+		_ = x.hold(nil)
 		u.wire.Close()
 	}
 	return http2.Waiting
