@@ -416,6 +416,9 @@ func scrape(t *testing.T) string {
 			Sample: &observe.ServiceSample{Memory: 1, Latency: 1},
 		}}
 	})
+	m.Outside(func() []observe.OutsideSample {
+		return []observe.OutsideSample{{Environment: environment, Process: "worker", Waiting: 1, Up: true}}
+	})
 	recorder := httptest.NewRecorder()
 	m.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	text, err := io.ReadAll(recorder.Body)
