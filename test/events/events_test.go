@@ -113,6 +113,52 @@ func TestInstancesAreReadyBeforeAnEventAndGoIfNobodyComes(t *testing.T) {
 	}
 }
 
+// learnt gives what the last decision says of the app's starts and requests.
+func learnt(t *testing.T, p *platform.Platform) (coldStart, service float64, at time.Time) {
+	t.Helper()
+	var decisions []springtide.Decision
+	if err := json.Unmarshal([]byte(tide(t, p, "explain", "--json")), &decisions); err != nil || len(decisions) == 0 {
+		t.Fatalf("%v: %v", err, decisions)
+	}
+	last := decisions[len(decisions)-1]
+	if last.Replayed == nil || !last.Replayed.Same {
+		t.Errorf("decided again it is another: %+v", last)
+	}
+	return last.Inputs["cold_start_seconds"], last.Inputs["service_seconds"], last.Time
+}
+
+func TestWhatWasLearntOutlivesTheControlPlane(t *testing.T) {
+	p, url := onAir(t)
+	client := story.HTTP(t, p)
+	tide(t, p, "scale", "web=2..6")
+	story.Eventually(t, "a second instance", time.Minute, func() bool { return ready(t, p) == 2 })
+	story.Get(t, client, url+"/api/tide")
+	tide(t, p, "scale", "web=3..6") // a decision that goes by what was learnt
+	story.Eventually(t, "a third", time.Minute, func() bool { return ready(t, p) == 3 })
+	story.Get(t, client, url+"/api/tide")
+	tide(t, p, "scale", "web=4..6")
+	story.Eventually(t, "a fourth", time.Minute, func() bool { return ready(t, p) == 4 })
+	before, _, _ := learnt(t, p)
+	learning := time.Now()
+	story.Eventually(t, "it to be stored", time.Minute, func() bool { return time.Since(learning) > 15*time.Second })
+	killed := time.Now()
+	killControl(t, p)
+	story.Get(t, client, url+"/api/tide")
+	var after, service float64
+	story.Eventually(t, "a decision after the kill", time.Minute, func() bool {
+		var at time.Time
+		after, service, at = learnt(t, p)
+		return at.After(killed)
+	})
+	// The fourth start was learnt after the decision that ordered it.
+	if after == 1 || service == 0 || after > 5*before || before > 5*after {
+		t.Errorf("the start takes %.3f s and a request %.3f s; before it was %.3f s", after, service, before)
+	}
+	if said := tide(t, p, "explain", "--replay"); !strings.Contains(said, "decided again: the same") {
+		t.Errorf("tide explain --replay:\n%s", said)
+	}
+}
+
 func TestEventsThatCannotBeAreRefused(t *testing.T) {
 	p, _ := onAir(t)
 	for _, refused := range []struct {
