@@ -118,7 +118,7 @@ func TestAServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 func TestAQueueOfSQSIsAskedForItsAttributes(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
-			QueueUrl       string //nolint:revive // as the protocol spells it
+			QueueURL       string `json:"QueueUrl"`
 			AttributeNames []string
 		}
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || r.Header.Get("X-Amz-Target") != "AmazonSQS.GetQueueAttributes" ||
@@ -126,7 +126,7 @@ func TestAQueueOfSQSIsAskedForItsAttributes(t *testing.T) {
 			t.Errorf("%v, %+v, %v", err, asked, r.Header)
 		}
 		switch {
-		case !strings.HasSuffix(asked.QueueUrl, "/1/jobs"):
+		case !strings.HasSuffix(asked.QueueURL, "/1/jobs"):
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `{"__type":"com.amazonaws.sqs#QueueDoesNotExist"}`)
 		case strings.Contains(r.Header.Get("Authorization"), "Credential=KEY/") && !strings.Contains(r.Header.Get("Authorization"), "/eu-west-1/sqs/aws4_request"):
