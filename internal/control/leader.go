@@ -108,7 +108,7 @@ func (l *leader) keep(ctx context.Context) error {
 		case leads:
 			l.stirred, pause = begun, beatEvery
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it is no fault of the store that nobody waits for it any more
 		case err == nil:
 			return springtide.Errorf(springtide.Conflict, "another control plane has taken the lead")
 		case time.Since(l.stirred) >= stopAfter:
