@@ -23,7 +23,6 @@ type outsideWorld struct {
 	waiting   int
 	workers   []time.Time // until when each is busy
 	needs     needs
-	from      int
 	last      Verdict
 	lastOut   time.Time
 	lastIn    time.Time
