@@ -52,7 +52,7 @@ type buildSection struct {
 
 	Base  set[image]      `json:"base,omitempty" jsonschema_description:"The image that the app is laid upon, with a tag or a digest: debian:12-slim. A cluster runs the app in it; one machine does without."`
 	Push  set[repository] `json:"push,omitempty" jsonschema_description:"A repository of your own that releases are pushed to as images, and that a cluster pulls them from."`
-	Login set[variable]   `json:"login,omitempty" jsonschema_description:"The secret with USER:PASSWORD for push, or for base if there is no push. It is not given to the app. Default: what the docker config of the platform's user says."`
+	Login set[variable]   `json:"login,omitempty" jsonschema_description:"The secret with USER:PASSWORD for push, or for base if there is no push. It is not given to the app. Left out, the docker config of the platform's user is asked."`
 
 	Image      later `json:"image,omitempty" jsonschema_description:"A container image to run instead of building. Not carried out by this version."`
 	Dockerfile later `json:"dockerfile,omitempty" jsonschema_description:"A Dockerfile to build. Not carried out by this version."`
