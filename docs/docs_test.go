@@ -401,7 +401,7 @@ func scrape(t *testing.T) string {
 	m.Snapshot(springtide.Snapshot{Instances: []springtide.Instance{{ID: "web-1-aaaaa", Group: group, State: springtide.InstanceReady}}})
 	m.Edges([]string{"edge"})
 	m.EdgeReport(springtide.EdgeReport{Edge: "edge", Demand: []springtide.Demand{{
-		Group: group, Arrived: 1, Cache: map[springtide.CacheResult]int{springtide.CacheHit: 1},
+		Group: group, Arrived: 1, Cache: map[springtide.CacheResult]int{springtide.CacheHit: 1}, Limited: map[springtide.RatePer]int{springtide.RatePerClient: 1},
 	}}})
 	m.Decision(springtide.Decision{Group: group, From: 1, To: 2})
 	m.RolloutOver(springtide.Rollout{Release: springtide.ReleaseID{Environment: environment, Number: 1}, Step: springtide.RolloutDone}, time.Second)

@@ -85,7 +85,7 @@ type ServeOptions struct {
 	// are its URL, a file with the certificate it is known by, and a program that
 	// answers DNS-01; each may be empty.
 	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook, ACMEAccountID, ACMEAccountKey string
-	LogLevel                                        slog.Level
+	LogLevel                                                                       slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
 	// Force ends what is left of the drain when a value arrives.

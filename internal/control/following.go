@@ -111,6 +111,7 @@ func (f *following) Status(context.Context) (api.Status, error) {
 	status := api.Status{
 		Version: f.options.Version, APIVersion: api.Version, Data: f.options.DataFolder, Executable: executable(), Started: f.started,
 		Edges: []api.EdgeStatus{}, Listeners: []string{}, Backups: []api.Safety{}, Certificates: []api.Certificate{},
+		Cache: api.CacheTotals{Requests: map[springtide.CacheResult]int64{}},
 		Store: api.StoreStatus{Location: ledgerPlace(f.options.Store), Leader: leader.Holder},
 		Processes: api.PlatformProcesses{
 			Supervisor: supervisor.Holder(filepath.Join(f.options.DataFolder, "lock")),

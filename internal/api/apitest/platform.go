@@ -646,6 +646,7 @@ func (p *Platform) Status(context.Context) (api.Status, error) {
 		Processes: api.PlatformProcesses{Supervisor: 100, Control: 101, Edges: []int{102}},
 		Listeners: []string{"https://127.0.0.1:8443", "http://127.0.0.1:8080"},
 		Store:     api.StoreStatus{Location: "/var/lib/tide/tide.db", Leads: true},
+		Cache:     api.CacheTotals{Memory: 3 << 20, Disk: 40 << 20, Requests: map[springtide.CacheResult]int64{springtide.CacheHit: 75, springtide.CacheMiss: 25}},
 		Ledger:    api.LedgerStatus{Location: "postgres://db.example.com/tide", Trouble: "it is away"},
 		Apps:      len(p.environments), Environments: len(p.environments), Backups: safety(), Certificates: slices.Clone(p.served),
 		Capacity: &api.Capacity{
