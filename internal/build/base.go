@@ -250,7 +250,7 @@ func (on base) configure(app springtide.App) v1.ConfigFile {
 	)
 	made := on.config
 	made.Architecture, made.OS, made.Created = runtime.GOARCH, "linux", v1.Time{Time: epoch()}
-	made.Container, made.DockerVersion = "", ""
+	made.Container = ""
 	made.RootFS = v1.RootFS{Type: "layers", DiffIDs: slices.Clone(on.config.RootFS.DiffIDs)}
 	made.History = append(slices.Clone(on.config.History), v1.History{Created: v1.Time{Time: epoch()}, CreatedBy: "tide build"})
 	made.Config = v1.Config{

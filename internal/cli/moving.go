@@ -124,7 +124,7 @@ func writeWhole(path string, write func(io.Writer) error) (size int64, err error
 
 // passphrase reads the first line of a file.
 func (s *session) passphrase(file string) (string, error) {
-	read := io.Reader(s.stdin)
+	read := s.stdin
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {

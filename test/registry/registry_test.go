@@ -175,7 +175,7 @@ func TestAReleaseIsPulledFromThePlatformWithTheTokenOnly(t *testing.T) {
 // free gives an address of this machine that nobody listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
