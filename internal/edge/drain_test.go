@@ -148,6 +148,13 @@ func TestAnEdgeWithoutATableWaitsForOneBeforeItAccepts(t *testing.T) {
 	<-e.process.ended
 	route := routeTo(serveInstance(t, "web-1-a", fine))
 	time.AfterFunc(3*newerTableTimeout, func() {
+		listeners, err := Reclaim(t.Context(), handbackPath(e.folder)) // by the next supervisor
+		if err != nil {
+			t.Errorf("an edge that waits gives nothing back: %v", err)
+		}
+		for _, listener := range listeners {
+			listener.File.Close()
+		}
 		e.control.publish(springtide.Table{Routes: []springtide.Route{route}, Certificates: []springtide.Certificate{testCertificate(t)}})
 	})
 	e.start(t, func(o *Options) { o.FirstTableLimit = time.Minute })

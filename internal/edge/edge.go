@@ -165,8 +165,8 @@ func Run(ctx context.Context, options Options) error {
 			e.router.apply(table)
 		}
 		work.Go(func() { e.feed.run(background) })
+		work.Go(e.handback.run) // also while it waits: a supervisor may be killed at any time
 		e.awaitTable(ctx)
-		work.Go(e.handback.run)
 	}
 	e.acceptQUIC()
 	e.accept()

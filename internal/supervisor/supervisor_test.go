@@ -104,7 +104,8 @@ func serveEdge(data string) error {
 	if err != nil {
 		return err
 	}
-	return edge.Main(context.Background(), edge.Options{DataFolder: data, Listeners: listeners, Ready: ready})
+	// The control plane of these tests makes no table.
+	return edge.Main(context.Background(), edge.Options{DataFolder: data, Listeners: listeners, Ready: ready, FirstTableLimit: 50 * time.Millisecond})
 }
 
 // platform is a supervisor in a process of its own.
