@@ -54,13 +54,6 @@ func (s *session) printStatus(status api.Status) error {
 	if status.Ledger.Trouble != "" {
 		ledger += ", which does not answer: " + status.Ledger.Trouble
 	}
-	kept := status.Store.Location
-	switch {
-	case status.Store.Trouble != "":
-		kept += ", which does not answer: " + status.Store.Trouble
-	case !status.Store.Leads:
-		kept += "; " + cmp.Or(status.Store.Leader, "nobody") + " leads, this control plane waits for its turn"
-	}
 	rows := [][]string{
 		{"version", fmt.Sprintf("%s (API %d)", status.Version, status.APIVersion)},
 		{"data", status.Data},
@@ -75,7 +68,7 @@ func (s *session) printStatus(status api.Status) error {
 		rows,
 		[]string{"edges", dash(strings.Join(edges, ", "))},
 		[]string{"processes", processes},
-		[]string{"store", kept},
+		[]string{"store", storeLine(status.Store)},
 		[]string{"ledger", ledger},
 		[]string{"apps", strconv.Itoa(status.Apps)},
 		[]string{"environments", strconv.Itoa(status.Environments)},
@@ -83,11 +76,7 @@ func (s *session) printStatus(status api.Status) error {
 	)
 	rows = append(rows, capacityRows(status.Capacity)...)
 	for i, queue := range status.OutsideQueues {
-		text := fmt.Sprintf("%s %s: %s, %d waiting, %d under way", queue.Environment, queue.Process, oneLine(queue.Queue), queue.Waiting, queue.UnderWay)
-		if queue.Trouble != "" {
-			text = fmt.Sprintf("%s %s cannot be seen: %s", queue.Environment, queue.Process, oneLine(queue.Trouble))
-		}
-		rows = append(rows, []string{[]string{"queues", ""}[min(i, 1)], text})
+		rows = append(rows, []string{[]string{"queues", ""}[min(i, 1)], queueLine(queue)})
 	}
 	for i, id := range status.Maintenance {
 		rows = append(rows, []string{[]string{"maintenance", ""}[min(i, 1)], id.String()})
@@ -97,6 +86,23 @@ func (s *session) printStatus(status api.Status) error {
 	}
 	rows = append(rows, []string{"cache", cacheTotals(status.Cache)})
 	return table(s.stdout, append(rows, certificateRows(status.Certificates)...))
+}
+
+func storeLine(store api.StoreStatus) string {
+	switch {
+	case store.Trouble != "":
+		return store.Location + ", which does not answer: " + store.Trouble
+	case !store.Leads:
+		return store.Location + "; " + cmp.Or(store.Leader, "nobody") + " leads, this control plane waits for its turn"
+	}
+	return store.Location
+}
+
+func queueLine(queue api.OutsideQueueStatus) string {
+	if queue.Trouble != "" {
+		return fmt.Sprintf("%s %s cannot be seen: %s", queue.Environment, queue.Process, oneLine(queue.Trouble))
+	}
+	return fmt.Sprintf("%s %s: %s, %d waiting, %d under way", queue.Environment, queue.Process, oneLine(queue.Queue), queue.Waiting, queue.UnderWay)
 }
 
 // programVersion is what `tide version --json` prints.
