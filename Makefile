@@ -6,11 +6,11 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 INIT    := internal/engine/process/embedded/tide-init
 FILES   := internal/files/embedded/tide-files.gz
-# The end-to-end stories run one after the other: each measures a whole platform.
+# Of the end-to-end stories two run at a time: each is a whole platform, and waits for most of its time.
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build init setup demo test test-kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-scale bench-surge clean
+.PHONY: help build image init setup demo test test-kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-kubernetes bench-scale bench-surge clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ $(FILES): $(wildcard *.go internal/files/*.go internal/files/gateway/*.go intern
 bin/tide: $(INIT) $(FILES) $(SOURCES)
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tide
 
+image: build ## a container image of bin/tide, in bin/tide.tar; ARGS="-push REGISTRY/NAME:TAG -base golang:1.26"
+	go run ./deploy/image -tide bin/tide $(or $(ARGS),-file bin/tide.tar)
+
 setup: ## installs what the tests need (Debian, as root)
 	@./deploy/setup.sh test
 
@@ -39,10 +42,10 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 	$(MAKE) --no-print-directory build
 	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
 
-test: setup build ## all tests: unit, conformance, end to end
+test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet ./...
 	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
-	go test -race -p 1 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
+	go test -race -p 2 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
 	cd bench/jobs && go vet .
 	cd bench/scale && go vet . && go test .
 	cd test/parsers && go vet . && go test .
@@ -54,9 +57,10 @@ test: setup build ## all tests: unit, conformance, end to end
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
 
-test-kubernetes: ## a real Kubernetes of two nodes on this machine; its first build takes two processors ten minutes
+test-kubernetes: init ## a real Kubernetes of two nodes on this machine; its first build takes two processors ten minutes
 	@./deploy/setup.sh test-kubernetes
-	cd test/kubernetes && go vet ./... && go test -timeout 30m ./...
+	cd deploy/kubernetes/rendered && go vet . && go test .
+	cd test/kubernetes && go vet ./... && go test -parallel 4 -timeout 45m ./...
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff
@@ -92,6 +96,9 @@ bench-idle: build ## memory and CPU of the idle platform, 0 to 100 apps; BENCH="
 bench-jobs: ## the ledger beside River, asynq and a poller; BENCH="-quick -json -kill"
 	@./deploy/setup.sh bench
 	cd bench/jobs && go run . $(BENCH)
+
+bench-kubernetes: init ## the engine for Kubernetes, and the whole control plane, with 1,000 to 10,000 simulated pods; BENCH="-quick -json"
+	go run ./bench/kubernetes $(BENCH)
 
 bench-scale: ## laws of scaling beside each other, on traces; BENCH="-quick -json"
 	cd bench/scale && go run . $(BENCH)

@@ -195,8 +195,12 @@ type Scale struct {
 	StableFor time.Duration `json:"stable_for,omitempty"`
 }
 
-// DefaultPriority is the weight of a process that says nothing of it.
-const DefaultPriority = 10
+const (
+	// DefaultPriority is the weight of a process that says nothing of it.
+	DefaultPriority = 10
+	// MostInstances is how many instances of a process anybody may ask for.
+	MostInstances = 10_000
+)
 
 // Limits bound what one instance, one build or one task may use. Zero: no limit.
 type Limits struct {

@@ -19,6 +19,8 @@ const module = "github.com/springtide/springtide"
 var allowed = map[string][]string{
 	"internal/socket":  {},
 	"internal/durable": {},
+	"internal/peer":    {},
+	"deploy/image":     {},
 
 	"internal/calendar":                {"internal/cron"},
 	"internal/manifest":                {"internal/cron", "internal/calendar"},

@@ -38,6 +38,9 @@ type Instance struct {
 	// CrashLoop says that it crashed three times or more without having been
 	// ready for a minute.
 	CrashLoop bool `json:"crash_loop,omitempty"`
+	// Stuck says that it was never started, and that what it lacks is not likely to
+	// come by itself: its image cannot be pulled.
+	Stuck bool `json:"stuck,omitempty"`
 	// Ejected is until when an edge gives it no requests, since it failed while
 	// others did not; then it is tried again. Zero: it is not ejected.
 	Ejected time.Time `json:"ejected,omitzero"`

@@ -2,6 +2,7 @@ package springtide
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -64,6 +65,16 @@ func (r Release) Image(registry string) string {
 		return ""
 	}
 	return repository + ":" + r.ID().Tag() + "@" + string(r.Artifact)
+}
+
+// Env gives the variables that a process of the release has of the app's own: those
+// of its manifest, and over them those of its config. The map is the caller's.
+func (r Release) Env(process Process) map[string]string {
+	env := make(map[string]string)
+	for _, set := range []map[string]string{r.App.Env, process.Env, r.Config} {
+		maps.Copy(env, set)
+	}
+	return env
 }
 
 // String gives "app/environment v7".

@@ -99,6 +99,9 @@ type Files struct {
 	// Signed says that signed requests of S3, as presigned URLs are, are answered
 	// on the app's hosts too, below the folder's name.
 	Signed bool `json:"signed,omitempty"`
+	// Enqueue is the queue in which each object that is uploaded, as S3, becomes a
+	// run. Empty: none does.
+	Enqueue QueueName `json:"enqueue,omitempty"`
 	// Bucket is the URL of a bucket of the user's own in which the files are:
 	// s3://bucket/prefix?endpoint=https://host&region=name. Then there is no
 	// folder. Its keys are the secrets S3_ACCESS_KEY_ID_NAME and

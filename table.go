@@ -138,10 +138,19 @@ type EdgeReport struct {
 	Leaving bool `json:"leaving,omitempty"`
 	// Cache is what the edge's cache holds.
 	Cache CacheSize `json:"cache,omitzero"`
+	// Floods are those since the edge began.
+	Floods FloodCounts `json:"floods,omitzero"`
 	// Faults are the certificates of the table that it does not serve.
 	Faults    []CertificateFault `json:"faults,omitempty"`
 	Demand    []Demand           `json:"demand,omitempty"`
 	Instances []InstanceLoad     `json:"instances,omitempty"`
+}
+
+// FloodCounts counts connections of clients that flood.
+type FloodCounts struct {
+	// Ended are those that were ended for a flood, Refused those that came later.
+	Ended   int64 `json:"ended"`
+	Refused int64 `json:"refused"`
 }
 
 // CertificateFault is a certificate that an edge does not serve, since it cannot be

@@ -57,6 +57,7 @@ test-kubernetes) # what a node is made of
 	need ip iproute2
 	need nsenter util-linux
 	need_file busybox-static /bin/busybox # what the images of its apps are made of
+	need_file postgresql /usr/lib/postgresql/*/bin/postgres
 	;;
 bench-data) # a peer
 	need pgbackrest pgbackrest

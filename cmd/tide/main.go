@@ -42,6 +42,7 @@ func runControl(ctx context.Context, args []string) error {
 	flags.StringVar(&o.DataFolder, "data", "", "the data folder")
 	flags.StringVar(&o.API, "api", "", "an address for clients with tokens")
 	flags.StringVar(&o.Metrics, "metrics", "", "a private address for metrics")
+	edges := addElsewhere(flags, &o)
 	var allowed []string
 	flags.Var((*list)(&allowed), "allow-calls", "a private network that jobs may call")
 	flags.Var((*list)(&o.HTTPS), "https", "an address that the edges serve")
@@ -54,7 +55,13 @@ func runControl(ctx context.Context, args []string) error {
 	if o.AllowCalls, err = networks("--allow-calls", allowed); err != nil {
 		return err
 	}
+	if err := edges(); err != nil {
+		return err
+	}
 	o.Ledger, o.Store, o.Backups, o.ACME = os.Getenv(ledgerVariable), os.Getenv(storeVariable), backupTarget(), acmeServer()
+	if o.Engine, err = engineOptions(); err != nil {
+		return err
+	}
 	o.Logger = newLogger(os.Stderr, "control", parseLevel(*level))
 	return control.Run(ctx, o)
 }
@@ -96,7 +103,7 @@ func runEdge(ctx context.Context, o cli.EdgeOptions) error {
 	options := edge.Options{
 		CacheMemory: int64(o.CacheMemory) << 20, CacheDisk: int64(o.CacheDisk) << 20,
 		DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel),
-		TrustedProxies: proxies, ProxyProtocol: o.ProxyProtocol, MaxConnectionsPerAddress: o.MaxConnectionsPerAddress,
+		TrustedProxies: proxies, ProxyProtocol: o.ProxyProtocol, MaxConnectionsPerAddress: o.MaxConnectionsPerAddress, RefuseFloods: o.RefuseFloods,
 	}
 	ctx = context.WithoutCancel(ctx) // it has signals of its own
 	if o.Table != "" {
@@ -107,6 +114,9 @@ func runEdge(ctx context.Context, o cli.EdgeOptions) error {
 			options.Listeners = edge.ListenBeside(options.Listeners, options.Logger)
 		}
 		return edge.Alone(ctx, o.Table, options)
+	}
+	if o.Control != "" {
+		return edgeElsewhere(ctx, o, options)
 	}
 	if options.Listeners, err = edge.InheritedListeners(os.Getenv); err != nil {
 		return err

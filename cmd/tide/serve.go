@@ -75,7 +75,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	o.Data = data
-	if err := cmp.Or(checkJobs(o), checkStore(ctx, o), checkBackups(o), checkACME(o), checkEdge(o)); err != nil {
+	if err := cmp.Or(checkJobs(o), checkStore(ctx, o), checkBackups(o), checkACME(o), checkEdge(o), checkEngine(ctx, o), checkElsewhere(o)); err != nil {
 		return err
 	}
 	executable, err := os.Executable()
@@ -88,6 +88,9 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	if err := checkAddresses(ctx, o); err != nil {
 		return err
+	}
+	if o.Edges != "" {
+		return serveWithoutEdges(ctx, o)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -215,6 +218,8 @@ func checkEdge(o cli.ServeOptions) error {
 		return springtide.Errorf(springtide.Invalid, "--proxy-protocol: nobody is trusted to speak it").WithHint("name the proxies: --trusted-proxy 10.1.0.0/16")
 	case o.MaxConnectionsPerAddress < 0:
 		return springtide.Errorf(springtide.Invalid, "--max-connections-per-address %d is negative", o.MaxConnectionsPerAddress)
+	case o.RefuseFloods < 0:
+		return springtide.Errorf(springtide.Invalid, "--refuse-floods %s is negative", o.RefuseFloods).WithHint("0 refuses nobody")
 	case o.CacheMemory < 0 || o.CacheDisk < 0:
 		return springtide.Errorf(springtide.Invalid, "the cache cannot keep less than nothing: --cache-memory %d, --cache-disk %d", o.CacheMemory, o.CacheDisk)
 	}
@@ -224,7 +229,7 @@ func checkEdge(o cli.ServeOptions) error {
 // edgeArguments are the edges' settings as flags of `tide serve` and `tide edge`.
 func edgeArguments(o cli.ServeOptions) []string {
 	list := []string{
-		"--max-connections-per-address", strconv.Itoa(o.MaxConnectionsPerAddress),
+		"--max-connections-per-address", strconv.Itoa(o.MaxConnectionsPerAddress), "--refuse-floods", o.RefuseFloods.String(),
 		"--cache-memory", strconv.Itoa(o.CacheMemory), "--cache-disk", strconv.Itoa(o.CacheDisk),
 	}
 	for _, network := range o.TrustedProxies {
@@ -254,7 +259,7 @@ func arguments(o cli.ServeOptions) []string {
 	for _, network := range o.AllowCalls {
 		list = append(list, "--allow-calls", network)
 	}
-	return list
+	return append(list, elsewhereArguments(o)...)
 }
 
 // followOwner calls end when the process that wanted the platform is gone. It

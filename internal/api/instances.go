@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -18,6 +19,18 @@ func (s *Server) ServeInstances(ctx context.Context, listener net.Listener) erro
 		listener.Close()
 		return err
 	}
+	return s.serveInstances(ctx, listener)
+}
+
+// ServeInstancesElsewhere is [Server.ServeInstances] over TLS, on any address: those of
+// a cluster reach it through a network.
+func (s *Server) ServeInstancesElsewhere(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	config = config.Clone()
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	return s.serveInstances(ctx, tls.NewListener(listener, config))
+}
+
+func (s *Server) serveInstances(ctx context.Context, listener net.Listener) error {
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.api().ServeHTTP(w, r) })
 	return s.serve(ctx, listener, s.common(withHealth(chain(api, speakVersion, s.identifyInstance, onlyForInstances, limitBodies))))
 }

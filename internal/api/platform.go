@@ -376,6 +376,8 @@ type Status struct {
 	Certificates []Certificate `json:"certificates"`
 	// Cache is what the edges keep of the answers of all apps.
 	Cache CacheTotals `json:"cache"`
+	// Floods are those that the edges have ended and refused since they began.
+	Floods springtide.FloodCounts `json:"floods,omitzero"`
 }
 
 // CacheTotals tell of the caches of all edges.

@@ -110,6 +110,8 @@ type ServiceStatus struct {
 	Servers []ServiceServer `json:"servers"`
 	// Folder holds its data.
 	Folder string `json:"folder,omitempty"`
+	// Cluster is the object of CloudNativePG that has it instead, on a cluster.
+	Cluster string `json:"cluster,omitempty"`
 	// Orphan says that no release names it: its data is kept.
 	Orphan  bool      `json:"orphan,omitempty"`
 	Created time.Time `json:"created,omitzero"`
@@ -213,6 +215,10 @@ type FilesUsage struct {
 	// that all that the folder holds is there.
 	Bucket string `json:"bucket,omitempty"`
 	Moved  bool   `json:"moved,omitempty"`
+	// Claim is the PersistentVolumeClaim that has the files instead, on a cluster, which
+	// alone knows how full it is: Quota is its size. Reason says why nobody can use it.
+	Claim  string `json:"claim,omitempty"`
+	Reason string `json:"reason,omitempty"`
 	// Orphan says that no release names it: its files are kept.
 	Orphan bool `json:"orphan,omitempty"`
 }

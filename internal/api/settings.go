@@ -96,9 +96,15 @@ type scaleInput struct {
 
 func (s *Server) changeScale(ctx context.Context, in *scaleInput) ([]ProcessStatus, error) {
 	for process, size := range in.Body.Set {
-		if size.Min < 0 || size.Max < size.Min {
+		switch {
+		case size.Min < 0 || size.Max < size.Min:
 			return nil, springtide.Errorf(springtide.Invalid, "%s: %d..%d is not a range", process, size.Min, size.Max).
 				WithHint("for example %s=2..10", process)
+		case size.Max > springtide.MostInstances:
+			return nil, springtide.Errorf(springtide.Invalid, "%d instances of %s are more than a process can have", size.Max, process).
+				WithHint("at most %d, as in the manifest", springtide.MostInstances)
+		case slices.Contains(in.Body.Reset, process):
+			return nil, springtide.Errorf(springtide.Invalid, "%s is to have a range, and that of the manifest", process).WithHint("choose one of them")
 		}
 	}
 	if err := s.platform.Settings.ChangeScale(ctx, in.id(), in.Body); err != nil {

@@ -2,6 +2,7 @@ package backlog
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"strings"
@@ -24,6 +25,8 @@ type Reader struct {
 	value func(name string) string
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	http  *http.Client
+	// roots are whose certificates of Redis are accepted; nil: those of the machine.
+	roots *x509.CertPool
 }
 
 // New gives a reader of a queue. The values are variables of the app, of which one

@@ -2,12 +2,15 @@ package backlog
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -24,17 +27,25 @@ func anywhere(ctx context.Context, network, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, network, address)
 }
 
-// redisServerOf runs a real Redis with a password, and gives its URL and a client of it.
-func redisServerOf(t *testing.T) (string, *client.Client) {
+// freePort gives a port that nobody has.
+func freePort(t *testing.T) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	server := exec.Command("redis-server", "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pass", "--dir", t.TempDir(),
-		"--pidfile", filepath.Join(t.TempDir(), "pid"))
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// redisServerOf runs a real Redis with a password, and gives its URL and a client of it.
+func redisServerOf(t *testing.T, arguments ...string) (string, *client.Client) {
+	t.Helper()
+	port := freePort(t)
+	server := exec.Command("redis-server", append([]string{
+		"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pass", "--dir", t.TempDir(),
+		"--pidfile", filepath.Join(t.TempDir(), "pid"),
+	}, arguments...)...)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +85,7 @@ func TestListsOfRedisAreCounted(t *testing.T) {
 		c.RPush(ctx, "jobs", 1, 2, 3).Err(), c.RPush(ctx, "more", 1).Err(), c.RPush(ctx, "doing", 1, 2).Err(), c.Set(ctx, "text", "x", 0).Err(),
 		c.RPush(ctx, "shop:celery", 1).Err(), c.RPush(ctx, "shop:celery\x06\x163", 1, 2).Err(), c.RPush(ctx, "shop:celery\x06\x169", 1).Err(),
 		c.HSet(ctx, "shop:unacked", "tag", "message").Err(),
+		c.RPush(ctx, "shop:mail", 1).Err(), c.RPush(ctx, "shop:mail\x06\x166", 1, 2, 3).Err(), c.RPush(ctx, "shop:mailbox", 1).Err(),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -87,6 +99,8 @@ func TestListsOfRedisAreCounted(t *testing.T) {
 		{springtide.OutsideQueue{Kind: "redis", Names: []string{"jobs", "more", "none"}, URL: "REDIS_URL"}, Depth{Waiting: 4}, ""},
 		{springtide.OutsideQueue{Kind: "redis", Names: []string{"jobs"}, Processing: "doing", URL: "REDIS_URL"}, Depth{3, 2}, ""},
 		{springtide.OutsideQueue{Kind: "celery", Names: []string{"celery"}, Prefix: "shop:", URL: "REDIS_URL"}, Depth{4, 1}, ""},
+		{springtide.OutsideQueue{Kind: "celery", Names: []string{"celery", "mail", "none"}, Prefix: "shop:", URL: "REDIS_URL"}, Depth{8, 1}, ""},
+		{springtide.OutsideQueue{Kind: "celery", Names: []string{"celery"}, URL: "REDIS_URL"}, Depth{}, ""},
 		{springtide.OutsideQueue{Kind: "redis", Names: []string{"text"}, URL: "REDIS_URL"}, Depth{}, "redis list text: LLEN: WRONGTYPE"},
 		{springtide.OutsideQueue{Kind: "redis", Names: []string{"jobs"}, URL: "BROKER"}, Depth{}, "no variable BROKER"},
 		{springtide.OutsideQueue{Kind: "redis", Names: []string{"jobs"}, URL: strings.Replace(url, "pass@", "wrong@", 1)}, Depth{}, "AUTH: WRONGPASS"},
@@ -97,6 +111,65 @@ func TestListsOfRedisAreCounted(t *testing.T) {
 		got, err := read(t, one.queue, map[string]string{"REDIS_URL": url})
 		if got != one.want || (err == nil) != (one.err == "") || err != nil && (!strings.Contains(err.Error(), one.err) || strings.Contains(err.Error(), "pass@")) {
 			t.Errorf("%s: %+v, %v; want %+v, %q", one.queue, got, err, one.want, one.err)
+		}
+	}
+}
+
+func TestARedisBehindTLSIsAskedByItsUserForItsDatabase(t *testing.T) {
+	certified := httptest.NewTLSServer(nil) // for its certificate, of 127.0.0.1
+	certified.Close()
+	folder := t.TempDir()
+	own := certified.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: own.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port := freePort(t)
+	_, c := redisServerOf(t, "--tls-port", fmt.Sprint(port), "--tls-auth-clients", "no",
+		"--tls-cert-file", filepath.Join(folder, "cert"), "--tls-key-file", filepath.Join(folder, "key"))
+	ctx := t.Context()
+	if err := c.RPush(ctx, "jobs", 1, 2, 3).Err(); err != nil { // in database 3
+		t.Fatal(err)
+	}
+	if err := c.Do(ctx, "ACL", "SETUSER", "shop", "on", ">p@ss:/secret", "~jobs", "+llen", "+select").Err(); err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(certified.Certificate())
+	for _, one := range []struct {
+		url   string
+		roots *x509.CertPool
+		list  string
+		want  int
+		err   string
+	}{
+		{"rediss://shop:p%40ss%3A%2Fsecret@127.0.0.1:PORT/3", trusted, "jobs", 3, ""},
+		{"rediss://:pass@127.0.0.1:PORT/3", trusted, "jobs", 3, ""},
+		{"rediss://:pass@127.0.0.1:PORT?db=3&ssl_cert_reqs=required", trusted, "jobs", 3, ""},
+		{"rediss://:pass@127.0.0.1:PORT/3?ssl_cert_reqs=none", nil, "jobs", 3, ""},
+		{"rediss://:pass@127.0.0.1:PORT/3?ssl_cert_reqs=CERT_NONE", nil, "jobs", 3, ""},
+		{"rediss://:pass@127.0.0.1:PORT", trusted, "jobs", 0, ""},
+		{"rediss://shop:p%40ss%3A%2Fsecret@127.0.0.1:PORT/3", trusted, "other", 0, "LLEN: NOPERM"},
+		{"rediss://shop:wrong@127.0.0.1:PORT/3", trusted, "jobs", 0, "AUTH: WRONGPASS"},
+		{"rediss://127.0.0.1:PORT/3", trusted, "jobs", 0, "SELECT: NOAUTH"},
+		{"rediss://:pass@127.0.0.1:PORT/99", trusted, "jobs", 0, "SELECT: ERR DB index is out of range"},
+		{"rediss://:pass@127.0.0.1:PORT/3", nil, "jobs", 0, "certificate signed by unknown authority"},
+		{"rediss://:pass@localhost:PORT/3", trusted, "jobs", 0, "certificate is valid for"},
+		{"redis://:pass@127.0.0.1:PORT/3", nil, "jobs", 0, "AUTH: "},
+	} {
+		url := strings.Replace(one.url, "PORT", fmt.Sprint(port), 1)
+		r := New(springtide.OutsideQueue{Kind: "redis", Names: []string{one.list}, URL: "REDIS_URL"}, map[string]string{"REDIS_URL": url}, anywhere)
+		r.roots = one.roots
+		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		got, err := r.Read(limited)
+		cancel()
+		if got.Waiting != one.want || (err == nil) != (one.err == "") || err != nil && (!strings.Contains(err.Error(), one.err) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: %+v, %v; want %d, %q", one.url, got, err, one.want, one.err)
 		}
 	}
 }

@@ -2,12 +2,14 @@ package backlog
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,11 +88,14 @@ func celeryLists(prefix, queue string) []string {
 type redisServer struct {
 	address string
 	tls     bool
+	// unverified says that it may have any certificate.
+	unverified bool
 	// greeting are the commands that come first.
 	greeting [][]string
 }
 
-// parseRedis reads redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://.
+// parseRedis reads redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://,
+// with what Celery and redis-py may have behind it: ?db=3, ?ssl_cert_reqs=none.
 func parseRedis(location string) (redisServer, error) {
 	u, err := url.Parse(location)
 	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" {
@@ -107,7 +112,8 @@ func parseRedis(location string) (redisServer, error) {
 		}
 		server.greeting = append(server.greeting, append(auth, password))
 	}
-	if database := strings.Trim(u.Path, "/"); database != "" {
+	server.unverified = slices.Contains([]string{"none", "CERT_NONE"}, u.Query().Get("ssl_cert_reqs"))
+	if database := cmp.Or(u.Query().Get("db"), strings.Trim(u.Path, "/")); database != "" {
 		if _, err := strconv.ParseUint(database, 10, 31); err != nil {
 			return redisServer{}, errors.New("its URL ends with what is no number of a database")
 		}
@@ -125,7 +131,10 @@ func (r *Reader) connect(ctx context.Context, server redisServer) (net.Conn, err
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	secured := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	secured := tls.Client(conn, &tls.Config{
+		ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: r.roots,
+		InsecureSkipVerify: server.unverified, //nolint:gosec // only where the app itself is told so, by the same URL
+	})
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -19,6 +19,9 @@ type Body struct {
 	// alone says that the last wait was in vain: the next slice is fetched although
 	// somebody else may be at it.
 	alone bool
+	// kept is the slice that the body begins with, which could be evicted once the head
+	// is sent: what the app has by then may be another body.
+	kept []byte
 }
 
 // piece is either some bytes or a part of a body that is kept in slices.
@@ -75,7 +78,11 @@ func (b *Body) Next() (Part, error) {
 // nextSlice gives what there is of a slice, or has it fetched.
 func (b *Body) nextSlice(p *piece) (Part, error) {
 	number := p.from / sliceSize
-	if data, ok := b.cache.slice(b.entry.object, number); ok {
+	data, ok := b.kept, b.kept != nil
+	if b.kept = nil; !ok {
+		data, ok = b.cache.slice(b.entry.object, number)
+	}
+	if ok {
 		begin := number * sliceSize
 		if p.from-begin < int64(len(data)) && begin+int64(len(data)) >= min(p.to, begin+sliceSize) {
 			part := Part{Bytes: data[p.from-begin : min(p.to-begin, int64(len(data)))]}

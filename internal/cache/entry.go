@@ -93,6 +93,12 @@ func newEntry(id uint64, r record) *entry {
 // isSignpost says that there is no response in the entry.
 func (e *entry) isSignpost() bool { return len(e.variants) > 0 }
 
+// isNewer compares responses by their Date, as section 4.1 has it; of the same second the
+// one counts that came later.
+func (e *entry) isNewer(than *entry) bool {
+	return e.date > than.date || e.date == than.date && e.record.received > than.record.received
+}
+
 // size is the length of the body as it came.
 func (e *entry) size() int64 {
 	if e.object != 0 {

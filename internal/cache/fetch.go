@@ -210,7 +210,7 @@ func (f *Fetch) allows(now int64, limit func(*entry) time.Duration) bool {
 		allowed = max(allowed, seconds(f.asked.control.staleIfError))
 	}
 	stale := e.age(now) - e.lifetime
-	return stale < allowed || stale <= 0
+	return (stale < allowed || stale <= 0) && f.cache.complete(e)
 }
 
 // End ends the fetch: who waits for it goes on. It may be called several times.

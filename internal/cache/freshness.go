@@ -20,8 +20,8 @@ const disconnectedLimit = 24 * time.Hour
 // freshness is what is needed to tell a response's age (RFC 9111, section 4.2.3)
 // and whether it may be used.
 type freshness struct {
-	// since is when the response arrived: nanoseconds since 1970.
-	since int64
+	// since is when the response arrived, date when it was made: nanoseconds since 1970.
+	since, date int64
 	// initialAge is how old it was then, lifetime how old it may become.
 	initialAge, lifetime time.Duration
 	// whileRevalidate and ifError are for how long after that it may be used
@@ -48,7 +48,7 @@ func newFreshness(r *record) freshness {
 	if at, ok := parseDate(r.fields.Get("Date")); ok {
 		date = at
 	}
-	f := freshness{since: r.received}
+	f := freshness{since: r.received, date: date.UnixNano()}
 	f.initialAge = min(seconds(longest), max(0, time.Unix(0, r.received).Sub(date),
 		ageValue(r.fields)+time.Duration(max(0, r.received-r.requested))))
 	f.lifetime = min(seconds(longest), lifetimeOf(r, &control, isTargeted, date))

@@ -74,9 +74,9 @@ func (r *Rules) match(target string) *springtide.CacheRule {
 		return &r.none
 	}
 	plain, _, _ := strings.Cut(target, "?")
-	unclear := strings.Contains(plain, "//") || strings.Contains(plain, "/.")
+	unclear, encoded := peculiar(plain)
 	cleaned := plain
-	if strings.Contains(plain, "%") {
+	if encoded {
 		if decoded, err := url.PathUnescape(plain); err == nil {
 			plain, _ = url.PathUnescape(encodedSlashes.Replace(plain))
 			unclear, cleaned = true, decoded
@@ -87,6 +87,20 @@ func (r *Rules) match(target string) *springtide.CacheRule {
 		return &ambiguous
 	}
 	return rule
+}
+
+// peculiar says whether a path has dots or double slashes, and whether it has something
+// encoded. Few have, and paths are short: one look at each byte is the cheapest.
+func peculiar(plain string) (unclear, encoded bool) {
+	for i := range len(plain) {
+		switch plain[i] {
+		case '%':
+			encoded = true
+		case '/', '.':
+			unclear = unclear || i > 0 && plain[i-1] == '/'
+		}
+	}
+	return unclear, encoded
 }
 
 // encodedSlashes keeps slashes encoded when the rest is decoded.

@@ -71,7 +71,7 @@ func (c *Cache) Lookup(now time.Time, request *message.Request, rules *Rules, wa
 }
 
 // choose gives the stored response that a request may be answered with (RFC 9111,
-// section 4.1), the newest if there are several. Without one it gives the number
+// section 4.1), the newest by its Date if there are several. Without one it gives the number
 // that a fetch is for, and whether the resource has other variants.
 func (c *Cache) choose(fields message.Fields, k *key, primary uint64) (e *entry, id uint64, varies bool) {
 	e = c.find(primary)
@@ -91,7 +91,7 @@ func (c *Cache) choose(fields message.Fields, k *key, primary uint64) (e *entry,
 		}
 		variant := c.find(at)
 		if variant != nil && variant.key == *k && variant.specification == specification && variant.selecting == string(selecting) &&
-			(newest == nil || variant.record.received > newest.record.received) {
+			(newest == nil || variant.isNewer(newest)) {
 			newest = variant
 		}
 	}
@@ -172,15 +172,19 @@ func (l *looking) usable(e *entry) use {
 	if control.minFresh != absent && left < seconds(control.minFresh) {
 		return unusable
 	}
+	stale := unusable
 	switch {
 	case left > 0:
 		return fresh
 	case control.maxStale != absent && -left <= seconds(control.maxStale) && !e.strict && e.disconnected >= 0:
-		return staleAllowed
+		stale = staleAllowed
 	case -left < e.whileRevalidate && control.maxAge == absent: // who says max-age wants nothing stale: section 5.2.1.1
-		return staleMeanwhile
+		stale = staleMeanwhile
 	}
-	return unusable
+	if stale != unusable && !l.c.complete(e) { // what it lacks cannot be had any more if the app has another by now
+		return unusable
+	}
+	return stale
 }
 
 // send answers by what is stored. Of a body in slices the first must be there.
@@ -195,7 +199,8 @@ func (l *looking) send(e *entry, note string) Verdict {
 		l.c.forget(e)
 		return l.miss(false)
 	}
-	if l.c.hasSlice(e.object, first.from/sliceSize) {
+	if data, ok := l.c.slice(e.object, first.from/sliceSize); ok {
+		answer.Body.kept = data
 		l.c.count.hits.Add(1)
 		return Verdict{Do: Send, Answer: answer}
 	}
@@ -269,7 +274,7 @@ func (l *looking) refuse() Verdict {
 	return Verdict{Do: Send, Answer: Answer{Status: http.StatusGatewayTimeout, cache: l.c, note: "; detail=only-if-cached"}}
 }
 
-// complete says whether all slices of a body are stored.
+// complete says whether all of a body is stored.
 func (c *Cache) complete(e *entry) bool {
 	for number := int64(0); number*sliceSize < e.length; number++ {
 		if !c.hasSlice(e.object, number) {

@@ -1,6 +1,9 @@
 package cache
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // mostVariants is how many specifications a resource is found by.
 const mostVariants = 4
@@ -29,6 +32,17 @@ func (c *Cache) publish(e *entry, primary, invalidation uint64) bool {
 		}
 		e.id = variantNumber(primary, at.epoch, e.specification, []byte(e.selecting))
 	}
+	if c.hasNewer(e) {
+		return false
+	}
 	c.keep(e)
 	return true
+}
+
+// hasNewer says that what is stored in an entry's place was asked for later: a slow fetch,
+// or a validation that comes back late, must not bring back what another has replaced.
+func (c *Cache) hasNewer(e *entry) bool {
+	at := c.find(e.id)
+	return at != nil && !at.isSignpost() && at.key == e.key && at.specification == e.specification && at.selecting == e.selecting &&
+		at.requested > e.requested && at.requested <= time.Now().UnixNano() // the clock may have been set back
 }

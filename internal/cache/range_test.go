@@ -284,3 +284,37 @@ func TestALargeBodyThatIsStaleIsValidated(t *testing.T) {
 	p.expect(p.get("/"), 200, body)
 	p.expectForwarded(0)
 }
+
+func TestTheSliceThatAnAnswerBeginsWithIsNotEvictedOnceTheHeadIsSent(t *testing.T) {
+	p := newProxy(t)
+	body := strings.Repeat("x", 2*sliceSize)
+	p.serve(p.ok(body, "Cache-Control: max-age=60", `ETag: "a"`))
+	p.get("/")
+	request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: "/"}
+	answer := p.cache.Lookup(p.clock(), request, p.rules, 0).Answer
+	p.cache.removeSlice(answer.Body.entry.object, 0)
+	p.serve(p.ok("another", "Cache-Control: max-age=60", `ETag: "b"`))
+	if got, broken := p.read(&answer.Body); broken || got != body {
+		t.Errorf("%d bytes of %d were sent", len(got), len(body))
+	}
+}
+
+func TestWhatIsStaleAndNotWholeIsNotSent(t *testing.T) {
+	for name, now := range map[string]func(*proxy) (reply, int, string){
+		"the app has another":  func(p *proxy) (reply, int, string) { return p.ok("another", `ETag: "b"`), 200, "another" },
+		"the app says nothing": func(*proxy) (reply, int, string) { return reply{dead: true}, 502, "" },
+		"the app fails":        func(*proxy) (reply, int, string) { return reply{status: 500, body: "sorry"}, 500, "sorry" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t)
+			part := p.ok(strings.Repeat("x", 2*sliceSize), "Cache-Control: max-age=60, stale-while-revalidate=600, stale-if-error=600", `ETag: "a"`)
+			part.short = sliceSize + 1
+			p.serve(part)
+			p.get("/")
+			p.wait(61 * time.Second)
+			answer, status, body := now(p)
+			p.serve(answer)
+			p.expect(p.get("/"), status, body)
+		})
+	}
+}

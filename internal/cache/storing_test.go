@@ -3,6 +3,7 @@ package cache
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/springtide/springtide/internal/message"
 )
@@ -118,4 +119,29 @@ func TestWhatDidNotComeWholeIsNotServedAsWhole(t *testing.T) {
 	p.serve(whole)
 	p.expect(p.get("/"), 200, "0123456789")
 	p.expectForwarded(2)
+}
+
+// RFC 9111, section 4: the most recent response is the one to use.
+func TestWhatWasAskedForEarlierDoesNotTakeThePlaceOfWhatIsNewer(t *testing.T) {
+	for name, expired := range map[string]bool{"fetched": false, "validated": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t)
+			p.now = time.Now().Add(-time.Hour)
+			old := p.ok("old", "Cache-Control: max-age=60", `ETag: "old"`)
+			if expired {
+				p.serve(old)
+				p.get("/")
+				p.wait(61 * time.Second)
+				old = reply{status: 304, fields: old.fields}
+			}
+			request := &message.Request{Method: "GET", Scheme: "https", Host: "shop.example", Target: "/"}
+			slow := p.cache.Lookup(p.clock(), request, p.rules, 0).Fetch
+			p.wait(10 * time.Second)
+			p.serve(p.ok("new", "Cache-Control: max-age=60", `ETag: "new"`))
+			p.expect(p.forward(p.cache.Lookup(p.clock(), request, p.rules, MostWaits).Fetch, false), 200, "new")
+			p.serve(old)
+			p.expect(p.forward(slow, false), 200, "old")
+			p.expect(p.get("/"), 200, "new")
+		})
+	}
 }

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"testing"
+	"time"
 )
 
 // RFC 9111, section 4.1.
@@ -54,4 +55,18 @@ func TestLinesOfAFieldAreComparedTogether(t *testing.T) {
 	p.get("/", "Foo: 1", "Foo: 2")
 	p.get("/", "Foo: 1, 2")
 	p.expectForwarded(1)
+}
+
+// RFC 9111, section 4.1: of several that fit the most recent one by its Date.
+func TestOfSeveralVariantsTheNewestByItsDateIsServed(t *testing.T) {
+	p := newProxy(t)
+	p.serve(p.ok("newer", "Cache-Control: max-age=60", "Vary: Foo", "Date: "+p.date(-5*time.Second)))
+	p.get("/", "Foo: 1")
+	p.serve(p.ok("older", "Cache-Control: max-age=60", "Vary: Bar", "Date: "+p.date(-10*time.Second)))
+	p.get("/", "Foo: 2", "Bar: 1")
+	p.forwarded()
+	if got := p.get("/", "Foo: 1", "Bar: 1"); got.body != "newer" {
+		t.Errorf("got %q", got.body)
+	}
+	p.expectForwarded(0)
 }

@@ -59,16 +59,19 @@ func TestWhatIsOverNeverHappensOrCannotBeIsRefused(t *testing.T) {
 	for want, spoil := range map[string]func(*springtide.Announcement){
 		"is over since":          func(a *springtide.Announcement) { a.From, a.Until = now.Add(-2*time.Hour), now },
 		"no time when it begins": func(a *springtide.Announcement) { a.From = time.Time{} },
-		"at most 7 days":         func(a *springtide.Announcement) { a.Until = a.From.AddDate(0, 0, 8) },
-		"more than nothing":      func(a *springtide.Announcement) { a.Until = a.From },
-		"wants 0 instances":      func(a *springtide.Announcement) { a.Instances = 0 },
-		"at most daily":          func(a *springtide.Announcement) { a.Repeat = "FREQ=HOURLY" },
-		"BYMINUTE":               func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;BYMINUTE=1,2" },
-		"INTERVAL":               func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;INTERVAL=9999999" },
-		"undefined frequency":    func(a *springtide.Announcement) { a.Repeat = "FREQ=OFTEN" },
-		"single line":            func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY\nFREQ=DAILY" },
-		"does not happen again":  func(a *springtide.Announcement) { a.Repeat = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30" },
-		"is not known":           func(a *springtide.Announcement) { a.Repeat, a.Timezone = "FREQ=DAILY", "Europe/Atlantis" },
+		"begins in the year 9999": func(a *springtide.Announcement) {
+			a.From, a.Until = a.From.AddDate(9999-2026, 0, 0), a.Until.AddDate(9999-2026, 0, 0)
+		},
+		"at most 7 days":        func(a *springtide.Announcement) { a.Until = a.From.AddDate(0, 0, 8) },
+		"more than nothing":     func(a *springtide.Announcement) { a.Until = a.From },
+		"wants 0 instances":     func(a *springtide.Announcement) { a.Instances = 0 },
+		"at most daily":         func(a *springtide.Announcement) { a.Repeat = "FREQ=HOURLY" },
+		"BYMINUTE":              func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;BYMINUTE=1,2" },
+		"INTERVAL":              func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY;INTERVAL=9999999" },
+		"undefined frequency":   func(a *springtide.Announcement) { a.Repeat = "FREQ=OFTEN" },
+		"single line":           func(a *springtide.Announcement) { a.Repeat = "FREQ=DAILY\nFREQ=DAILY" },
+		"does not happen again": func(a *springtide.Announcement) { a.Repeat = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30" },
+		"is not known":          func(a *springtide.Announcement) { a.Repeat, a.Timezone = "FREQ=DAILY", "Europe/Atlantis" },
 		"began to repeat in 2001, which": func(a *springtide.Announcement) {
 			a.Repeat, a.From = "FREQ=DAILY", now.AddDate(-25, 0, 0)
 			a.Until = a.From.Add(1)
@@ -121,6 +124,131 @@ func TestACalendarIsReadWithItsZonesRulesAndExceptions(t *testing.T) {
 	}
 	if want := []string{"Off: it is cancelled", "Fair: it goes on for more than 7 days", "Old: it is over"}; !slices.Equal(whys, want) {
 		t.Errorf("skipped %q, want %q", whys, want)
+	}
+}
+
+// The shapes in which Google Calendar, Apple's Calendar and Outlook export.
+const (
+	google = `BEGIN:VCALENDAR
+PRODID:-//Google Inc//Google Calendar 70.9054//EN
+VERSION:2.0
+CALSCALE:GREGORIAN
+METHOD:PUBLISH
+X-WR-CALNAME:Radio
+X-WR-TIMEZONE:Europe/Warsaw
+BEGIN:VTIMEZONE
+TZID:Europe/Warsaw
+X-LIC-LOCATION:Europe/Warsaw
+BEGIN:STANDARD
+TZOFFSETFROM:+0200
+TZOFFSETTO:+0100
+TZNAME:CET
+DTSTART:19701025T030000
+RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+DTSTART;TZID=Europe/Warsaw:20261106T180000
+DTEND;TZID=Europe/Warsaw:20261106T190000
+RRULE:FREQ=WEEKLY;WKST=MO;UNTIL=20261120T225959Z;BYDAY=FR
+EXDATE;TZID=Europe/Warsaw:20261113T180000
+DTSTAMP:20261101T120000Z
+UID:4q1a@google.com
+DESCRIPTION:<p>The chart\, live</p>
+SEQUENCE:1
+STATUS:CONFIRMED
+SUMMARY:Top 10 \U0001F3B5
+TRANSP:OPAQUE
+BEGIN:VALARM
+ACTION:DISPLAY
+DESCRIPTION:This is an event reminder
+TRIGGER:-P0DT0H30M0S
+END:VALARM
+END:VEVENT
+END:VCALENDAR
+`
+	apple = `BEGIN:VCALENDAR
+CALSCALE:GREGORIAN
+VERSION:2.0
+X-WR-CALNAME:Radio
+METHOD:PUBLISH
+PRODID:-//Apple Inc.//macOS 15.1//EN
+BEGIN:VEVENT
+TRANSP:TRANSPARENT
+DTEND;VALUE=DATE:20261208
+X-APPLE-STRUCTURED-LOCATION;VALUE=URI;X-ADDRESS="Main Street 1\\n00-001 W
+ arsaw, Poland";X-APPLE-RADIUS=70.58;X-TITLE="Studio: 1":geo:52.2,21.0
+UID:6F1C-44
+DTSTAMP:20261101T120000Z
+SEQUENCE:0
+SUMMARY:Open
+  days
+DTSTART;VALUE=DATE:20261206
+RRULE:FREQ=YEARLY;UNTIL=20271206
+X-APPLE-TRAVEL-ADVISORY-BEHAVIOR:AUTOMATIC
+END:VEVENT
+END:VCALENDAR
+`
+	outlook = "\ufeff" + `BEGIN:VCALENDAR
+PRODID:-//Microsoft Corporation//Outlook 16.0 MIMEDIR//EN
+VERSION:2.0
+METHOD:PUBLISH
+X-CALSTART:20261101T000000Z
+BEGIN:VTIMEZONE
+TZID:Central European Standard Time
+BEGIN:STANDARD
+DTSTART:16011028T030000
+RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10
+TZOFFSETFROM:+0200
+TZOFFSETTO:+0100
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+CLASS:PUBLIC
+DESCRIPTION:\n
+DTEND;TZID="Central European Standard Time":20261110T220000
+DTSTAMP:20261101T120000Z
+DTSTART;TZID="Central European Standard Time":20261110T200000
+RRULE:FREQ=WEEKLY;COUNT=2;BYDAY=TU
+SUMMARY;LANGUAGE=en-us:Gala
+TRANSP:OPAQUE
+UID:040000008200E00074C5B7101A82E008
+X-ALT-DESC;FMTTYPE=text/html:<html><body>a:b;c</body></html>
+X-MICROSOFT-CDO-BUSYSTATUS:BUSY
+END:VEVENT
+END:VCALENDAR
+`
+)
+
+func TestWhatGoogleAppleAndOutlookExportIsRead(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for want, text := range map[string]string{
+		"Europe/Warsaw: 11-06 18:00, 11-20 18:00 for 1h0m0s":  google,
+		"Europe/Warsaw: 12-06 00:00, 12-06 00:00 for 48h0m0s": apple,
+		"Europe/Warsaw: 11-10 20:00, 11-17 20:00 for 2h0m0s":  outlook,
+	} {
+		options := Options{Calendar: "radio.ics", Zone: warsaw(t), Min: map[springtide.ProcessName]int{"web": 12}, Now: now}
+		occasions, skipped, err := Read(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n")), options)
+		if err != nil || len(occasions) != 1 || len(skipped) != 0 {
+			t.Errorf("%v, %v, %v", occasions, skipped, err)
+			continue
+		}
+		a, _ := occasions[0].Announcement("web")
+		if got := a.Timezone + ": " + times(t, a, now, 800, 9) + " for " + a.Until.Sub(a.From).String(); got != want {
+			t.Errorf("%s: %s, want %s", a.Name, got, want)
+		}
+	}
+}
+
+func TestEveryZoneOfWindowsIsKnown(t *testing.T) {
+	for line := range strings.Lines(windowsZones) {
+		name, iana, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if zone, err := zoneOf(name); err != nil || zone.String() != iana {
+			t.Errorf("%s: %v, %v", name, zone, err)
+		}
+	}
+	if zone, err := zoneOf("tzone://Microsoft/Utc"); err != nil || zone.String() != "UTC" {
+		t.Error(zone, err)
 	}
 }
 
@@ -189,6 +317,9 @@ func TestACalendarThatCannotBeUnderstoodNamesItsLine(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add(shows)
+	f.Add(google)
+	f.Add(apple)
+	f.Add(outlook)
 	f.Add("BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:1\nDTSTART:20990101T100000Z\nRDATE;VALUE=PERIOD:20990102T100000Z/PT1H,20990103T100000Z/20990103T110000Z\nEND:VEVENT\nEND:VCALENDAR\n")
 	f.Add("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20990101T100000Z\nRRULE:FREQ=MONTHLY;BYDAY=-1SU;BYSETPOS=-1\nEND:VEVENT\nEND:VCALENDAR\n")
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)

@@ -14,8 +14,6 @@ import (
 const (
 	// Longest is how long one may go on.
 	Longest = 7 * 24 * time.Hour
-	// MostInstances is how many instances one may ask for.
-	MostInstances = 10_000
 	// ahead is within what time of its beginning a rule must make something happen.
 	ahead = 10 * 365 * 24 * time.Hour
 	// oldest is how long ago one that repeats may have begun, since it is expanded
@@ -34,12 +32,14 @@ type Occurrence struct {
 func Check(a springtide.Announcement, now time.Time) error {
 	length := a.Until.Sub(a.From)
 	switch {
-	case a.From.IsZero() || a.From.Year() < 1970 || a.From.Year() > 2200:
+	case a.From.IsZero():
 		return springtide.Errorf(springtide.Invalid, "event %q has no time when it begins", a.Name)
+	case a.From.Year() < 1970 || a.From.Year() > 2200:
+		return springtide.Errorf(springtide.Invalid, "event %q begins in the year %d; it can be 1970 to 2200", a.Name, a.From.Year())
 	case length <= 0 || length > Longest:
 		return springtide.Errorf(springtide.Invalid, "event %q goes on for %s; it can be more than nothing and at most 7 days", a.Name, length)
-	case a.Instances < 1 || a.Instances > MostInstances:
-		return springtide.Errorf(springtide.Invalid, "event %q wants %d instances; it can be 1 to %d", a.Name, a.Instances, MostInstances)
+	case a.Instances < 1 || a.Instances > springtide.MostInstances:
+		return springtide.Errorf(springtide.Invalid, "event %q wants %d instances; it can be 1 to %d", a.Name, a.Instances, springtide.MostInstances)
 	case a.Repeat != "" && now.Sub(a.From) > oldest:
 		return springtide.Errorf(springtide.Invalid, "event %q began to repeat in %d, which is too long ago", a.Name, a.From.Year()).
 			WithHint("give a beginning of the last ten years")

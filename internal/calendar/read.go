@@ -351,9 +351,12 @@ func (r *reader) moment(p *ics.IANAProperty) (time.Time, *time.Location, error) 
 }
 
 // zoneOf finds the zone of a TZID, which some programs write as a path that ends
-// with the IANA name.
+// with the IANA name, and others as Windows calls it.
 func zoneOf(name string) (*time.Location, error) {
 	name = strings.Trim(name, `"`)
+	if iana, known := ianaOf(name); known {
+		return Zone(iana)
+	}
 	if parts := strings.Split(name, "/"); strings.HasPrefix(name, "/") && len(parts) > 2 {
 		if zone, err := Zone(strings.Join(parts[len(parts)-2:], "/")); err == nil {
 			return zone, nil
@@ -415,9 +418,9 @@ func Minimum(text string) (map[springtide.ProcessName]int, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, number, found := strings.Cut(strings.TrimSpace(part), "=")
 		n, err := strconv.Atoi(number)
-		if !found || name == "" || err != nil || n < 1 || n > MostInstances {
+		if !found || name == "" || err != nil || n < 1 || n > springtide.MostInstances {
 			return nil, springtide.Errorf(springtide.Invalid, "%q does not say how many instances of what", part).
-				WithHint("for example web=12, at most %d", MostInstances)
+				WithHint("for example web=12, at most %d", springtide.MostInstances)
 		}
 		all[springtide.ProcessName(name)] = n
 	}

@@ -69,6 +69,14 @@ type ServeOptions struct {
 	// Store is the URL of a PostgreSQL database that keeps the platform's own state;
 	// empty: $TIDE_STORE, else it is kept in the data folder.
 	Store string
+	// Edges is an address for edges elsewhere: then there are none here, and no
+	// supervisor. EdgeToken is the path of a file with what they are known by.
+	Edges, EdgeToken string
+	// Advertise is the host by which other control planes of the store reach this one.
+	Advertise string
+	// SharedKey is the path of a file with what seals, in the store, what control planes
+	// share besides it; empty: nothing.
+	SharedKey string
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []string
 	// TrustedProxies are networks of proxies that are believed who a client is;
@@ -77,6 +85,8 @@ type ServeOptions struct {
 	ProxyProtocol  bool
 	// MaxConnectionsPerAddress is how many connections one client may have open.
 	MaxConnectionsPerAddress int
+	// RefuseFloods is how long at most a client who floods gets no new connection.
+	RefuseFloods time.Duration
 	// CacheMemory and CacheDisk bound the cache of an edge, in MiB; 0: what the edge thinks fit.
 	CacheMemory, CacheDisk int
 	// BackupTarget is the URL of where backups are kept; empty: in the data folder.
@@ -85,7 +95,17 @@ type ServeOptions struct {
 	// are its URL, a file with the certificate it is known by, and a program that
 	// answers DNS-01; each may be empty.
 	ACMEEmail, ACMEDirectory, ACMERoot, ACMEDNSHook, ACMEAccountID, ACMEAccountKey string
-	LogLevel                                                                       slog.Level
+	// Engine is what runs instances, "process" or "kubernetes"; empty: the former. The
+	// others say which cluster, and how its nodes and pods reach this machine; each may
+	// be empty.
+	Engine, Kubeconfig, Context, Namespace, RegistryHost, InstanceAddress, RunnerImage string
+	PlaceWithin                                                                        time.Duration
+	// SpareCPU, in processors, and SpareMemory, in MiB, are room that a cluster keeps for
+	// a surge; FilesClass and DatabaseClass are StorageClasses. Each may be empty.
+	SpareCPU                  float64
+	SpareMemory               int
+	FilesClass, DatabaseClass string
+	LogLevel                  slog.Level
 	// Ready is called once the edge accepts connections. May be nil.
 	Ready func()
 	// Force ends what is left of the drain when a value arrives.
@@ -132,8 +152,12 @@ func (s *session) root() *cobra.Command {
 		Short:         "Builds, runs, serves and scales apps",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := c.ValidateFlagGroups(); err != nil { // which cobra does later
+				return err
+			}
 			s.running = true // from here on an error is not one of usage
+			return nil
 		},
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -20,6 +20,9 @@ func (s *session) explain() *cobra.Command {
 		Long:  "Say why there are as many instances as there are: the last scaling decisions, the newest last.",
 		Args:  cobra.NoArgs,
 		RunE: runs(func(ctx context.Context, _ []string) error {
+			if limit < 1 || limit > 500 {
+				return springtide.Errorf(springtide.Invalid, "--limit %d is not how many decisions can be shown", limit).WithHint("1 to 500")
+			}
 			c, id, err := s.target()
 			if err != nil {
 				return err

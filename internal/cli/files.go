@@ -58,6 +58,9 @@ func usageRow(v api.FilesUsage, all bool) []string {
 	if all {
 		name = v.Environment.String() + "/" + name
 	}
+	if v.Claim != "" { // how full it is only the cluster knows
+		return []string{name, v.Path, "-", "-", size(v.Quota), "", strings.TrimSuffix("claim "+v.Claim+": "+v.Reason, ": ")}
+	}
 	if v.Quota > 0 {
 		quota = fmt.Sprintf("%s (%d%%)", size(v.Quota), v.Bytes*100/v.Quota)
 	}

@@ -77,13 +77,24 @@ func (s *session) writeMinutes(minutes []springtide.Minute) error {
 	rows := [][]string{{"minute", "requests", "failed", "concurrency", "peak", "held", "service_ms", "p95_ms", "need", "instances", "cpu_seconds", "memory_bytes"}}
 	number := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 	milliseconds := func(d time.Duration) string { return number(float64(d.Microseconds()) / 1000) }
-	for _, m := range minutes {
+	for _, m := range whole(minutes) {
 		rows = append(rows, []string{
 			m.Time.UTC().Format("2006-01-02T15:04"), strconv.Itoa(m.Requests), strconv.Itoa(m.Failed), number(m.Concurrency), strconv.Itoa(m.Peak), strconv.Itoa(m.Held),
 			milliseconds(m.Service), milliseconds(m.P95), number(m.Need), strconv.Itoa(m.Instances), number(m.CPU.Seconds()), strconv.FormatInt(m.Memory, 10),
 		})
 	}
 	return out.WriteAll(rows)
+}
+
+// whole has the minutes too of which nothing is known: nobody asked for anything.
+func whole(minutes []springtide.Minute) (all []springtide.Minute) {
+	for _, m := range minutes {
+		for n := len(all); n > 0 && m.Time.Sub(all[n-1].Time) > time.Minute; n++ {
+			all = append(all, springtide.Minute{Time: all[n-1].Time.Add(time.Minute)})
+		}
+		all = append(all, m)
+	}
+	return all
 }
 
 // historyWidth is how many bars a chart has at most.

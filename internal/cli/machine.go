@@ -81,6 +81,9 @@ func (s *session) printStatus(status api.Status) error {
 	for i, id := range status.Maintenance {
 		rows = append(rows, []string{[]string{"maintenance", ""}[min(i, 1)], id.String()})
 	}
+	if floods := status.Floods; floods.Ended+floods.Refused > 0 {
+		rows = append(rows, []string{"floods", fmt.Sprintf("%d connections ended, %d refused", floods.Ended, floods.Refused)})
+	}
 	for i, safety := range status.Backups {
 		rows = append(rows, []string{[]string{"backups", ""}[min(i, 1)], safetyLine(safety)})
 	}

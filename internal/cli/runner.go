@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +15,7 @@ import (
 
 func (s *session) runner() *cobra.Command {
 	var queues []string
+	var install string
 	// What the environment says wrongly is told when the command runs.
 	options, malformed := runner.OptionsOf(s.getenv)
 	command := &cobra.Command{
@@ -25,6 +29,9 @@ TIDE_TOKEN is the token. After SIGTERM no further job is taken, and the command
 ends once those that run are over.`,
 		Example: "  tide runner --queues mail,default --slots 4 -- ./bin/task",
 		RunE: runs(func(ctx context.Context, args []string) error {
+			if install != "" {
+				return installSelf(install)
+			}
 			if malformed != nil {
 				return malformed
 			}
@@ -48,6 +55,26 @@ ends once those that run are over.`,
 	flags.DurationVar(&options.Timeout, "timeout", options.Timeout, "how long a job may take that does not say itself; 0: as long as it likes")
 	flags.DurationVar(&options.Grace, "grace", options.Grace, "how long a command may go on after SIGTERM; 0: 10s")
 	flags.StringVar(&options.Name, "name", options.Name, "unique among runners (TIDE_INSTANCE)")
+	flags.StringVar(&install, "install", "", "copy this program there, for another container of the same pod, and end")
 	flags.SetInterspersed(false) // flags behind the command are the command's
 	return command
+}
+
+// installSelf copies this program.
+func installSelf(path string) error {
+	own, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	from, err := os.Open(own)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
+	if err != nil {
+		return springtide.Errorf(springtide.Failed, "the program cannot be copied: %w", err)
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }

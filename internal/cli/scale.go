@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,6 +59,9 @@ func parseScale(args []string) (api.ScaleChange, error) {
 		name, wanted, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
 			return change, notScale(arg)
+		}
+		if _, twice := change.Set[springtide.ProcessName(name)]; twice || slices.Contains(change.Reset, springtide.ProcessName(name)) {
+			return change, springtide.Errorf(springtide.Invalid, "%s is named twice", name).WithHint("say once how many instances it is to have")
 		}
 		if wanted == "auto" {
 			change.Reset = append(change.Reset, springtide.ProcessName(name))

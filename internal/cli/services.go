@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -140,8 +141,11 @@ func (s *session) listServices(use, short string) *cobra.Command {
 				if all {
 					name = v.ID.String()
 				}
-				if v.Orphan {
-					note = "no release names it; its data is in " + v.Folder
+				switch {
+				case v.Orphan:
+					note = "no release names it; its data is in " + cmp.Or(v.Folder, "the cluster's "+v.Cluster)
+				case v.Cluster != "" && note == "":
+					note = "the cluster's " + v.Cluster
 				}
 				return []string{name, kindOf(v), v.State, serversOf(v), v.Address, age(s.now(), v.Created), note}
 			})

@@ -82,7 +82,7 @@ func usualData(uid int, getenv func(string) string) string {
 }
 
 // platform gives the client of the platform that was chosen.
-func (s *session) platform() (*client.Client, error) {
+func (s *session) platform() (_ *client.Client, err error) {
 	if s.client != nil {
 		return s.client, nil
 	}
@@ -100,16 +100,24 @@ func (s *session) platform() (*client.Client, error) {
 			return nil, err
 		}
 		options.Data = folder
-	} else if path := s.getenv("TIDE_CA"); path != "" {
-		authority, err := os.ReadFile(path)
-		if err != nil {
-			return nil, springtide.Errorf(springtide.Invalid, "TIDE_CA: %w", err)
-		}
-		options.CA = string(authority)
+	} else if options.CA, err = s.authority(); err != nil {
+		return nil, err
 	}
-	var err error
 	s.client, err = client.New(options)
 	return s.client, err
+}
+
+// authority gives what the server is known by, in PEM; empty: the system knows it.
+func (s *session) authority() (string, error) {
+	path := s.getenv("TIDE_CA")
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", springtide.Errorf(springtide.Invalid, "TIDE_CA: %w", err)
+	}
+	return string(text), nil
 }
 
 func (s *session) close() {
@@ -121,7 +129,11 @@ func (s *session) close() {
 // target is the platform and the environment that a command is about.
 func (s *session) target() (*client.Client, springtide.EnvironmentID, error) {
 	if s.client == nil && s.insideInstance() {
-		c, id, err := client.NewInstance(s.getenv("TIDE_API"), s.getenv("TIDE_TOKEN"))
+		authority, err := s.authority()
+		if err != nil {
+			return nil, springtide.EnvironmentID{}, err
+		}
+		c, id, err := client.NewInstance(s.getenv("TIDE_API"), s.getenv("TIDE_TOKEN"), authority)
 		s.client = c
 		return c, id, err
 	}

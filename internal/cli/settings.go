@@ -71,6 +71,9 @@ func (s *session) changeConfig(ctx context.Context, change api.ConfigChange) err
 	if err != nil {
 		return err
 	}
+	if status, err := c.Environment(ctx, id); err == nil && status.Active == 0 {
+		s.tell("%s has no release yet: this waits for its first deploy", id)
+	}
 	return s.printConfig(id, config)
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -39,7 +40,7 @@ The laws but ours are written anew from what is published of them.`,
 	flags, c := command.Flags(), &f.conditions
 	flags.StringVar(&f.trace, "trace", "", "a CSV of times and requests, instead of the history")
 	flags.StringVar(&f.column, "column", "", "the column of the trace; default: requests, rate_per_s, value or count, else the sum of all")
-	flags.StringVar(&f.since, "since", "24h", "how much of the history, like 2h or 7d, at most 40d")
+	flags.StringVar(&f.since, "since", "", "how much of the history, like 2h or 7d, at most 40d; default: 24h")
 	flags.IntVar(&f.step, "step", -1, "second at which a rise begins: then lateness is that of the 300 s after it")
 	flags.DurationVar(&c.ColdStart, "cold-start", 3*time.Second, "how long an instance takes to become ready, in the median")
 	flags.DurationVar(&c.Service, "service", 0, "how long a request takes, in the mean; default: as the history says, else 200ms")
@@ -55,6 +56,10 @@ The laws but ours are written anew from what is published of them.`,
 // traceOf reads the trace, or makes one of the history.
 func (s *session) traceOf(ctx context.Context, f *simulation, args []string) (simulate.Trace, error) {
 	c := &f.conditions
+	if f.trace != "" && (len(args) > 0 || f.since != "") {
+		return simulate.Trace{}, springtide.Errorf(springtide.Invalid, "a trace and the history: only one can be played").
+			WithHint("leave out --trace, or the process and --since")
+	}
 	if f.trace != "" {
 		if c.Service == 0 {
 			c.Service = 200 * time.Millisecond
@@ -63,9 +68,12 @@ func (s *session) traceOf(ctx context.Context, f *simulation, args []string) (si
 		trace.Step = f.step
 		return trace, err
 	}
-	from, err := s.parseSince(f.since)
+	from, err := s.parseSince(cmp.Or(f.since, "24h"))
 	if err != nil {
 		return simulate.Trace{}, err
+	}
+	if s.now().Sub(from) > simulate.LongestTrace*time.Second {
+		return simulate.Trace{}, springtide.Errorf(springtide.Invalid, "--since %s is more than can be simulated", f.since).WithHint("at most 40d")
 	}
 	api, id, err := s.target()
 	if err != nil {
@@ -108,8 +116,9 @@ func (s *session) compare(ctx context.Context, f simulation, trace simulate.Trac
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if f.step >= len(trace.Rates) {
-		return springtide.Errorf(springtide.Invalid, "--step %d is behind the end of the trace, which has %d seconds", f.step, len(trace.Rates))
+	if f.step < -1 || f.step >= len(trace.Rates) {
+		return springtide.Errorf(springtide.Invalid, "--step %d is not in the trace, which has %d seconds", f.step, len(trace.Rates)).
+			WithHint("the first second is 0")
 	}
 	laws := simulate.Contenders()
 	if f.law != "" {

@@ -74,18 +74,28 @@ func New(options Options) (*Client, error) {
 		return nil, springtide.Errorf(springtide.Unauthorized, "%s needs a token", options.URL).
 			WithHint("make one on the server with `tide tokens create NAME` and set TIDE_TOKEN")
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if options.CA != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(options.CA)) {
-			return nil, springtide.Errorf(springtide.Invalid, "the certificate of the server's authority is not PEM")
-		}
+	config, err := trusting(options.CA)
+	if err != nil {
+		return nil, err
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, TLSHandshakeTimeout: 10 * time.Second}
 	return &Client{
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		base: strings.TrimSuffix(options.URL, "/"), token: options.Token, where: options.URL,
 	}, nil
+}
+
+// trusting knows servers by an authority's certificate, in PEM; empty: by those that
+// the system trusts.
+func trusting(authority string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if authority != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(authority)) {
+			return nil, springtide.Errorf(springtide.Invalid, "the certificate of the server's authority is not PEM")
+		}
+	}
+	return config, nil
 }
 
 // Where names the platform: its URL or its data folder.

@@ -14,8 +14,8 @@ const connections = 16
 
 // NewInstance makes the client of an instance, which finds in TIDE_API the URL
 // of its environment, "http://host:port/v1/apps/APP/environments/ENVIRONMENT",
-// and in TIDE_TOKEN its token. It gives the environment as well.
-func NewInstance(address, token string) (*Client, springtide.EnvironmentID, error) {
+// and in TIDE_TOKEN its token; authority as [Options.CA]. It gives the environment as well.
+func NewInstance(address, token, authority string) (*Client, springtide.EnvironmentID, error) {
 	var id springtide.EnvironmentID
 	wrong := springtide.Errorf(springtide.Invalid, "TIDE_API is %q, not the URL of an environment", address).
 		WithHint("the platform sets it for each instance; unset it elsewhere")
@@ -32,10 +32,14 @@ func NewInstance(address, token string) (*Client, springtide.EnvironmentID, erro
 		return nil, id, springtide.Errorf(springtide.Unauthorized, "TIDE_TOKEN is not set").
 			WithHint("the platform sets it for each instance, with TIDE_API")
 	}
+	config, err := trusting(authority)
+	if err != nil {
+		return nil, id, err
+	}
 	where := base.Scheme + "://" + base.Host
 	return &Client{
 		http: &http.Client{
-			Transport:     &http.Transport{MaxIdleConnsPerHost: connections},
+			Transport:     &http.Transport{MaxIdleConnsPerHost: connections, TLSClientConfig: config},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		base: where, token: token, where: where,

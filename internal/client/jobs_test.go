@@ -56,7 +56,7 @@ func TestAJobIsFollowedToItsEnd(t *testing.T) {
 
 func TestAnInstanceFindsItsEnvironmentInTheURL(t *testing.T) {
 	server, _ := serve(t)
-	c, id, err := client.NewInstance("http://"+server.Instances+"/v1/apps/quiz/environments/production", "instance-of-quiz/production")
+	c, id, err := client.NewInstance("http://"+server.Instances+"/v1/apps/quiz/environments/production", "instance-of-quiz/production", "")
 	if err != nil || id != quiz {
 		t.Fatalf("it is of %v, %v", id, err)
 	}
@@ -68,11 +68,11 @@ func TestAnInstanceFindsItsEnvironmentInTheURL(t *testing.T) {
 		t.Errorf("reading the environment: %v", err)
 	}
 	for _, wrong := range []string{"", "quiz", "http://127.0.0.1:1", "ftp://127.0.0.1/v1/apps/quiz/environments/production", "http://127.0.0.1/v1/apps//environments/production"} {
-		if _, _, err := client.NewInstance(wrong, "t"); springtide.KindOf(err) != springtide.Invalid {
+		if _, _, err := client.NewInstance(wrong, "t", ""); springtide.KindOf(err) != springtide.Invalid {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}
-	if _, _, err := client.NewInstance("http://127.0.0.1/v1/apps/a/environments/b", ""); springtide.KindOf(err) != springtide.Unauthorized {
+	if _, _, err := client.NewInstance("http://127.0.0.1/v1/apps/a/environments/b", "", ""); springtide.KindOf(err) != springtide.Unauthorized {
 		t.Errorf("without a token: %v", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
 	}
 	address := reserved.Addr().String()
 	reserved.Close()
-	c, id, err := client.NewInstance("http://"+address+"/v1/apps/quiz/environments/production", "instance-of-quiz/production")
+	c, id, err := client.NewInstance("http://"+address+"/v1/apps/quiz/environments/production", "instance-of-quiz/production", "")
 	if err != nil {
 		t.Fatal(err)
 	}

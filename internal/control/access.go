@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/call"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/durable"
 	"github.com/springtide/springtide/internal/jobs"
@@ -95,6 +96,11 @@ func sign(key, text []byte) []byte {
 // webhookSecret gives the key that requests to an environment are signed with.
 func (a *access) webhookSecret(id springtide.EnvironmentID) []byte {
 	return sign(a.shared, []byte("webhook "+id.String()))
+}
+
+// hidden is what all instances of an environment know and should not say.
+func (a *access) hidden(id springtide.EnvironmentID) [][]byte {
+	return [][]byte{[]byte(call.SecretText(a.webhookSecret(id))), []byte(a.mailPassword(id))}
 }
 
 // sessions gives the routes the keys by which clients find their instances again.

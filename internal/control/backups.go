@@ -49,10 +49,6 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 	if err != nil {
 		return nil, err
 	}
-	host, err := kept.engine.Host()
-	if err != nil {
-		return nil, err
-	}
 	if o.Store != "" {
 		o.Logger.Info("backups of the platform itself do not hold what is in PostgreSQL: back that database up where it runs")
 	}
@@ -63,7 +59,7 @@ func newKeeper(o Options, kept *state, fleet *deploy.Fleet, events *observe.Even
 		Identities: []age.Identity{key}, Recipients: []age.Recipient{key.Recipient()},
 		Files:   &backup.FilesOptions{URL: location, Access: access, Source: filepath.Join(o.DataFolder, "files"), Folder: folder},
 		State:   &backup.PlatformOptions{Folder: o.DataFolder, Databases: copies, Recovery: kept.secrets.ExportRecovery, Open: openCopy},
-		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs"), Smoke: kept.smoke, Host: host},
+		Drills:  backup.DrillOptions{Folder: filepath.Join(folder, "proofs"), Smoke: kept.smoke, Host: kept.host},
 		Scratch: filepath.Join(folder, "scratch"), Logger: o.Logger, Happened: events.Publish,
 	}), nil
 }

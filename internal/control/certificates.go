@@ -54,6 +54,7 @@ func domains(fleet *deploy.Fleet) []cert.Domain {
 type certificates struct {
 	keeper *cert.Keeper
 	fleet  *deploy.Fleet
+	keep   func(context.Context) error // has other control planes know of a change
 }
 
 // Certificates implements api.Certificates.
@@ -104,13 +105,19 @@ func (c certificates) AddCertificate(ctx context.Context, id springtide.Environm
 		}
 		all = append(all, domain)
 	}
-	return c.keeper.Add(ctx, all, []byte(file.Chain), []byte(file.Key))
+	if err := c.keeper.Add(ctx, all, []byte(file.Chain), []byte(file.Key)); err != nil {
+		return err
+	}
+	return c.keep(ctx)
 }
 
 // RemoveCertificate implements api.Certificates: also for a name that is not
 // served any more.
 func (c certificates) RemoveCertificate(ctx context.Context, id springtide.EnvironmentID, name string) error {
-	return c.keeper.Remove(ctx, cert.Domain{Name: name, Environment: id})
+	if err := c.keeper.Remove(ctx, cert.Domain{Name: name, Environment: id}); err != nil {
+		return err
+	}
+	return c.keep(ctx)
 }
 
 // RenewCertificate implements api.Certificates.

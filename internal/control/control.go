@@ -66,8 +66,18 @@ type Options struct {
 	// and the jobs unless Ledger says otherwise: control planes that name the same
 	// have one of them lead. Empty: the state is kept in the data folder.
 	Store string
+	// SharedKey seals what control planes of a store share besides it; empty: they share
+	// nothing else.
+	SharedKey string
+	// Advertise is the host by which other control planes of the store reach this one;
+	// empty: they do not.
+	Advertise string
+	// Edges says how edges that run elsewhere connect.
+	Edges EdgesOptions
 	// AllowCalls are private networks that jobs of kind http may call.
 	AllowCalls []netip.Prefix
+	// Engine says where instances run.
+	Engine EngineOptions
 	// Backups is where backups are kept.
 	Backups BackupTarget
 	// ACME is who is asked for certificates of public names.
@@ -89,6 +99,7 @@ type plane struct {
 	// resign lets another control plane lead at once, when nothing runs any more; nil:
 	// there is none. killed is what ends this one if it does not end by itself.
 	resign func(context.Context) error
+	shelf  *shelf // nil: nothing but the store is shared
 	killed *time.Timer
 
 	book       *ledger.Ledger
@@ -100,11 +111,14 @@ type plane struct {
 
 	publisher *routing.Publisher
 	busy      *busy
-	engine    *process.Engine
-	started   bool // the engine runs, or did
-	fleet     *deploy.Fleet
-	scaler    *scale.Scaler
-	demand    *demand.Recorder
+	// machine is what runs builds here and, without a cluster, is the engine.
+	machine *process.Engine
+	cluster *cluster // nil: there is none
+	engine  hosting
+	started bool // the engine runs, or did
+	fleet   *deploy.Fleet
+	scaler  *scale.Scaler
+	demand  *demand.Recorder
 	// targets, work and queued are rung when there is another wish, of the fleet
 	// or of its workers, and another queue.
 	targets, work, queued chan struct{}
@@ -142,8 +156,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() {
 		cancel()
 		err = errors.Join(err, p.all.Wait())
-		if p.engine != nil && !p.started { // that takes away what nobody uses
-			_ = p.engine.Run(ctx)
+		if p.machine != nil && (!p.started || p.cluster != nil) { // that takes away what nobody uses
+			_ = p.machine.Run(ctx)
 		}
 		p.close()
 	}()
@@ -162,7 +176,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	o.Logger.Info("the control plane is up", "data", o.DataFolder, "isolation", p.engine.Isolation().String())
+	o.Logger.Info("the control plane is up", "data", o.DataFolder, "isolation", p.isolation())
 	<-ctx.Done()
 	return nil
 }
@@ -211,11 +225,11 @@ func (p *plane) close() {
 
 // joinDeploys joins what takes a source to its traffic.
 func (p *plane) joinDeploys(ctx context.Context) error {
-	p.builds = newBuilder(p.Options, p.engine, p.kept, p.metrics)
-	p.kept.roots, p.kept.push = p.builds.Root, p.builds.Push
+	p.builds = newBuilder(p)
+	p.kept.place, p.kept.push = p.builds.Place, p.builds.Push
 	p.deployer = deploy.NewDeployer(ctx, deploy.Options{
-		Fleet: p.fleet, Store: p.store, Engine: p.engine, Builder: p.builds, Manifests: manifests{}, State: p.kept,
-		Edges: p.publisher, Events: p.events, Logger: p.Logger,
+		Fleet: p.fleet, Store: p.store, Engine: p.engine, Builder: p.builds, Manifests: manifests{needsBase: p.cluster != nil}, State: p.kept,
+		Edges: p.publisher, Events: p.events, Logger: p.Logger, PlaceWithin: p.placeWithin(),
 		Finished: func(rollout springtide.Rollout, took time.Duration) {
 			p.metrics.RolloutOver(rollout, took)
 			p.kept.rolloutOver(ctx, rollout)
@@ -232,22 +246,39 @@ func (p *plane) start(ctx context.Context) error {
 			p.all.Go(func() error { return part(ctx) })
 		}
 	}
-	p.started = true
-	run(p.events.Run, p.kept.run, p.samples.Run, p.keeper.Run, p.engine.Run)
-	if err := p.fleet.Load(ctx, p.builds.Root); err != nil {
+	if err := p.keepShared(ctx); err != nil {
 		return err
 	}
-	p.fleet.Disown(ctx, p.engine.Groups())
+	if p.shelf != nil {
+		run(p.shelf.Run)
+	}
+	p.started = true
+	run(p.events.Run, p.kept.run, p.samples.Run, p.keeper.Run, p.engine.Run)
+	if err := p.recallLogins(ctx); err != nil {
+		return err
+	}
+	if err := p.fleet.Load(ctx, p.builds.placeAgain); err != nil {
+		return err
+	}
 	run(p.kept.provisionAll, p.services().followMoves, p.watch)
 	feed, err := socket.Listen(filepath.Join(p.DataFolder, "run", "feed.sock"))
 	if err != nil {
 		return err
 	}
 	p.all.Go(func() error { return p.publisher.Serve(ctx, feed) })
-	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.measure, p.demand.Run, p.lookAhead, p.outside.Run, p.lessons.Run, p.deployer.Run, p.runJobs)
+	if err := p.serveEdges(ctx); err != nil {
+		return err
+	}
+	run(p.publisher.Run, p.certificates.Run, p.scaler.Run, p.demand.Run, p.lookAhead, p.outside.Run, p.lessons.Run, p.deployer.Run, p.runJobs)
+	run((&uploads{store: p.kept.files, jobs: p.service, logger: p.Logger}).Run)
 	p.all.Go(func() error { return p.duties.Run(ctx, p.book) })
 	p.all.Go(func() error { return reportWork(ctx, p.service, p.scaler, p.queued) })
-	p.all.Go(func() error { return p.mails.catcher.Serve(ctx, p.instances.smtp) })
+	if p.cluster == nil {
+		run(p.measure)
+	}
+	if p.instances.smtp != nil {
+		p.all.Go(func() error { return p.mails.catcher.Serve(ctx, p.instances.smtp) })
+	}
 	return nil
 }
 

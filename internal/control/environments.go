@@ -82,6 +82,7 @@ func (e environments) Environment(_ context.Context, id springtide.EnvironmentID
 
 // Destroy implements api.Environments.
 func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) error {
+	defer e.kept.cluster.forget(id)
 	if err := e.deployer.Destroy(ctx, id); err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (e environments) Destroy(ctx context.Context, id springtide.EnvironmentID) 
 	e.demand.Forget(id)
 	// What is left of its jobs makes no difference to anybody: it is forgotten at
 	// the next start if it cannot be now.
-	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id), e.kept.services.Keep(ctx, id, nil)); err != nil {
+	if err := errors.Join(e.duties.forget(ctx, id), e.mails.forget(id), e.kept.keep(ctx, id, nil)); err != nil {
 		e.logger.Error("an environment is destroyed, but not its jobs and mails, or its services run on", "environment", id, "error", err)
 	}
 	if err := os.RemoveAll(filepath.Join(e.logs, string(id.App), string(id.Name))); err != nil {

@@ -15,10 +15,13 @@ import (
 
 // provisionFiles makes the shared folders of a release, and has them served.
 func (s *state) provisionFiles(ctx context.Context, release springtide.Release, say func(string)) error {
-	if len(release.App.Files) == 0 {
+	if err := s.cluster.claim(ctx, release); err != nil {
+		return err
+	}
+	if release.App.Files = s.cluster.others(release.App.Files); len(release.App.Files) == 0 {
 		return nil
 	}
-	owner, _, err := s.engine.User(release.Environment.App)
+	owner, _, err := s.machine.User(release.Environment.App)
 	if err != nil {
 		return err
 	}
@@ -106,12 +109,14 @@ func (s *state) buckets(release springtide.Release, secrets map[string]string) (
 
 // grantFiles gives an instance its release's shared folders.
 func (s *state) grantFiles(release springtide.Release, grant *process.Grant) error {
+	s.grantClaims(release, grant)
+	release.App.Files = s.cluster.others(release.App.Files)
 	buckets, err := s.buckets(release, grant.Env)
 	if err != nil {
 		return err
 	}
 	grant.Places = map[string]string{}
-	variables := s.files.Variables(release.Environment, release.App.Files, s.engine.Isolation().MountNamespace, buckets)
+	variables := s.files.Variables(release.Environment, release.App.Files, s.machine.Isolation().MountNamespace, buckets)
 	for name, value := range withoutOwn(release, variables) {
 		if strings.HasPrefix(name, "FILES_") && !filepath.IsAbs(value) {
 			grant.Places[name] = value

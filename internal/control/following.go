@@ -2,9 +2,12 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,12 +29,14 @@ type following struct {
 	observer
 	machine
 	options Options
+	holder  string // what this one is called
 	started time.Time
 	store   store.Store // nil: it has not answered yet
 
-	mutex   sync.Mutex
-	leader  store.Leader
-	trouble error // why there is no leader known
+	mutex     sync.Mutex
+	authority *cert.Authority // the platform's own; one that nobody knows until it was brought
+	leader    store.Leader
+	trouble   error // why there is no leader known
 }
 
 // serve serves it where the API will be, until end is called. Without the store
@@ -41,6 +46,7 @@ func (f *following) serve(ctx context.Context) (end func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	f.learn(authority)
 	server := api.New(api.Options{
 		Platform: api.Platform{Environments: f, Observer: f, Machine: f, Tokens: tokens{f.store}},
 		Logger:   f.options.Logger, Available: f.available,
@@ -52,15 +58,84 @@ func (f *following) serve(ctx context.Context) (end func(), err error) {
 		_ = all.Wait()
 	}
 	where := f.options
-	where.Metrics = "" // there are none
-	if f.store == nil {
-		where.API = ""
+	where.API = ""
+	err = serve(ctx, all, server, authority, where)
+	if err == nil && f.store != nil {
+		err = f.serveElsewhere(ctx, all, server)
 	}
-	if err := serve(ctx, all, server, authority, where); err != nil {
+	if err != nil {
 		end()
 		return nil, err
 	}
 	return end, nil
+}
+
+// serveElsewhere serves who comes from other machines: the control plane that leads
+// does, where that can be reached. Edges have nothing to do with another one.
+func (f *following) serveElsewhere(ctx context.Context, all *errgroup.Group, server *api.Server) error {
+	if address := f.options.API; address != "" {
+		config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			current, err := apiTLS(f.knownBy(), address, f.options.Engine.RegistryHost) // it was our own until the leader's was brought
+			if err != nil {
+				return nil, err
+			}
+			return current.GetCertificate(hello)
+		}}
+		listener, err := f.listen(ctx, address)
+		if err != nil {
+			return err
+		}
+		if f.options.Advertise != "" {
+			all.Go(func() error { return listener.Run(ctx) })
+			all.Go(func() error { return server.ServeTokens(ctx, listener, config) })
+		} else {
+			all.Go(func() error { return server.ServeTokens(ctx, listener.Listener, config) })
+		}
+	}
+	if f.options.Advertise == "" {
+		return nil
+	}
+	for _, address := range f.options.leadersOwn() {
+		listener, err := f.listen(ctx, address)
+		if err != nil {
+			return err
+		}
+		all.Go(func() error { return listener.Run(ctx) })
+		all.Go(listener.refuse)
+	}
+	return nil
+}
+
+// leadersOwn are the addresses where only the control plane that leads serves: edges,
+// and instances of a cluster with their mails.
+func (o Options) leadersOwn() (addresses []string) {
+	if o.Edges.Address != "" {
+		addresses = append(addresses, o.Edges.Address)
+	}
+	if _, port, err := net.SplitHostPort(o.Engine.InstanceAddress); err == nil && o.Engine.onCluster() {
+		if number, err := strconv.Atoi(port); err == nil {
+			addresses = append(addresses, net.JoinHostPort("", port), net.JoinHostPort("", strconv.Itoa(number+1)))
+		}
+	}
+	return addresses
+}
+
+// learn has f tell of an authority, and be known by it.
+func (f *following) learn(authority *cert.Authority) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.authority = authority
+}
+
+func (f *following) knownBy() *cert.Authority {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.authority
+}
+
+// CertificateAuthority implements api.Machine.
+func (f *following) CertificateAuthority(context.Context) (string, error) {
+	return string(f.knownBy().PEM()), nil
 }
 
 // available refuses what only the leader can do.
@@ -68,7 +143,7 @@ func (f *following) available(r *http.Request) error {
 	const env = "/v1/apps/{app}/environments/{environment}"
 	patterns := []string{"GET /v1/status", "POST /v1/platform/drain"}
 	if f.store != nil {
-		patterns = append(patterns, "/v1/tokens", "/v1/tokens/", "GET /v1/apps", "GET /v1/apps/{app}/environments", "GET "+env,
+		patterns = append(patterns, "GET /v1/ca", "/v1/tokens", "/v1/tokens/", "GET /v1/apps", "GET /v1/apps/{app}/environments", "GET "+env,
 			"GET "+env+"/config", "GET "+env+"/domains", "GET "+env+"/scale", "GET "+env+"/releases", "GET "+env+"/decisions")
 	}
 	served := http.NewServeMux()

@@ -20,7 +20,7 @@ import (
 
 // joinJobs joins jobs, backups among them, and how instances reach them.
 func (p *plane) joinJobs(ctx context.Context) (err error) {
-	if p.instances, err = listenForInstances(ctx, p.DataFolder, p.engine); err != nil {
+	if p.instances, err = p.listenForInstances(ctx); err != nil {
 		return err
 	}
 	key, err := sharedKey(ctx, filepath.Join(p.DataFolder, "ledger-key"), p.book.Key)

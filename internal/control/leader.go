@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/durable"
 	"github.com/springtide/springtide/internal/store"
 	"github.com/springtide/springtide/internal/store/postgres"
@@ -129,11 +131,11 @@ func (p *plane) openStore(ctx context.Context) error {
 		}
 		return err
 	}
-	holder, err := holderName(p.DataFolder)
+	holder, err := holderName(p.DataFolder, p.Advertise)
 	if err != nil {
 		return err
 	}
-	f := &following{options: p.Options, started: time.Now()}
+	f := &following{options: p.Options, holder: holder, started: time.Now()}
 	end, err := f.serve(ctx)
 	if err != nil {
 		return err
@@ -144,16 +146,32 @@ func (p *plane) openStore(ctx context.Context) error {
 		return err
 	}
 	p.store, f.store = shared, shared
+	if p.SharedKey != "" {
+		if p.shelf, err = newShelf(shared, p.DataFolder, p.SharedKey, p.Logger); err != nil {
+			return err
+		}
+		if err := p.shelf.bring(ctx); err != nil {
+			return err
+		}
+	}
 	if end, err = f.serve(ctx); err != nil {
 		return err
 	}
 	l := &leader{store: shared, holder: holder, logger: p.Logger}
-	err = l.await(ctx, f.tell)
+	err = l.await(ctx, func(leader store.Leader, trouble error) {
+		f.tell(leader, trouble)
+		p.bringFirst(ctx, f)
+	})
 	end()
 	if err != nil {
 		return err
 	}
 	p.resign = shared.Resign
+	if p.shelf != nil { // others may have led meanwhile
+		if err := p.shelf.bring(ctx); err != nil {
+			return err
+		}
+	}
 	p.all.Go(func() error {
 		err := l.keep(ctx)
 		if err != nil {
@@ -193,14 +211,39 @@ func openShared(ctx context.Context, location string, tell func(store.Leader, er
 	}
 }
 
-// holderName is what a data folder's control plane is called: by its machine, and
-// by a word of its own, since machines are copied.
-func holderName(folder string) (string, error) {
+// bringFirst has one that follows know what the first leader of all has made.
+func (p *plane) bringFirst(ctx context.Context, f *following) {
+	if p.shelf == nil || p.shelf.has() {
+		return
+	}
+	if err := p.shelf.bring(ctx); err != nil {
+		p.Logger.Warn("what control planes share cannot be read; it is tried again", "error", err)
+		return
+	}
+	if authority, err := cert.OpenAuthority(filepath.Join(p.DataFolder, "ca")); err == nil && p.shelf.has() {
+		f.learn(authority)
+	}
+}
+
+// keepShared has other control planes know what was just written, if there may be others.
+func (p *plane) keepShared(ctx context.Context) error {
+	if p.shelf == nil {
+		return nil
+	}
+	return p.shelf.keep(ctx)
+}
+
+// holderName is what a data folder's control plane is called: by its machine, or how
+// others reach it, and by a word of its own, since machines are copied.
+func holderName(folder, advertise string) (string, error) {
 	path := filepath.Join(folder, "holder")
 	own, err := os.ReadFile(path)
+	if _, word, ok := strings.Cut(string(own), "/"); ok && advertise != "" {
+		own = []byte(advertise + "/" + word) // the address may be another one by now
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		host, _ := os.Hostname() // the word is what counts
-		own = []byte(host + "/" + strings.ToLower(rand.Text()[:8]))
+		own = []byte(cmp.Or(advertise, host) + "/" + strings.ToLower(rand.Text()[:8]))
 		err = durable.WriteFile(path, own, 0o600)
 	}
 	return string(own), err

@@ -182,15 +182,15 @@ func TestTheNextControlPlaneOfTheSameFolderNeedNotWait(t *testing.T) {
 
 func TestADataFolderKeepsItsNameAndAnotherHasAnother(t *testing.T) {
 	folder := t.TempDir()
-	first, err := holderName(folder)
+	first, err := holderName(folder, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := holderName(folder)
+	again, err := holderName(folder, "")
 	if err != nil || again != first {
 		t.Errorf("%q is called %q later, %v", first, again, err)
 	}
-	other, err := holderName(t.TempDir())
+	other, err := holderName(t.TempDir(), "")
 	if err != nil || other == first {
 		t.Errorf("two folders are called %q, %v", other, err)
 	}

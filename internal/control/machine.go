@@ -115,6 +115,7 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 	status.Apps, status.Backups = len(apps), m.safety()
 	requests, size := m.metrics.Cache(nil)
 	status.Cache = api.CacheTotals{Memory: size.Memory, Disk: size.Disk, DiskErrors: size.Errors, Requests: requests}
+	status.Floods = m.metrics.Floods()
 	status.Certificates, err = m.certificates.Certificates(ctx)
 	addFaults(status.Certificates, edges)
 	return status, err
@@ -123,10 +124,13 @@ func (m machine) Status(ctx context.Context) (api.Status, error) {
 // CertificateAuthority implements api.Machine.
 func (m machine) CertificateAuthority(context.Context) (string, error) { return m.authority, nil }
 
-// Drain implements api.Machine: what instances use ends after them.
+// Drain implements api.Machine: what instances use ends after them. On a cluster they
+// live on, and the next control plane finds them.
 func (m machine) Drain(ctx context.Context) error {
-	if err := m.fleet.Drain(ctx); err != nil {
-		return err
+	if m.kept.cluster == nil {
+		if err := m.fleet.Drain(ctx); err != nil {
+			return err
+		}
 	}
 	return errors.Join(m.kept.services.Stop(ctx), m.kept.gateway.end())
 }

@@ -28,8 +28,7 @@ func newMails(fleet *deploy.Fleet, access *access, app *call.Caller, data string
 	catcher := mail.NewCatcher(mail.CatcherOptions{
 		Folder: filepath.Join(data, "mail", "caught"), Logger: logger,
 		Verify: func(id springtide.EnvironmentID, token string) bool {
-			who, err := access.Identify(token)
-			return err == nil && who.Environment == id
+			return access.mayMail(id, token)
 		},
 	})
 	sender, err := mail.New(mail.Options{

@@ -7,12 +7,23 @@ import (
 )
 
 // manifests implements deploy.Manifests.
-type manifests struct{}
+type manifests struct {
+	// needsBase says that apps run in an image: they have to name what it begins with.
+	needsBase bool
+}
 
 // Read implements deploy.Manifests.
-func (manifests) Read(source string, environment springtide.EnvironmentName) (springtide.App, error) {
+func (m manifests) Read(source string, environment springtide.EnvironmentName) (springtide.App, error) {
 	app, _, err := manifest.Load(source, environment)
-	return app, err
+	if err != nil || !m.needsBase || app.Build.Base != "" {
+		return app, err
+	}
+	read, err := manifest.Read(source)
+	if err != nil {
+		return app, err
+	}
+	return app, springtide.Errorf(springtide.Invalid, "%s: build.base is missing: a cluster has nothing to run %s in", read.BuildPlace(), app.Name).
+		WithHint("name an image, like build: { base: debian:12-slim }")
 }
 
 // asChange is a change as the API tells it.

@@ -91,7 +91,11 @@ func (o occasions) tell(occasion springtide.Occasion, processes map[springtide.P
 	for _, name := range slices.Sorted(maps.Keys(occasion.Min)) {
 		a, _ := occasion.Announcement(name)
 		if len(told.Next) == 0 {
-			coming, err := calendar.Coming(a, now, now.AddDate(2, 0, 0), toldNext)
+			ahead := now
+			if a.From.After(now) {
+				ahead = a.From
+			}
+			coming, err := calendar.Coming(a, now, ahead.AddDate(2, 0, 0), toldNext)
 			if err != nil {
 				told.Warnings = append(told.Warnings, err.Error())
 			}

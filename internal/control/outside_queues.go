@@ -137,7 +137,7 @@ func (q *outsideQueues) open(ctx context.Context, id springtide.GroupID, queue s
 // valuesOf gives the variables that instances of a release are given, but for those
 // of the platform itself, and those of them that say where its services are.
 func (s *state) valuesOf(ctx context.Context, release springtide.Release, name springtide.ProcessName) (all, services map[string]string, err error) {
-	if services, err = s.services.Variables(release.Environment, release.App.Services); err != nil {
+	if services, err = s.serviceVariables(ctx, release); err != nil {
 		return nil, nil, err
 	}
 	grant := process.Grant{Env: map[string]string{}, Credentials: map[string][]byte{}}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"net"
@@ -51,12 +52,24 @@ func (p *plane) registry() api.Registry {
 	if p.API == "" {
 		return api.Registry{}
 	}
-	// By the ledger's key all servers that share it have the same token.
-	token := "tide_pull_" + base64.RawURLEncoding.EncodeToString(sign(p.access.shared, []byte("pull images")))
+	token := p.pullToken()
 	return api.Registry{
-		Host: registryHost(p.API), User: registry.User, Token: token,
+		Host: p.registryHost(), User: registry.User, Token: token,
 		Handler: registry.New(registry.Options{Images: images{p.builds.Builder, p.store}, Token: token, Logger: p.Logger}),
 	}
+}
+
+// pullToken is the same on all servers that share a ledger.
+func (p *plane) pullToken() string {
+	return "tide_pull_" + base64.RawURLEncoding.EncodeToString(sign(p.access.shared, []byte("pull images")))
+}
+
+// registryHost is how nodes reach the registry; empty: there is none.
+func (p *plane) registryHost() string {
+	if p.API == "" {
+		return ""
+	}
+	return cmp.Or(p.Engine.RegistryHost, registryHost(p.API))
 }
 
 // registryHost is how others reach an address that this machine listens on.
@@ -97,6 +110,7 @@ func (s *state) pushRelease(ctx context.Context, release springtide.Release, say
 	if err != nil {
 		return err
 	}
+	s.cluster.logIn(release.App.Build.Push, login)
 	say("pushing " + release.ID().Tag() + " to " + release.App.Build.Push)
 	return s.push(ctx, build.PushRequest{App: release.App, Artifact: release.Artifact, Tag: release.ID().Tag(), Login: login, Say: say})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,21 +15,26 @@ import (
 	"github.com/springtide/springtide/internal/api"
 	"github.com/springtide/springtide/internal/deploy"
 	"github.com/springtide/springtide/internal/durable"
-	"github.com/springtide/springtide/internal/engine"
 )
 
 // keepRuns is how long a run is remembered: as long as the engine keeps its outcome.
 const keepRuns = 24 * time.Hour
+
+// tasks runs commands once. Implemented by every engine.
+type tasks interface {
+	Exec(ctx context.Context, task springtide.Task) (springtide.Exit, error)
+	// Knows reports whether a task was begun and is not forgotten.
+	Knows(ctx context.Context, task string) (bool, error)
+}
 
 // runs implements api.OneOffs. Each run is a file, so that a new control plane
 // knows it: the engine attaches to the task of that ID.
 type runs struct {
 	ctx    context.Context // the control plane's: a run goes on without its client
 	fleet  *deploy.Fleet
-	engine engine.Engine
-	root   func(context.Context, springtide.Digest) (string, error)
+	engine tasks
+	place  func(context.Context, springtide.Release) (springtide.Template, error)
 	folder string
-	tasks  string // the engine's folder of tasks
 	logger *slog.Logger
 
 	mu      sync.Mutex
@@ -39,15 +43,15 @@ type runs struct {
 }
 
 // newRuns makes the folder of the runs and forgets old ones.
-func newRuns(ctx context.Context, fleet *deploy.Fleet, engine engine.Engine, root func(context.Context, springtide.Digest) (string, error), data string, logger *slog.Logger) (*runs, error) {
+func newRuns(ctx context.Context, fleet *deploy.Fleet, engine tasks, place func(context.Context, springtide.Release) (springtide.Template, error), data string, logger *slog.Logger) (*runs, error) {
 	r := &runs{
-		ctx: ctx, fleet: fleet, engine: engine, root: root, logger: logger, waiting: make(map[string]*wait),
-		folder: filepath.Join(data, "runs"), tasks: filepath.Join(data, "tasks"),
+		ctx: ctx, fleet: fleet, engine: engine, place: place, logger: logger, waiting: make(map[string]*wait),
+		folder: filepath.Join(data, "runs"),
 	}
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return nil, err
 	}
-	r.prune(time.Now())
+	r.prune(ctx, time.Now())
 	return r, nil
 }
 
@@ -77,21 +81,18 @@ func (r *runs) StartRun(ctx context.Context, request api.OneOffRequest) (api.One
 	if err != nil {
 		return api.OneOff{}, err
 	}
-	root, err := r.root(ctx, release.Artifact)
+	template, err := r.place(ctx, release)
 	if err != nil {
 		return api.OneOff{}, err
 	}
-	env := make(map[string]string)
-	maps.Copy(env, release.App.Env)
-	maps.Copy(env, process.Env)
-	maps.Copy(env, release.Config)
-	r.prune(time.Now())
+	template.Process, template.Env = process, release.Env(process)
+	r.prune(ctx, time.Now())
 	id := "run-" + strings.ToLower(rand.Text()[:10])
 	rec := record{
 		Run: api.OneOff{ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Started: time.Now()},
 		Task: springtide.Task{
 			ID: id, Environment: request.Environment, Release: release.Number, Command: request.Command, Timeout: request.Timeout,
-			Template: springtide.Template{Artifact: release.Artifact, Root: root, Process: process, Env: env},
+			Template: template,
 		},
 	}
 	data, err := json.Marshal(rec)
@@ -101,7 +102,7 @@ func (r *runs) StartRun(ctx context.Context, request api.OneOffRequest) (api.One
 	if err := durable.WriteFile(r.path(id), data, 0o600); err != nil {
 		return api.OneOff{}, err
 	}
-	r.await(rec.Task, true)
+	r.begin(rec.Task)
 	return rec.Run, nil
 }
 
@@ -121,31 +122,43 @@ func processFor(app springtide.App, name springtide.ProcessName) (springtide.Pro
 	return process, nil
 }
 
-// await begins to wait for a task, unless somebody does already. One that is not
-// fresh must not begin now, whenever it was asked for: it is nil if the engine
-// does not have it.
-func (r *runs) await(task springtide.Task, fresh bool) *wait {
+// await begins to wait for a task, unless somebody does already. It must not begin
+// now, whenever it was asked for: it is nil if the engine does not have it.
+func (r *runs) await(ctx context.Context, task springtide.Task) (*wait, error) {
+	if w := r.waits(task.ID); w != nil {
+		return w, nil
+	}
+	if known, err := r.engine.Knows(ctx, task.ID); err != nil || !known {
+		return nil, err
+	}
+	return r.begin(task), nil
+}
+
+func (r *runs) waits(id string) *wait {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting[id]
+}
+
+// begin begins a task, or attaches to it.
+func (r *runs) begin(task springtide.Task) *wait {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w := r.waiting[task.ID]; w != nil {
 		return w
 	}
-	if !fresh && !r.engineHas(task.ID) {
-		return nil
-	}
 	w := &wait{done: make(chan struct{})}
 	r.waiting[task.ID] = w
 	go func() {
 		w.exit, w.err = r.engine.Exec(r.ctx, task)
+		if springtide.KindOf(w.err) == springtide.Unavailable { // it goes on, and is asked for again
+			r.mu.Lock()
+			delete(r.waiting, task.ID)
+			r.mu.Unlock()
+		}
 		close(w.done)
 	}()
 	return w
-}
-
-// engineHas reports whether the engine began a task and has not forgotten it.
-func (r *runs) engineHas(id string) bool {
-	_, err := os.Stat(filepath.Join(r.tasks, id))
-	return err == nil
 }
 
 func (r *runs) path(id string) string { return filepath.Join(r.folder, id+".json") }
@@ -167,18 +180,24 @@ func (r *runs) load(id string) (record, error) {
 
 // Run implements api.OneOffs.
 func (r *runs) Run(ctx context.Context, id string) (api.OneOff, error) {
-	now, cancel := context.WithTimeout(ctx, 20*time.Millisecond) // what has ended answers at once
-	defer cancel()
-	return r.WaitRun(now, id)
+	return r.follow(ctx, id, time.After(20*time.Millisecond)) // what has ended answers at once
 }
 
 // WaitRun implements api.OneOffs.
 func (r *runs) WaitRun(ctx context.Context, id string) (api.OneOff, error) {
+	return r.follow(ctx, id, nil)
+}
+
+// follow tells how a run stands when it has ended, or enough is enough.
+func (r *runs) follow(ctx context.Context, id string, enough <-chan time.Time) (api.OneOff, error) {
 	rec, err := r.load(id)
 	if err != nil {
 		return api.OneOff{}, err
 	}
-	w := r.await(rec.Task, false)
+	w, err := r.await(ctx, rec.Task)
+	if err != nil {
+		return rec.Run, err
+	}
 	if w == nil {
 		return rec.Run, springtide.Errorf(springtide.NotFound, "how run %q ended is not known", id).
 			WithHint("it ended more than a day ago, or it had not begun when the control plane was killed")
@@ -189,19 +208,23 @@ func (r *runs) WaitRun(ctx context.Context, id string) (api.OneOff, error) {
 			return rec.Run, w.err
 		}
 		rec.Run.Exit = &w.exit
+	case <-enough:
 	case <-ctx.Done():
 	}
 	return rec.Run, nil
 }
 
 // prune forgets, at most once an hour, old runs that the engine has forgotten.
-func (r *runs) prune(now time.Time) {
+func (r *runs) prune(ctx context.Context, now time.Time) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Sub(r.pruned) < time.Hour {
+	due := now.Sub(r.pruned) >= time.Hour
+	if due {
+		r.pruned = now
+	}
+	r.mu.Unlock()
+	if !due {
 		return
 	}
-	r.pruned = now
 	entries, err := os.ReadDir(r.folder)
 	if err != nil {
 		r.logger.Warn("the folder of runs cannot be read", "error", err)
@@ -210,12 +233,21 @@ func (r *runs) prune(now time.Time) {
 	for _, entry := range entries {
 		id := strings.TrimSuffix(entry.Name(), ".json")
 		rec, err := r.load(id)
-		if err != nil || now.Sub(rec.Run.Started) < keepRuns || r.engineHas(id) {
+		if err != nil || now.Sub(rec.Run.Started) < keepRuns {
+			continue
+		}
+		known, err := r.engine.Knows(ctx, id)
+		if err != nil {
+			return // the engine does not answer now
+		}
+		if known {
 			continue
 		}
 		if err := os.Remove(r.path(id)); err != nil {
 			r.logger.Warn("an old run could not be forgotten", "run", id, "error", err)
 		}
+		r.mu.Lock()
 		delete(r.waiting, id)
+		r.mu.Unlock()
 	}
 }

@@ -25,7 +25,12 @@ func (p *plane) serveAPI(ctx context.Context) error {
 		Platform: platform, Logger: p.Logger, Metrics: p.metrics.Handler(), InstanceTokens: p.access,
 		Recordings: filepath.Join(p.DataFolder, "shells"), Registry: p.registry(),
 	})
-	p.all.Go(func() error { return server.ServeInstances(ctx, p.instances.api) })
+	switch {
+	case p.instances.tls != nil:
+		p.all.Go(func() error { return server.ServeInstancesElsewhere(ctx, p.instances.api, p.instances.tls) })
+	case p.instances.api != nil:
+		p.all.Go(func() error { return server.ServeInstances(ctx, p.instances.api) })
+	}
 	return serve(ctx, p.all, server, p.authority, p.Options)
 }
 
@@ -35,7 +40,7 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 	if err != nil {
 		return api.Platform{}, err
 	}
-	runs, err := newRuns(ctx, p.fleet, p.engine, p.builds.Root, p.DataFolder, p.Logger)
+	runs, err := newRuns(ctx, p.fleet, p.engine, p.builds.Place, p.DataFolder, p.Logger)
 	if err != nil {
 		return api.Platform{}, err
 	}
@@ -68,13 +73,13 @@ func (p *plane) platform(ctx context.Context) (api.Platform, error) {
 			version: p.Version, store: p.store, fleet: p.fleet, deployer: p.deployer, builds: p.builds, kept: p.kept,
 			service: p.service, ownLedger: p.Ledger == "",
 		},
-		Files:        sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover},
-		Certificates: certificates{keeper: p.certificates, fleet: p.fleet},
+		Files:        sharedFiles{store: p.kept.files, fleet: p.fleet, mover: p.kept.mover, cluster: p.cluster},
+		Certificates: certificates{keeper: p.certificates, fleet: p.fleet, keep: p.keepShared},
 		Machine: machine{
 			options: p.Options, started: time.Now(), fleet: p.fleet, kept: p.kept, publisher: p.publisher, scaler: p.scaler,
-			authority: string(p.authority.PEM()), isolation: p.engine.Isolation().String(), notes: p.engine.Isolation().Notes(),
+			authority: string(p.authority.PEM()), isolation: p.isolation(), notes: p.isolationNotes(),
 			ledger:       ledgerPlace(p.location),
-			certificates: certificates{keeper: p.certificates, fleet: p.fleet},
+			certificates: certificates{keeper: p.certificates, fleet: p.fleet, keep: p.keepShared},
 			outside:      p.outside,
 			metrics:      p.metrics,
 			safety:       func() []api.Safety { return toldSafety(p.keeper, p.fleet) },
@@ -99,7 +104,7 @@ func serve(ctx context.Context, all *errgroup.Group, server *api.Server, authori
 		if err != nil {
 			return springtide.Errorf(springtide.Conflict, "the API cannot listen on %s: %w", o.API, err).WithHint("choose another address with --api")
 		}
-		tls, err := apiTLS(authority, o.API)
+		tls, err := apiTLS(authority, o.API, o.Engine.RegistryHost)
 		if err != nil {
 			return err
 		}

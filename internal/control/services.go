@@ -23,27 +23,26 @@ type services struct {
 	manager  *service.Manager
 	fleet    *deploy.Fleet
 	deployer *deploy.Deployer
+	cluster  *cluster // nil: there is none
 	logger   *slog.Logger
 }
 
 func (p *plane) services() services {
-	return services{manager: p.kept.services, fleet: p.fleet, deployer: p.deployer, logger: p.Logger}
+	return services{manager: p.kept.services, fleet: p.fleet, deployer: p.deployer, cluster: p.cluster, logger: p.Logger}
 }
 
 // Services implements api.Services.
-func (s services) Services(_ context.Context, id springtide.EnvironmentID) ([]api.ServiceStatus, error) {
-	if id == (springtide.EnvironmentID{}) {
-		all := []api.ServiceStatus{}
-		for _, status := range s.manager.All() {
-			all = append(all, s.status(status))
-		}
-		return all, nil
+func (s services) Services(ctx context.Context, id springtide.EnvironmentID) ([]api.ServiceStatus, error) {
+	own := s.manager.All
+	if id != (springtide.EnvironmentID{}) {
+		own = func() []service.Status { return s.manager.List(id) }
 	}
 	all := []api.ServiceStatus{}
-	for _, status := range s.manager.List(id) {
+	for _, status := range own() {
 		all = append(all, s.status(status))
 	}
-	return all, nil
+	listed, err := s.listed(ctx, id)
+	return append(all, listed...), err
 }
 
 func (s services) status(status service.Status) api.ServiceStatus {
@@ -84,6 +83,13 @@ func (s services) find(id springtide.ServiceID) (service.Status, error) {
 
 // Service implements api.Services.
 func (s services) Service(ctx context.Context, id springtide.ServiceID) (api.ServiceDetails, error) {
+	listed, err := s.listedAs(ctx, id)
+	if err != nil {
+		return api.ServiceDetails{}, err
+	}
+	if listed != nil {
+		return api.ServiceDetails{ServiceStatus: *listed, Details: map[string]string{}, Statements: []api.Statement{}}, nil
+	}
 	status, err := s.find(id)
 	if err != nil {
 		return api.ServiceDetails{}, err
@@ -118,17 +124,26 @@ func (s services) Service(ctx context.Context, id springtide.ServiceID) (api.Ser
 
 // RestartService implements api.Services.
 func (s services) RestartService(ctx context.Context, id springtide.ServiceID) error {
+	if err := s.ours(ctx, id); err != nil {
+		return err
+	}
 	return s.manager.Restart(ctx, id)
 }
 
 // PromoteService implements api.Services.
 func (s services) PromoteService(ctx context.Context, id springtide.ServiceID) error {
+	if err := s.ours(ctx, id); err != nil {
+		return err
+	}
 	return s.manager.Promote(ctx, id)
 }
 
 // RotateService implements api.Services: instances get the new login one after
 // the other, as in any rollout, and only then the old one is worth nothing.
 func (s services) RotateService(ctx context.Context, id springtide.ServiceID) error {
+	if err := s.ours(ctx, id); err != nil {
+		return err
+	}
 	if err := s.manager.Rotate(ctx, id); err != nil {
 		return err
 	}
@@ -195,6 +210,9 @@ func pauseFor(ctx context.Context, d time.Duration) error {
 // ForkService implements api.Services. Instances that run get a new start, since
 // what they are connected to is another server.
 func (s services) ForkService(ctx context.Context, from, to springtide.ServiceID, scrub string) error {
+	if err := s.ours(ctx, from); err != nil {
+		return err
+	}
 	if from == to {
 		return springtide.Errorf(springtide.Invalid, "%s cannot be a copy of itself", to).WithHint("name another environment with --to")
 	}
@@ -209,11 +227,17 @@ func (s services) ForkService(ctx context.Context, from, to springtide.ServiceID
 
 // UpgradeService implements api.Services.
 func (s services) UpgradeService(ctx context.Context, id springtide.ServiceID, version string, rehearse bool) (time.Duration, error) {
+	if err := s.ours(ctx, id); err != nil {
+		return 0, err
+	}
 	return s.manager.Upgrade(ctx, id, version, rehearse)
 }
 
 // DestroyService implements api.Services.
 func (s services) DestroyService(ctx context.Context, id springtide.ServiceID) error {
+	if err := s.ours(ctx, id); err != nil {
+		return err
+	}
 	status, err := s.find(id)
 	if err != nil {
 		return err
@@ -229,6 +253,9 @@ func (s services) DestroyService(ctx context.Context, id springtide.ServiceID) e
 
 // ServiceShell implements api.Services.
 func (s services) ServiceShell(ctx context.Context, id springtide.ServiceID, arguments []string) (*exec.Cmd, error) {
+	if err := s.ours(ctx, id); err != nil {
+		return nil, err
+	}
 	server, driver, err := s.manager.Server(id)
 	if err != nil {
 		return nil, err
@@ -245,7 +272,10 @@ func (s services) ServiceShell(ctx context.Context, id springtide.ServiceID, arg
 const logTail = 256 << 10
 
 // ServiceLog implements api.Services.
-func (s services) ServiceLog(_ context.Context, id springtide.ServiceID) (io.ReadCloser, error) {
+func (s services) ServiceLog(ctx context.Context, id springtide.ServiceID) (io.ReadCloser, error) {
+	if err := s.ours(ctx, id); err != nil {
+		return nil, err
+	}
 	status, err := s.find(id)
 	if err != nil {
 		return nil, err

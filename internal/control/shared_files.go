@@ -19,14 +19,19 @@ type sharedFiles struct {
 	store *files.Store
 	fleet *deploy.Fleet
 	mover *mover
+	// cluster keeps files too; nil: there is none.
+	cluster *cluster
 }
 
 func (f sharedFiles) open(id springtide.EnvironmentID, name springtide.FilesName) (*files.Folder, error) {
+	if err := f.seen(id, name); err != nil {
+		return nil, err
+	}
 	return f.store.Open(files.FolderID{Environment: id, Name: name})
 }
 
 // FilesUsage implements api.SharedFiles.
-func (f sharedFiles) FilesUsage(_ context.Context, id springtide.EnvironmentID) ([]api.FilesUsage, error) {
+func (f sharedFiles) FilesUsage(ctx context.Context, id springtide.EnvironmentID) ([]api.FilesUsage, error) {
 	folders, err := f.store.All()
 	if err != nil {
 		return nil, err
@@ -48,7 +53,8 @@ func (f sharedFiles) FilesUsage(_ context.Context, id springtide.EnvironmentID) 
 		}
 		all = append(all, usage)
 	}
-	return all, nil
+	claims, err := f.claims(ctx, id)
+	return append(all, claims...), err
 }
 
 func (f sharedFiles) usage(id files.FolderID) (api.FilesUsage, error) {
@@ -92,6 +98,9 @@ const moveLimit = 20 * time.Second
 
 // DestroyFiles implements api.SharedFiles.
 func (f sharedFiles) DestroyFiles(_ context.Context, id springtide.EnvironmentID, name springtide.FilesName) error {
+	if err := f.seen(id, name); err != nil {
+		return err
+	}
 	folder := files.FolderID{Environment: id, Name: name}
 	if wanted, named := f.wanted(folder); named {
 		usage, err := f.usage(folder)

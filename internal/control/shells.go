@@ -6,11 +6,10 @@ import (
 	"strings"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/engine/process"
 )
 
 // shells implements api.Shells.
-type shells struct{ engine *process.Engine }
+type shells struct{ engine hosting }
 
 // Shell implements api.Shells.
 func (s shells) Shell(_ context.Context, id springtide.InstanceID, command []string) (*exec.Cmd, error) {

@@ -62,18 +62,15 @@ func (s *state) smoke(ctx context.Context, of backup.Subject, command, url strin
 	if err != nil {
 		return err
 	}
-	root, err := s.roots(ctx, release.Artifact)
+	template, err := s.place(ctx, release)
 	if err != nil {
 		return err
 	}
-	env := map[string]string{}
-	maps.Copy(env, release.App.Env)
-	maps.Copy(env, release.Config)
-	maps.DeleteFunc(env, func(name, _ string) bool { return leads(release.App.Services, name) })
+	template.Env, template.Process.Limits = release.Env(template.Process), release.App.Build.Limits
+	maps.DeleteFunc(template.Env, func(name, _ string) bool { return leads(release.App.Services, name) })
 	task := springtide.Task{
 		ID: smokeTask + strings.ToLower(rand.Text()), Environment: of.Environment, Release: release.Number, Command: command,
-		Template: springtide.Template{Artifact: release.Artifact, Root: root, Env: env, Process: springtide.Process{Limits: release.App.Build.Limits}},
-		Timeout:  smokeLimit,
+		Template: template, Timeout: smokeLimit,
 	}
 	s.smokes.set(task.ID, service.Leading(release.App.Services, springtide.ServiceName(of.Of), url))
 	defer s.smokes.forget(task.ID)

@@ -1,10 +1,12 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/build"
 	"github.com/springtide/springtide/internal/deploy"
+	"github.com/springtide/springtide/internal/engine/kubernetes"
 	"github.com/springtide/springtide/internal/engine/process"
 	"github.com/springtide/springtide/internal/files"
 	"github.com/springtide/springtide/internal/secret"
@@ -29,7 +32,10 @@ import (
 // and gives each instance what is its own of it.
 type state struct {
 	store    store.Store
-	engine   *process.Engine
+	engine   hosting
+	machine  *process.Engine // for what is made here
+	cluster  *cluster        // nil: instances run here too
+	host     netip.Addr      // by which instances reach what this machine serves
 	fleet    *deploy.Fleet
 	services *service.Manager
 	files    *files.Store
@@ -39,8 +45,8 @@ type state struct {
 	drivers  map[springtide.ServiceKind]service.Driver
 	logger   *slog.Logger
 	smokes   smokes
-	// roots gives the folder of an artifact.
-	roots func(context.Context, springtide.Digest) (string, error)
+	// place begins the launch template of a release.
+	place func(context.Context, springtide.Release) (springtide.Template, error)
 	// push copies an artifact to where its nodes pull it from.
 	push func(context.Context, build.PushRequest) error
 }
@@ -56,28 +62,30 @@ func drivers(logger *slog.Logger) map[springtide.ServiceKind]service.Driver {
 
 // joinState joins what instances do not keep themselves.
 func (p *plane) joinState(ctx context.Context) error {
-	s := &state{store: p.store, engine: p.engine, fleet: p.fleet, logger: p.Logger, drivers: drivers(p.Logger)}
+	s := &state{store: p.store, engine: p.engine, machine: p.machine, cluster: p.cluster, fleet: p.fleet, logger: p.Logger, drivers: drivers(p.Logger)}
 	var err error
-	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: p.DataFolder, Store: p.store, Logger: p.Logger}); err != nil {
+	if s.secrets, err = secret.Open(ctx, secret.Options{Folder: p.DataFolder, Store: p.store, Logger: p.Logger, Written: func() error { return p.keepShared(ctx) }}); err != nil {
 		return err
 	}
-	host, err := p.engine.Host()
-	if err != nil {
-		return err
+	s.host = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // no pod uses what is served here
+	if p.cluster == nil {
+		if s.host, err = p.machine.Host(); err != nil {
+			return err
+		}
 	}
 	s.files, err = files.New(files.Options{Folder: filepath.Join(p.DataFolder, "files"), Logger: p.Logger, Happened: p.events.Publish})
 	if err != nil {
 		return err
 	}
-	s.gateway = newGateway(p.DataFolder, host, func() []byte { return sign(p.access.key, []byte("shared files")) }, p.publisher.Refresh, p.Logger)
+	s.gateway = newGateway(p.DataFolder, s.host, func() []byte { return sign(p.access.key, []byte("shared files")) }, p.publisher.Refresh, p.Logger)
 	s.mover = &mover{
 		store: s.files, fleet: p.fleet, events: p.events, bucket: s.bucketOf, logger: p.Logger,
 		wanted: make(chan carry), current: map[files.FolderID]context.CancelFunc{},
 	}
 	s.services, err = service.New(service.Options{
-		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: host,
+		Folder: filepath.Join(p.DataFolder, "services"), Drivers: s.drivers, Sealer: s.secrets, Host: s.host,
 		Logger: p.Logger, Happened: p.events.Publish, Secret: s.secret, Scrub: s.scrub,
-		Limiter: p.engine.Limiter(),
+		Limiter: p.machine.Limiter(),
 	})
 	if err != nil {
 		return err
@@ -126,10 +134,10 @@ func (s *state) rolloutOver(ctx context.Context, rollout springtide.Rollout) {
 		return
 	}
 	if err == nil {
-		err = s.services.Keep(ctx, rollout.Release.Environment, release.App.Services)
+		err = s.keep(ctx, rollout.Release.Environment, release.App.Services)
 	}
 	if err == nil {
-		err = s.files.Publish(rollout.Release.Environment, release.App.Files)
+		err = s.files.Publish(rollout.Release.Environment, s.cluster.others(release.App.Files))
 	}
 	if err == nil {
 		_, err = s.secrets.Forget(ctx, rollout.Release.Environment)
@@ -163,18 +171,15 @@ func (s *state) scrub(ctx context.Context, id springtide.EnvironmentID, command 
 	if release.Number == 0 {
 		return springtide.Errorf(springtide.Invalid, "%s has no release to run %q in", id, command).WithHint("make one with `tide deploy`")
 	}
-	root, err := s.roots(ctx, release.Artifact)
+	template, err := s.place(ctx, release)
 	if err != nil {
 		return err
 	}
-	env := map[string]string{}
-	maps.Copy(env, release.App.Env)
-	maps.Copy(env, release.Config)
-	maps.Copy(env, variables)
+	template.Env, template.Process.Limits = release.Env(template.Process), release.App.Build.Limits
+	maps.Copy(template.Env, variables)
 	exit, err := s.engine.Exec(ctx, springtide.Task{
 		ID: "scrub-" + strings.ToLower(rand.Text()), Environment: id, Release: release.Number, Command: command,
-		Template: springtide.Template{Artifact: release.Artifact, Root: root, Env: env, Process: springtide.Process{Limits: release.App.Build.Limits}},
-		Timeout:  release.App.Build.Timeout,
+		Template: template, Timeout: release.App.Build.Timeout,
 	})
 	if err == nil && exit.Code != 0 {
 		err = springtide.Errorf(springtide.Failed, "%q failed: %s", command, exit.Reason)
@@ -198,7 +203,7 @@ func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app spri
 		return springtide.Errorf(springtide.Invalid, "%s has no secret %s", id, strings.Join(missing, ", ")).
 			WithHint("set it: tide secrets set %s --app %s --env %s", missing[0], id.App, id.Name)
 	}
-	if err := s.checkFiles(id, app); err != nil {
+	if err := cmp.Or(s.checkFiles(id, app), s.cluster.check(ctx, app)); err != nil {
 		return err
 	}
 	for _, name := range app.ServiceNames() {
@@ -209,6 +214,9 @@ func (s *state) Check(ctx context.Context, id springtide.EnvironmentID, app spri
 					WithHint("set it: tide secrets set %s --app %s --env %s", named, id.App, id.Name)
 			}
 			continue
+		}
+		if s.cluster != nil {
+			continue // it was looked at
 		}
 		driver := s.drivers[spec.Kind]
 		if versions := driver.Versions(); len(versions) == 0 || spec.Version != "" && !slices.ContainsFunc(versions, func(version string) bool { return service.Matches(spec.Version, version) }) {
@@ -226,6 +234,9 @@ func (s *state) Secrets(ctx context.Context, id springtide.EnvironmentID) (map[s
 
 // Provision implements deploy.State.
 func (s *state) Provision(ctx context.Context, release springtide.Release, say func(string)) error {
+	if err := s.cluster.check(ctx, release.App); err != nil { // it may come from one machine
+		return err
+	}
 	if err := s.pushRelease(ctx, release, say); err != nil {
 		return err
 	}
@@ -242,7 +253,10 @@ func (s *state) provision(ctx context.Context, release springtide.Release, say f
 	for _, misfit := range s.misfits(release.Environment, release.App) {
 		say("warning: " + misfit)
 	}
-	return s.services.Provision(ctx, release.Environment, release.App.Services, say)
+	if err := s.cluster.provide(ctx, release, say); err != nil {
+		return err
+	}
+	return s.services.Provision(ctx, release.Environment, s.cluster.external(release.App.Services), say)
 }
 
 // misfits says of which services the instances of an app may want more
@@ -277,10 +291,14 @@ func (s *state) grant(ctx context.Context, subject process.Subject, base map[str
 	if strings.HasPrefix(subject.Task, smokeTask) {
 		return s.grantSmoke(ctx, subject.Task, release)
 	}
+	if authority := base[authorityVariable]; authority != "" {
+		grant.Credentials[authorityVariable] = []byte(authority)
+		grant.Env[authorityVariable] = kubernetes.CredentialsFolder + "/" + authorityVariable
+	}
 	if err := s.grantSecrets(ctx, release, &grant); err != nil {
 		return grant, err
 	}
-	variables, err := s.services.Variables(release.Environment, release.App.Services)
+	variables, err := s.serviceVariables(ctx, release)
 	if err != nil {
 		return grant, err
 	}

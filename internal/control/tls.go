@@ -10,19 +10,21 @@ import (
 
 // apiTLS gives the API a certificate of the platform's own authority, for every
 // name that this machine is reached by.
-func apiTLS(authority *cert.Authority, address string) (*tls.Config, error) {
+func apiTLS(authority *cert.Authority, addresses ...string) (*tls.Config, error) {
 	names := []string{"localhost", "127.0.0.1"}
-	if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !net.ParseIP(host).IsUnspecified() {
-		names = append(names, host)
+	for _, address := range addresses {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !net.ParseIP(host).IsUnspecified() {
+			names = append(names, host)
+		}
 	}
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host)
 	}
-	addresses, err := net.InterfaceAddrs()
+	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, err
 	}
-	for _, address := range addresses {
+	for _, address := range own {
 		if network, ok := address.(*net.IPNet); ok && network.IP.IsGlobalUnicast() {
 			names = append(names, network.IP.String())
 		}

@@ -17,7 +17,7 @@ const measureEvery = time.Second
 // is shared, until ctx ends.
 func (p *plane) measure(ctx context.Context) error {
 	for n := 1; ctx.Err() == nil; n++ {
-		usage := p.engine.Usage()
+		usage := p.machine.Usage()
 		p.scaler.ReportUsage(usage)
 		if n%10 == 0 {
 			p.demand.Use(usage)

@@ -180,27 +180,79 @@ func TestWhatCannotBeStoredIsStoredLater(t *testing.T) {
 	}
 }
 
+// busyMinute makes up what is asked of a process that serves hundreds of requests a
+// second.
+func busyMinute(random *rand.Rand, minute int) springtide.Minute {
+	level := 400 + 300*math.Sin(float64(minute)/230)
+	noise := func(x float64) float64 { return max(x+math.Sqrt(x)*random.NormFloat64(), 0) }
+	return springtide.Minute{
+		Time: noon.Add(time.Duration(minute) * time.Minute), Requests: int(noise(level * 60)), Concurrency: noise(level / 5), Peak: int(noise(level / 4)), Held: random.IntN(100) / 98,
+		Service: time.Duration(noise(2000)) * 100 * time.Microsecond, P95: springtide.LatencyBound(50 + random.IntN(2)), Need: noise(level / 4),
+		Instances: int(level / 30), CPU: time.Duration(noise(level*60)) * time.Millisecond, Memory: 200<<20 + int64(random.IntN(20))<<18,
+	}
+}
+
 func TestADayTakesFewBytes(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	busy, idle := 0, 0
 	for h := range 24 {
 		var day, quiet hour
 		for i := range day {
-			at := noon.Add(time.Duration(h*60+i) * time.Minute)
-			level := 400 + 300*math.Sin(float64(h*60+i)/230)
-			noise := func(x float64) float64 { return max(x+math.Sqrt(x)*random.NormFloat64(), 0) }
-			day[i] = springtide.Minute{
-				Time: at, Requests: int(noise(level * 60)), Concurrency: noise(level / 5), Peak: int(noise(level / 4)), Held: random.IntN(100) / 98,
-				Service: time.Duration(noise(2000)) * 100 * time.Microsecond, P95: springtide.LatencyBound(50 + random.IntN(2)), Need: noise(level / 4),
-				Instances: int(level / 30), CPU: time.Duration(noise(level*60)) * time.Millisecond, Memory: 200<<20 + int64(random.IntN(20))<<18,
-			}
-			quiet[i] = springtide.Minute{Time: at, Instances: 1, Memory: 20 << 20, CPU: time.Duration(random.IntN(3)) * time.Millisecond}
+			day[i] = busyMinute(random, h*60+i)
+			quiet[i] = springtide.Minute{Time: day[i].Time, Instances: 1, Memory: 20 << 20, CPU: time.Duration(random.IntN(3)) * time.Millisecond}
 		}
 		busy, idle = busy+len(pack(&day)), idle+len(pack(&quiet))
 	}
 	t.Logf("a busy day takes %d bytes, an idle one %d", busy, idle)
 	if busy > 20_000 || idle > 2000 {
 		t.Errorf("a busy day takes %d bytes, an idle one %d", busy, idle)
+	}
+}
+
+func TestNinetyDaysHaveTheirSizeAndItIsNotOutgrown(t *testing.T) {
+	folder := t.TempDir()
+	busy := make([][]byte, 24) // a busy day, as above
+	random := rand.New(rand.NewPCG(1, 1))
+	for h := range busy {
+		var one hour
+		for i := range one {
+			one[i] = busyMinute(random, h*60+i)
+		}
+		busy[h] = pack(&one)
+	}
+	write := func(from, until int) (bytes int64) { // days of one process
+		s := openStore(t, folder)
+		var hours []store.DemandHour
+		for day := from; day < until; day++ {
+			for h, minutes := range busy {
+				hours = append(hours, store.DemandHour{Of: ofWeb, Hour: hourOf(noon) + int64(24*day+h), Minutes: minutes})
+			}
+		}
+		if err := s.PutDemand(t.Context(), hours, nil); err != nil {
+			t.Fatal(err)
+		}
+		newRecorder(t, s, &clock{noon.AddDate(0, 0, until)}).flush(t.Context(), true) // forgets what is too old
+		kept, err := s.Demand(t.Context(), ofWeb, 0, math.MaxInt64)
+		if err != nil || len(kept) != 90*24 {
+			t.Errorf("%d hours are kept, %v", len(kept), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		about, err := os.Stat(filepath.Join(folder, "tide.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return about.Size()
+	}
+	full := write(0, 91)
+	later := full
+	for day := 91; day < 95; day++ {
+		later = write(day, day+1)
+	}
+	t.Logf("90 days of a busy process take %d bytes, and %d four days later", full, later)
+	if full > 2_600_000 || later > full*11/10 { // a hundred of them: 194 MB
+		t.Errorf("90 days of a busy process take %d bytes, and %d four days later", full, later)
 	}
 }
 

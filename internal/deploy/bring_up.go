@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -12,8 +13,12 @@ import (
 const (
 	// crashLimit is how often an instance may end before it was ever ready.
 	crashLimit = 3
-	// startSlack is what a start may take beyond what the health check allows.
+	// startSlack is what a start may take beyond what the health check allows, unless
+	// Options.PlaceWithin is longer.
 	startSlack = 10 * time.Second
+	// stuckFor is how long an instance may be stuck before its release is given up:
+	// what it waits for may have been away for a moment.
+	stuckFor = 30 * time.Second
 	// crowdedFor is how long the machine must have been full before fewer
 	// instances than wanted are enough.
 	crowdedFor = 5 * time.Second
@@ -24,17 +29,18 @@ const (
 // groups, which may grow meanwhile.
 func (d *Deployer) bringUp(ctx context.Context, w *work, release springtide.Release, rollout springtide.Rollout) error {
 	began := time.Now()
-	limit := startSlack
+	limit, slack := time.Duration(0), max(startSlack, d.PlaceWithin)
 	for _, process := range release.App.Processes {
-		limit = max(limit, process.Health.Start+startSlack)
+		limit = max(limit, process.Health.Start+slack)
 	}
 	deadline := time.After(limit)
 	var crowded time.Time
 	for {
-		for _, name := range release.App.ProcessNames() {
-			if err := d.applyGroup(ctx, release, rollout, name); err != nil {
-				return err
-			}
+		away := ""
+		if err := d.applyGroups(ctx, release, rollout); err != nil && !d.isAway(err) {
+			return err
+		} else if err != nil {
+			away = err.Error()
 		}
 		if d.Fleet.isDraining() { // it is taken up at the next start
 			<-ctx.Done()
@@ -50,7 +56,7 @@ func (d *Deployer) bringUp(ctx context.Context, w *work, release springtide.Rele
 		if err != nil {
 			return err
 		}
-		if waiting == "" {
+		if waiting = cmp.Or(away, waiting); waiting == "" {
 			d.note(w, func(w *work) { w.Start = time.Since(began) })
 			return nil
 		}
@@ -64,6 +70,22 @@ func (d *Deployer) bringUp(ctx context.Context, w *work, release springtide.Rele
 			return ctx.Err()
 		}
 	}
+}
+
+// isAway reports whether an error says that the cluster does not answer, which is
+// waited for.
+func (d *Deployer) isAway(err error) bool {
+	return d.PlaceWithin > 0 && springtide.KindOf(err) == springtide.Unavailable
+}
+
+// applyGroups makes the new groups, or those of them that are missing.
+func (d *Deployer) applyGroups(ctx context.Context, release springtide.Release, rollout springtide.Rollout) error {
+	for _, name := range release.App.ProcessNames() {
+		if err := d.applyGroup(ctx, release, rollout, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyGroup makes a process's new group as large as the one it takes over from.
@@ -104,7 +126,7 @@ func (d *Deployer) examine(release springtide.Release, rollout springtide.Rollou
 				ready++
 				continue
 			}
-			if instance.Ready.IsZero() && instance.Restarts >= crashLimit {
+			if instance.Ready.IsZero() && (instance.Restarts >= crashLimit || instance.Stuck && time.Since(instance.Ordered) > stuckFor) {
 				return "", notReady(release, rollout, instance)
 			}
 			if instance.Reason != "" {
@@ -115,7 +137,7 @@ func (d *Deployer) examine(release springtide.Release, rollout springtide.Rollou
 			if waiting == "" {
 				waiting = fmt.Sprintf("%d of %d %s instances are ready", ready, wanted, name)
 			}
-			if snapshot.Capacity != "" {
+			if !strings.Contains(waiting, snapshot.Capacity) {
 				waiting += "; " + snapshot.Capacity
 			}
 			return waiting, nil

@@ -17,8 +17,9 @@ import (
 type Builder interface {
 	// Build makes an artifact of the source folder; what the build says goes to output.
 	Build(ctx context.Context, id springtide.EnvironmentID, app springtide.App, source string, output io.Writer) (springtide.Digest, error)
-	// Root gives the folder that holds the unpacked artifact.
-	Root(ctx context.Context, artifact springtide.Digest) (string, error)
+	// Place begins the launch template of a release: its artifact, and where instances
+	// get it from, a folder of this machine or an image.
+	Place(ctx context.Context, release springtide.Release) (springtide.Template, error)
 	// Collect removes every artifact but these.
 	Collect(ctx context.Context, keep []springtide.Digest) error
 }
@@ -58,7 +59,7 @@ type State interface {
 	Provision(ctx context.Context, release springtide.Release, say func(line string)) error
 }
 
-// Options are what a Deployer works with. All are needed.
+// Options are what a Deployer works with. All are needed but PlaceWithin, which is 10 s at least.
 type Options struct {
 	Fleet     *Fleet
 	Store     Store
@@ -69,6 +70,9 @@ type Options struct {
 	Edges     Edges
 	Events    Events
 	Logger    *slog.Logger
+	// PlaceWithin is how long the start of an instance may take beyond what its health
+	// check allows: a cluster has to find it a node, which has to pull its image.
+	PlaceWithin time.Duration
 	// Finished is called with every rollout that is over. It must not block.
 	Finished func(rollout springtide.Rollout, took time.Duration)
 }

@@ -33,13 +33,29 @@ type fakeEngine struct {
 	gate chan struct{}
 	// failing is how many times Remove will fail.
 	failing int
+	// away is how many times Apply will find that the cluster does not answer.
+	away int
+	// frozen keeps Apply from answering until it is closed.
+	frozen chan struct{}
 }
 
-func (e *fakeEngine) Apply(_ context.Context, group springtide.Group) error {
+func (e *fakeEngine) Apply(ctx context.Context, group springtide.Group) error {
 	if group.Template.Process.Command == "" {
 		return springtide.Errorf(springtide.Invalid, "there is no command")
 	}
+	if e.frozen != nil {
+		select {
+		case <-e.frozen:
+		case <-ctx.Done():
+			return springtide.Errorf(springtide.Unavailable, "the API server does not answer")
+		}
+	}
 	e.mu.Lock()
+	if e.away > 0 {
+		e.away--
+		e.mu.Unlock()
+		return springtide.Errorf(springtide.Unavailable, "the API server does not answer")
+	}
 	if known, have := e.groups[group.ID]; have {
 		group.Template = known.Template
 	}
@@ -197,8 +213,12 @@ func (p *fakePlatform) Build(_ context.Context, _ springtide.EnvironmentID, app 
 	return springtide.Digest("sha256:" + source), nil
 }
 
-func (p *fakePlatform) Root(_ context.Context, artifact springtide.Digest) (string, error) {
-	return "/roots/" + string(artifact), nil
+func (p *fakePlatform) Place(_ context.Context, release springtide.Release) (springtide.Template, error) {
+	return springtide.Template{Artifact: release.Artifact, Root: "/roots/" + string(release.Artifact)}, nil
+}
+
+func (p *fakePlatform) placeAgain(ctx context.Context, group springtide.Group) (springtide.Template, error) {
+	return p.Place(ctx, springtide.Release{Artifact: group.Template.Artifact})
 }
 
 func (p *fakePlatform) Collect(_ context.Context, keep []springtide.Digest) error {
@@ -267,7 +287,7 @@ func (r *rig) start() {
 		Fleet: r.fleet, Store: r.store, Engine: r.engine, Builder: r.platform, Manifests: r.platform, State: r.platform,
 		Edges: r.platform, Events: r.platform, Logger: logger, Finished: func(springtide.Rollout, time.Duration) {},
 	})
-	if err := r.fleet.Load(ctx, r.platform.Root); err != nil {
+	if err := r.fleet.Load(ctx, r.platform.placeAgain); err != nil {
 		r.t.Fatal(err)
 	}
 	done := make(chan error, 1)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -203,15 +202,12 @@ func (d *Deployer) output(ctx context.Context, task springtide.Task) []string {
 
 // template makes the launch template of a process of a release.
 func (d *Deployer) template(ctx context.Context, release springtide.Release, process springtide.Process) (springtide.Template, error) {
-	root, err := d.Builder.Root(ctx, release.Artifact)
+	template, err := d.Builder.Place(ctx, release)
 	if err != nil {
 		return springtide.Template{}, err
 	}
-	env := make(map[string]string)
-	maps.Copy(env, release.App.Env)
-	maps.Copy(env, process.Env)
-	maps.Copy(env, release.Config)
-	return springtide.Template{Artifact: release.Artifact, Root: root, Process: process, Env: env}, nil
+	template.Process, template.Env = process, release.Env(process)
+	return template, nil
 }
 
 // settle waits until every edge routes to the new release: until the table is

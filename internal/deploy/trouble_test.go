@@ -318,3 +318,43 @@ func TestAThousandEnvironmentsAreLookedAtInNoTime(t *testing.T) {
 		t.Errorf("looking at all of them took %s", took)
 	}
 }
+
+func TestGroupsThatAClusterCouldNotTakeAreTakenWhenItIsBack(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.stop()
+	r.engine.mu.Lock()
+	clear(r.engine.groups)
+	r.engine.away = 2
+	r.engine.mu.Unlock()
+	r.start()
+	if r.engine.has(web(1, 1)) {
+		t.Fatal("the engine was not away")
+	}
+	eventually(t, "the group", func() bool { return r.engine.has(web(1, 1)) })
+}
+
+func TestAFrozenClusterDoesNotKeepTheFleetFromBeingLoaded(t *testing.T) {
+	r := newRig(t)
+	r.deploy("one")
+	r.stop()
+	clear(r.engine.groups)
+	r.engine.frozen = make(chan struct{})
+	r.start()
+	close(r.engine.frozen)
+	eventually(t, "the group", func() bool { return r.engine.has(web(1, 1)) })
+}
+
+func TestAnInstanceThatIsStuckForLongIsGivenUp(t *testing.T) {
+	d, id := &Deployer{Options: Options{Fleet: &Fleet{groups: map[springtide.GroupID]springtide.Group{}}}}, web(1, 1)
+	d.Fleet.groups[id] = springtide.Group{ID: id, Replicas: 1}
+	release := springtide.Release{Environment: quiz, Number: 1, App: springtide.App{Processes: map[springtide.ProcessName]springtide.Process{"web": {}}}}
+	rollout := springtide.Rollout{Release: release.ID(), Generation: 1}
+	for age, fails := range map[time.Duration]bool{time.Second: false, stuckFor + time.Second: true} {
+		instance := springtide.Instance{ID: "web-1", Group: id, State: springtide.InstanceStarting, Stuck: true, Reason: "there is no such image", Ordered: time.Now().Add(-age)}
+		waiting, err := d.examine(release, rollout, springtide.Snapshot{Instances: []springtide.Instance{instance}}, false)
+		if (err != nil) != fails || !fails && !strings.Contains(waiting, "there is no such image") {
+			t.Errorf("after %s: %q, %v", age, waiting, err)
+		}
+	}
+}

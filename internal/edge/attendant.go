@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"io"
 	"syscall"
 
 	"github.com/springtide/springtide/internal/http2"
@@ -16,7 +15,7 @@ const attendants = 256
 // for it. What it has done is not done again by pass.
 func (l *lane) ahead(g *gate) http2.Progress {
 	e, x := l.edge, &l.x
-	if x.protection == nil || x.found != nil { // it is not guarded, or the cache has a part in it
+	if x.protection == nil || x.found.gate != nil { // it is not guarded, or the cache has a part in it
 		return http2.Waiting
 	}
 	g.arrive(&x.ticket, x.started)
@@ -93,11 +92,16 @@ func (t *teller) tellNow(descriptor uintptr) {
 		return
 	}
 	t.u.next.Store(t.stream)
+	if t.u.left.Load() {
+		t.unfit = t.u.next.CompareAndSwap(t.stream, nil)
+		return
+	}
 	for t.written < len(t.request) {
 		n, errno := writeNow(descriptor, t.request[t.written:])
 		if errno != 0 {
 			// If the stream is served already, it is found out there.
 			t.unfit = t.written == 0 && t.u.next.CompareAndSwap(t.stream, nil)
+			t.u.behind.Store(true)
 			return
 		}
 		t.written += n
@@ -112,6 +116,9 @@ func (u *upstream) attend(p *pool) {
 	for u.kept {
 		u.kept, u.offered, u.heard, u.err = false, false, false, nil
 		err := u.wire.raw.Read(await)
+		if err != nil {
+			u.left.Store(true) // who has it may be about to tell, and looks at this after he did
+		}
 		stream := u.next.Swap(nil)
 		if stream == nil {
 			return
@@ -134,15 +141,5 @@ func (u *upstream) awaitOnce(p *pool, descriptor uintptr) (over bool) {
 	case u.next.Load() == nil:
 		return p.withdraw(u) // else somebody has it just now, and looks before he sends
 	}
-	buffer := borrow(&u.buffers.heads)
-	n, errno := readNow(descriptor, *buffer)
-	if errno == syscall.EAGAIN {
-		u.buffers.giveBack(buffer)
-		return false
-	}
-	u.buffer, u.start, u.end, u.heard = buffer, 0, n, n > 0
-	if u.err = asError(errno); n == 0 && errno == 0 {
-		u.err = io.EOF
-	}
-	return true
+	return u.readNow(descriptor)
 }

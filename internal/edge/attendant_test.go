@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/springtide/springtide/internal/http2"
 )
 
 func TestRequestsOverHTTP2GoOnTheConnectionThatIsAttended(t *testing.T) {
@@ -118,5 +120,43 @@ func TestWhatAnInstanceSaysUnaskedIsNoAnswer(t *testing.T) {
 		if heard := ask(); heard != "hello" {
 			t.Errorf("heard %q", heard)
 		}
+	}
+}
+
+func TestAConnectionIsNotKeptWhileARequestIsWrittenOnIt(t *testing.T) {
+	listener := listenLocal(t) // and nobody reads
+	p := newPool(newClock(), newBuffers())
+	u, err := p.dial(t.Context(), listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var teller teller
+	if !teller.tell(u, new(http2.Stream), make([]byte, 64<<20)) || teller.written == 0 {
+		t.Fatalf("%d bytes were told", teller.written)
+	}
+	p.keep(u, false)
+	if p.take(u.address) != nil {
+		t.Error("another request would be written in between")
+	}
+}
+
+// An instance that is being stopped, say, has whoever attends its connections end.
+func TestNothingIsToldOnAConnectionThatWasLeftJustNow(t *testing.T) {
+	listener := listenLocal(t)
+	p := newPool(newClock(), newBuffers())
+	u, err := p.dial(t.Context(), listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.keep(u, true)
+	eventually(t, "the connection to be attended", func() bool { return p.takeAttended(u.address) == u })
+	teller := teller{u: u, stream: new(http2.Stream), request: []byte("GET / HTTP/1.1\r\n\r\n")}
+	err = u.wire.raw.Control(func(descriptor uintptr) { // until this returns the connection is not closed
+		_ = u.wire.SetDeadline(longAgo)
+		eventually(t, "the connection to be left", func() bool { return u.wire.raw.Control(func(uintptr) {}) != nil })
+		teller.tellNow(descriptor)
+	})
+	if err != nil || !teller.unfit || teller.written > 0 {
+		t.Errorf("%d bytes were told, and nobody serves the stream: %v", teller.written, err)
 	}
 }

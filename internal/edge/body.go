@@ -55,11 +55,20 @@ func (f *forwarder) upload(x *exchange, answerWithin time.Duration, u *upstream)
 		buffer := borrow(&f.buffers.sends)
 		defer f.buffers.sends.Put(buffer)
 		up.run(*buffer, f.clock)
-		if up.whole && answerWithin > 0 && !x.begun.Load() {
-			x.late.set(f.clock.after(answerWithin))
+		if up.whole && answerWithin > 0 {
+			x.expectBy(f.clock.after(answerWithin))
 		}
 	}()
 	return up
+}
+
+// expectBy gives the answer up at that time, unless it has begun by then.
+func (x *exchange) expectBy(at int64) {
+	x.speaking.Lock()
+	defer x.speaking.Unlock()
+	if !x.begun.Load() {
+		x.late.set(at)
+	}
 }
 
 // await waits until the instance wants the body, or has said nothing for a while.

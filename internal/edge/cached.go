@@ -72,7 +72,8 @@ func (e *edge) serveCached(x *exchange, g *gate) bool {
 	if rules == nil || x.forAppAlone() {
 		return false
 	}
-	e.goOn(x, &found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)})
+	x.found = found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
+	e.goOn(x)
 	return true
 }
 
@@ -83,9 +84,12 @@ func (x *exchange) forAppAlone() bool {
 }
 
 // goOn answers a request by what the cache says of it, however long that takes.
-func (e *edge) goOn(x *exchange, f *found) {
-	g, rules, verdict := f.gate, f.rules, f.verdict
-	defer func() { g.results.count(x.cached) }()
+func (e *edge) goOn(x *exchange) {
+	g, rules, verdict := x.found.gate, x.found.rules, &x.found.verdict
+	defer func() {
+		g.results.count(x.cached)
+		x.found = found{} // a connection that waits for its next request holds nothing of the cache
+	}()
 	x.cached = springtide.CacheHit
 	for waited := 1; verdict.Do == cache.Wait; waited++ {
 		x.cached = springtide.CacheCollapsed
@@ -97,7 +101,7 @@ func (e *edge) goOn(x *exchange, f *found) {
 			x.status, x.aborted = statusClientGone, true
 			return
 		}
-		verdict = e.cache.Lookup(time.Now(), &x.request, rules, waited)
+		*verdict = e.cache.Lookup(time.Now(), &x.request, rules, waited)
 	}
 	if verdict.Do == cache.Forward {
 		x.cached = springtide.CachePass
@@ -133,16 +137,14 @@ func (e *edge) atOnce(x *exchange, g *gate, room int64) bool {
 	if rules == nil {
 		return false
 	}
-	f := found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
-	all, ok := f.verdict.Answer.Body.Bytes()
-	if f.verdict.Do != cache.Send || f.verdict.Fetch != nil || !ok || int64(len(all)) > room {
-		x.found = new(f)
+	x.found = found{g, rules, e.cache.Lookup(x.started, &x.request, rules, 0)}
+	verdict := &x.found.verdict
+	all, ok := verdict.Answer.Body.Bytes()
+	if verdict.Do != cache.Send || verdict.Fetch != nil || !ok || int64(len(all)) > room {
 		return false
 	}
 	defer e.finish(x)
-	x.cached = springtide.CacheHit
-	g.results.count(x.cached)
-	e.sendStored(x, g, &f.verdict.Answer)
+	e.goOn(x)
 	return true
 }
 
@@ -211,7 +213,7 @@ func (e *edge) sendRest(x *exchange, g *gate, body *cache.Body) {
 // from an instance.
 func (e *edge) sayStored(x *exchange, g *gate, body *cache.Body) error {
 	if all, ok := body.Bytes(); ok {
-		return x.say(all)
+		return x.sayKept(all)
 	}
 	for {
 		part, err := body.Next()

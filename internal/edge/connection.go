@@ -204,6 +204,7 @@ func (c *connection) widen() {
 // serve serves one request. It reports whether another may follow.
 func (c *connection) serve() bool {
 	h, x := &c.head, &c.x
+	c.visitor.asked = true
 	c.persistent, c.chunked, c.untilClose, c.bare = h.Persistent, false, false, false
 	if h.Method == http.MethodConnect { // what follows may be meant for a tunnel, and is no request
 		c.persistent = false
@@ -214,7 +215,7 @@ func (c *connection) serve() bool {
 	x.request = h.Request
 	x.request.Scheme = c.scheme
 	x.received.Store(h.Length == 0)
-	x.length, x.declared, x.options, x.expects = h.Length, h.Declared, h.Options, h.Continue
+	x.length, x.declared, x.options, x.expects, x.secure = h.Length, h.Declared, h.Options, h.Continue, h.Secure
 	x.upgrade, x.protocol = upgradeOf(h.Upgrade), "HTTP/1.1"
 	if h.Minor == 0 {
 		x.protocol = "HTTP/1.0"

@@ -49,7 +49,8 @@
 //
 // Who a client is, is its address, or what a proxy says that is believed: by the
 // PROXY protocol, where a connection begins (caps, proxy_protocol), or by the
-// fields of a request (forwarded). Each exchange passes its route's protection
+// fields of a request (forwarded). Who floods again and again gets no new connection
+// for seconds (floods). Each exchange passes its route's protection
 // once, before anything can answer it; what the edge refuses then or later it
 // refuses in the same words to everybody (error_page), and the reason is in the
 // access log. The fields that answers are to have are put on as the head is sent,

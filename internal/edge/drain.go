@@ -34,7 +34,10 @@ func (e *edge) serveUntilDrained(ctx context.Context) {
 func (e *edge) leave() {
 	e.draining.Store(true) // from now on each answer asks its connection to end
 	e.options.Logger.Info("the edge accepts no more connections")
-	e.handback.close()
+	if err := e.handback.leave(); err != nil {
+		e.options.Logger.Warn("the next supervisor will not know of this edge", "error", err)
+		e.handback.close()
+	}
 	e.closeDoors()
 	e.cache.Release()
 	e.drainSessions()

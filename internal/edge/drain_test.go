@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,10 @@ func TestADrainingEdgeLetsItsConnectionsEnd(t *testing.T) {
 	}
 	if _, err := os.Stat(handbackPath(e.folder)); !os.IsNotExist(err) {
 		t.Errorf("it still offers its listeners: %v", err)
+	}
+	leaving := filepath.Join(e.folder, "run", fmt.Sprintf("leaving-%d.sock", os.Getpid()))
+	if listeners, err := Reclaim(t.Context(), leaving); err != nil || len(listeners) != 0 {
+		t.Errorf("the next supervisor does not find it: %v, %v", listeners, err)
 	}
 	if !ask().Close {
 		t.Error("the connection was not asked to end")

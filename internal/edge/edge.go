@@ -16,6 +16,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/cache"
+	"github.com/springtide/springtide/internal/socket"
 )
 
 // The edge's own limits.
@@ -32,6 +33,8 @@ type Options struct {
 	// Tables are what is to be served, where no control plane says so; the first
 	// is waited for. May be nil.
 	Tables <-chan springtide.Table
+	// Control connects to the control plane. Default: by the socket in the data folder.
+	Control func(context.Context) (net.Conn, error)
 	// Listeners are the sockets to accept on. Run closes them.
 	Listeners []Listener
 	// Ready gets "ready\n" and is closed once connections are accepted. May be nil.
@@ -55,6 +58,9 @@ type Options struct {
 	// MaxConnectionsPerAddress is how many of them an IPv4 address, or a /64 of IPv6,
 	// may have; see [caps]. Default: 1,000.
 	MaxConnectionsPerAddress int
+	// RefuseFloods is how long a client is refused at most whose connections are ended
+	// for floods; 0: it is not.
+	RefuseFloods time.Duration
 	// TrustedProxies are believed what they say of a request's origin, ProxyProtocol
 	// says that their connections begin with a header of the PROXY protocol.
 	TrustedProxies []netip.Prefix
@@ -74,11 +80,15 @@ func (o *Options) Validate() error {
 	if len(o.Listeners) == 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge needs a listening socket").WithHint("it is started by tide serve")
 	}
-	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.FirstTableLimit < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 || o.MaxConnectionsPerAddress < 0 {
+	if o.CacheMemory < 0 || o.CacheDisk < 0 || o.FirstTableLimit < 0 || o.DrainLimit < 0 || o.IdleLimit < 0 || o.MaxConnections < 0 || o.MaxConnectionsPerAddress < 0 || o.RefuseFloods < 0 {
 		return springtide.Errorf(springtide.Invalid, "the edge's limits cannot be negative")
 	}
 	if o.FirstTableLimit == 0 {
 		o.FirstTableLimit = 10 * time.Second
+	}
+	if o.Control == nil {
+		path := filepath.Join(o.DataFolder, "run", "feed.sock")
+		o.Control = func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) }
 	}
 	if o.DrainLimit == 0 {
 		o.DrainLimit = time.Hour
@@ -116,6 +126,7 @@ type edge struct {
 	feed      *feed
 	room      *room
 	caps      *caps
+	floods    *floods
 	rates     *rateTable
 	doors     []*door
 	quic      quicServer
@@ -187,7 +198,8 @@ func newEdge(options Options) (_ *edge, err error) {
 	e := &edge{options: options, name: "edge-" + rand.Text(), bell: newBell(), room: newRoom(affordable(options.MaxConnections, options.Logger))}
 	e.router = newRouter(e.bell, options.Logger)
 	e.clock, e.buffers = newClock(), newBuffers()
-	e.caps, e.rates = newCaps(options.MaxConnectionsPerAddress), newRateTable()
+	e.floods, e.rates = newFloods(options.RefuseFloods, options.Logger), newRateTable()
+	e.caps = newCaps(options.MaxConnectionsPerAddress, e.floods)
 	if e.forwarder, err = newForwarder(e.clock, e.buffers, e.draining.Load); err != nil {
 		return nil, err
 	}
@@ -207,7 +219,7 @@ func newEdge(options Options) (_ *edge, err error) {
 	if options.Tables == nil {
 		e.kept = newTableFile(options.DataFolder, options.Logger)
 		e.feed = &feed{
-			path: filepath.Join(options.DataFolder, "run", "feed.sock"), bell: e.bell, logger: options.Logger,
+			dial: options.Control, bell: e.bell, logger: options.Logger,
 			report: e.report, putBack: e.router.putBack, apply: e.apply, away: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		}
 	}
@@ -240,7 +252,7 @@ func (e *edge) report(now time.Time) springtide.EdgeReport {
 	report := e.router.report(now)
 	report.Edge = e.name
 	report.Leaving = e.draining.Load()
-	report.Cache = e.cacheSize()
+	report.Cache, report.Floods = e.cacheSize(), e.floods.counts()
 	for _, fault := range e.router.table.Load().certificates.faults {
 		report.Faults = append(report.Faults, fault)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -82,6 +83,7 @@ type exchange struct {
 	options  []string
 	upgrade  string // the protocol that the client would go on with
 	expects  bool   // the client waits for 100 before it sends the body
+	secure   bool   // the client asks for what there is by https alone
 	whole    []byte // the body, where all of it came with the head
 	protocol string
 	address  string // the client's IP address
@@ -104,8 +106,8 @@ type exchange struct {
 	arrived bool
 	lease   *lease
 	ahead   *upstream
-	// found is what the cache says of the request, where it was asked already.
-	found *found
+	// found is what the cache says of the request, once it was asked.
+	found found
 	// interrupt is end, made once.
 	interrupt context.CancelCauseFunc
 
@@ -219,12 +221,18 @@ func (e *edge) finish(x *exchange) {
 
 // serve answers a request: a file, from the cache, or by an instance.
 func (e *edge) serve(x *exchange) {
-	if x.request.Method == http.MethodConnect {
+	switch {
+	case x.request.Method == http.MethodConnect:
 		e.refuse(x, http.StatusNotImplemented, 0, "CONNECT is not served here")
 		return
+	case x.secure && x.request.Scheme != "https": // RFC 9110, section 7.4
+		e.refuse(x, http.StatusMisdirectedRequest, 0, "what there is by https is not served without TLS")
+		return
+	case x.countsForwards() && e.isLast(x):
+		return
 	}
-	if x.found != nil {
-		e.goOn(x, x.found)
+	if x.found.gate != nil {
+		e.goOn(x)
 		return
 	}
 	g := x.gate
@@ -395,6 +403,11 @@ func (f *failure) Unwrap() error { return f.cause }
 func (f *failure) timedOut() bool {
 	var timeout net.Error
 	return errors.As(f.cause, &timeout) && timeout.Timeout()
+}
+
+// lacking says that the edge itself has no socket left to reach an instance by.
+func (f *failure) lacking() bool {
+	return errors.Is(f.cause, syscall.EMFILE) || errors.Is(f.cause, syscall.ENFILE) || errors.Is(f.cause, syscall.EADDRNOTAVAIL)
 }
 
 // idempotent says that RFC 9110 lets the request be sent twice.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/socket"
 )
 
 // The pace of the feed.
@@ -26,7 +25,7 @@ const (
 // feed connects the edge to the control plane: tables in, reports out. Nothing
 // in it is waited for by a request.
 type feed struct {
-	path   string
+	dial   func(context.Context) (net.Conn, error)
 	bell   *bell
 	logger *slog.Logger
 	// report makes the next report, putBack takes its demand back if it could not be sent.
@@ -45,7 +44,7 @@ func (f *feed) run(ctx context.Context) {
 	pause := shortestPause
 	connected := true // so that the first failure is logged
 	for ctx.Err() == nil {
-		conn, err := socket.Dial(ctx, f.path)
+		conn, err := f.dial(ctx)
 		if err == nil {
 			connected, pause = true, shortestPause
 			f.logger.Info("connected to the control plane")

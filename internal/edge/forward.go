@@ -240,6 +240,7 @@ func (x *exchange) opening(a *answer) {
 	a.unread = !x.received.Load()
 	x.status = a.Status
 	x.begun.Store(true)
+	x.late.set(0) // who sent the body may have set it after the head came
 }
 
 func isEventStream(fields message.Fields) bool {

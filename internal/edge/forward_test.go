@@ -466,6 +466,10 @@ func TestBadRequestsAreRefusedAndHarmNobody(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: demo.localhost\r\nExpect: wonders\r\n\r\n":         "417",
 		"GET http://demo.localhost/x HTTP/1.1\r\nHost: demo.localhost\r\n\r\n":      "200",
 		"OPTIONS * HTTP/1.1\r\nHost: demo.localhost\r\n\r\n":                        "200",
+		"OPTIONS / HTTP/1.1\r\nHost: demo.localhost\r\nMax-Forwards: 0\r\n\r\n":     "204",
+		"TRACE / HTTP/1.1\r\nHost: demo.localhost\r\nMax-Forwards: 0\r\n\r\n":       "501",
+		"OPTIONS / HTTP/1.1\r\nHost: demo.localhost\r\nMax-Forwards: 1x\r\n\r\n":    "400",
+		"GET / HTTP/1.1\r\nHost: demo.localhost\r\nMax-Forwards: 0\r\n\r\n":         "200",
 		"GET / HTTP/1.0\r\nHost: demo.localhost\r\n\r\n":                            "200",
 	} {
 		conn := e.dial(t)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +202,30 @@ func TestARequestKeepsItsPlaceWhenItComesBack(t *testing.T) {
 		synctest.Wait()
 		if !slices.Equal(order, []string{"early", "late"}) {
 			t.Errorf("served in the order %v", order)
+		}
+	})
+}
+
+func TestAnInstanceIsNotBlamedWhereTheEdgeHasNoSocketLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTestGate(routeTo(readyBackend("a", "a:1")))
+		for range 2 * ejectAfter {
+			lacking := newTicket(g)
+			l, err := g.enter(t.Context(), lacking)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.failed(lacking, l, &failure{cause: fmt.Errorf("dial tcp a:1: %w", os.NewSyscallError("socket", syscall.EMFILE)), unsent: true})
+			l.done()
+		}
+		began := time.Now()
+		l, err := g.enter(t.Context(), newTicket(g))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.done()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("another request waited for %s", waited)
 		}
 	})
 }

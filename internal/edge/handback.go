@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,10 +23,12 @@ const handbackTimeout = 5 * time.Second
 // handback gives duplicates of the listening sockets to whoever connects: a
 // supervisor whose predecessor was killed.
 type handback struct {
-	path      string
-	listeners []Listener
-	logger    *slog.Logger
-	socket    *net.UnixListener
+	path   string
+	logger *slog.Logger
+	socket *net.UnixListener
+
+	mu        sync.Mutex
+	listeners []Listener // none once the edge drains
 }
 
 // handbackLine goes along with the sockets and names them in order.
@@ -41,7 +45,7 @@ func newHandback(path string, listeners []Listener, logger *slog.Logger) (*handb
 	if err != nil {
 		return nil, err
 	}
-	return &handback{path, listeners, logger, listening}, nil
+	return &handback{path: path, listeners: listeners, logger: logger, socket: listening}, nil
 }
 
 // run answers until close is called.
@@ -58,15 +62,37 @@ func (h *handback) run() {
 	}
 }
 
+// leave has a supervisor find the edge as one that drains: at run/leaving-PID.sock,
+// without listeners.
+func (h *handback) leave() error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listeners = nil
+	folder, name := filepath.Split(h.path)
+	to := filepath.Join(folder, "leaving"+strings.TrimPrefix(name, "edge"))
+	if err := os.Rename(h.path, to); err != nil {
+		return err
+	}
+	h.path = to
+	return nil
+}
+
 func (h *handback) close() {
 	if h == nil {
 		return
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.socket.Close()
 	os.Remove(h.path)
 }
 
 func (h *handback) give(conn *net.UnixConn) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var line handbackLine
 	var descriptors []int
 	for _, listener := range h.listeners {
@@ -80,12 +106,17 @@ func (h *handback) give(conn *net.UnixConn) error {
 	if err := conn.SetDeadline(time.Now().Add(handbackTimeout)); err != nil {
 		return err
 	}
-	_, _, err = conn.WriteMsgUnix(append(text, '\n'), syscall.UnixRights(descriptors...), nil)
+	var rights []byte
+	if len(descriptors) > 0 {
+		rights = syscall.UnixRights(descriptors...)
+	}
+	_, _, err = conn.WriteMsgUnix(append(text, '\n'), rights, nil)
 	return err
 }
 
 // Reclaim asks the edge behind the socket at path (run/edge-PID.sock) for
-// duplicates of its listening sockets, in its order. The caller closes them.
+// duplicates of its listening sockets, in its order. The caller closes them. One that
+// drains (run/leaving-PID.sock) has none.
 func Reclaim(ctx context.Context, path string) ([]Listener, error) {
 	conn, err := socket.Dial(ctx, path)
 	if err != nil {

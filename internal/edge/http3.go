@@ -220,6 +220,9 @@ func (a *admission) Close() error { return nil }
 // admit takes a place for a connection, or refuses it. What was read before a
 // younger edge did is served while this one drains: the client cannot know.
 func (d *quicDoor) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if udp, ok := info.RemoteAddr.(*net.UDPAddr); ok && d.edge.floodsFrom(udp.AddrPort().Addr().Unmap()) {
+		return nil, errFloods
+	}
 	if d.edge.draining.Load() && !d.socket.resting() || !d.edge.room.take() {
 		return nil, errNoRoom
 	}
@@ -273,14 +276,12 @@ type quicVisitor struct {
 // serveQUIC serves a connection until its end.
 func (e *edge) serveQUIC(conn *quic.Conn) {
 	if udp, ok := conn.RemoteAddr().(*net.UDPAddr); ok {
-		leave, ok := e.enterCap(udp.AddrPort().Addr().Unmap())
+		guest, ok := e.enterCap(udp.AddrPort().Addr().Unmap())
 		if !ok {
 			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many connections")
 			return
 		}
-		if leave != nil {
-			defer leave()
-		}
+		defer guest.leave()
 	}
 	v := &quicVisitor{conn: conn, edge: e}
 	v.server = http3.Server{Handler: v, MaxHeaderBytes: message.HeadLimit}

@@ -20,7 +20,7 @@ type lane struct {
 	edge   *edge
 	teller *teller
 	x      exchange
-	here   presence
+	here   *presence
 	left   int64 // of the answer's body; -1: nobody knows
 	bare   bool  // the answer has no body
 	block  [512]byte
@@ -29,15 +29,16 @@ type lane struct {
 
 // open makes the exchange of a request.
 func (s *session) open(stream *http2.Stream, used http2.Exchange) http2.Exchange {
+	s.visitor.asked = true
 	l, again := used.(*lane)
 	if again {
-		l.here.renew()
+		l.here = l.here.renewed()
 	} else {
-		l = &lane{stream: stream, edge: s.edge, teller: &s.teller}
+		l = &lane{stream: stream, edge: s.edge, teller: &s.teller, here: new(presence)}
 	}
 	x, head := &l.x, &stream.Head
 	*x = exchange{
-		client: l, ctx: &l.here, protocol: "HTTP/2.0", started: time.Now(), address: s.address, port: s.port,
+		client: l, ctx: l.here, protocol: "HTTP/2.0", started: time.Now(), address: s.address, port: s.port,
 		interrupt: x.interrupt, guarded: guarded{fields: x.fields, stored: x.stored},
 	}
 	x.request = head.Request
@@ -66,12 +67,12 @@ const inlineRoom = 16 << 10
 
 // Begin implements http2.Exchange: it answers what asks no instance.
 func (l *lane) Begin() http2.Progress {
-	e, x, room := l.edge, &l.x, l.stream.Room()
+	e, x, room := l.edge, &l.x, l.stream.Reserve()
 	if room < inlineRoom || len(x.host) > inlineRoom/8 {
 		return http2.Waiting
 	}
 	if l.stream.Fault == nil {
-		if x.request.Method == http.MethodConnect || len(e.options.TrustedProxies) > 0 {
+		if x.request.Method == http.MethodConnect || x.countsForwards() || len(e.options.TrustedProxies) > 0 {
 			return http2.Waiting
 		}
 		if x.gate = e.router.find(x.host); x.gate != nil {

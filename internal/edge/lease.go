@@ -153,20 +153,23 @@ func (l *lease) done() {
 }
 
 // failed records that an instance failed the ticket's exchange before it
-// answered. One that could not even be reached is passed over by all requests.
+// answered. One that could not even be reached is passed over by all requests; if
+// that is for want of sockets here, by this one, which tries again later.
 func (g *gate) failed(t *ticket, l *lease, f *failure) {
 	now := time.Now()
 	g.mu.Lock()
 	t.passOver, t.until = l.backend.Instance, now.Add(avoidFor)
 	t.spent += now.Sub(l.begun)
 	i := l.instance
-	if f.unsent && i.Address == l.backend.Address {
-		i.avoid = t.until
+	if !f.lacking() {
+		if f.unsent && i.Address == l.backend.Address {
+			i.avoid = t.until
+		}
+		if f.timedOut() && !l.slow {
+			g.balancer.learn(i, now.Sub(l.begun), now)
+		}
+		g.blame(i, f.Error(), l.begun, now)
 	}
-	if f.timedOut() && !l.slow {
-		g.balancer.learn(i, now.Sub(l.begun), now)
-	}
-	g.blame(i, f.Error(), l.begun, now)
 	g.mu.Unlock()
 	time.AfterFunc(avoidFor, func() { g.wake(time.Now()) })
 }

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -294,8 +296,41 @@ type visitor struct {
 	// client and local are the connection's ends, or what the PROXY protocol says
 	// that they are.
 	client, local netip.AddrPort
-	// leave is called when it ends; nil: there is nobody to call.
-	leave func()
+	guest         *guest
+	asked         bool // for anything, by now
+	computing     bool // its handshake, in its guest's turn
+}
+
+// Read implements net.Conn.
+func (v *visitor) Read(p []byte) (int, error) {
+	if v.computing && v.guest != nil {
+		v.guest.handshake.Unlock()
+		defer v.guest.handshake.Lock()
+	}
+	return v.wire.Read(p)
+}
+
+// handshake secures the connection. The handshakes of one client are computed one at a
+// time: who begins a thousand has one processor compute them, and nobody else waits.
+func (v *visitor) handshake(conn *tls.Conn) error {
+	if v.guest != nil {
+		v.guest.handshake.Lock()
+		defer v.guest.handshake.Unlock()
+		if v.guest.caps.floods.refuses(v.guest.client) {
+			return errFloods
+		}
+	}
+	v.computing = true
+	defer func() { v.computing = false }()
+	return conn.HandshakeContext(context.Background())
+}
+
+var errFloods = errors.New("the client floods")
+
+// refuse closes a connection without a word, and the kernel forgets it at once.
+func (v *visitor) refuse() {
+	_ = v.SetLinger(0)
+	v.Close()
 }
 
 // RemoteAddr implements net.Conn.
@@ -308,9 +343,7 @@ func (v *visitor) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(v.local)
 func (v *visitor) Close() error {
 	err := v.wire.Close()
 	v.once.Do(func() {
-		if v.leave != nil {
-			v.leave()
-		}
+		v.guest.leave()
 		v.room.giveBack()
 		v.room.leave(v)
 	})

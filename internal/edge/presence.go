@@ -14,12 +14,16 @@ type presence struct {
 	done chan struct{} // nil until somebody waits
 }
 
-// renew makes it ready for the next request. Nobody may wait any more.
-func (p *presence) renew() {
+// renewed gives one for the next request: this one, unless somebody waited for its
+// end. Who derived a context from it may only now be about to ask for the reason.
+func (p *presence) renewed() *presence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done = nil
+	if p.done != nil {
+		return new(presence)
+	}
 	p.gone.Store(false)
+	return p
 }
 
 func (p *presence) end() {

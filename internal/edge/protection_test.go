@@ -198,8 +198,8 @@ func TestAPageCannotBeMadeToHoldWhatTheRequestSays(t *testing.T) {
 	}
 }
 
-// fromProxy gives a connection of a client that comes by way of a proxy.
-func (e *testEdge) fromProxy(t *testing.T, client string) (*tls.Conn, error) {
+// proxied gives a connection of a client that comes by way of a proxy.
+func (e *testEdge) proxied(t *testing.T, client string) (net.Conn, error) {
 	t.Helper()
 	conn, err := net.Dial("tcp", e.https.Addr().String())
 	if err != nil {
@@ -209,10 +209,18 @@ func (e *testEdge) fromProxy(t *testing.T, client string) (*tls.Conn, error) {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(conn, "PROXY TCP4 "+client+" 192.0.2.200 4711 443\r\n"); err != nil {
+	_, err = io.WriteString(conn, "PROXY TCP4 "+client+" 192.0.2.200 4711 443\r\n")
+	return conn, err
+}
+
+// fromProxy gives one that is secured.
+func (e *testEdge) fromProxy(t *testing.T, client string, protocols ...string) (*tls.Conn, error) {
+	t.Helper()
+	conn, err := e.proxied(t, client)
+	if err != nil {
 		return nil, err
 	}
-	secured := tls.Client(conn, &tls.Config{RootCAs: e.roots, ServerName: testHost})
+	secured := tls.Client(conn, &tls.Config{RootCAs: e.roots, ServerName: testHost, NextProtos: protocols})
 	return secured, secured.Handshake()
 }
 

@@ -122,20 +122,7 @@ func (t *rateTable) take(b bucket, l *rateLimit, at time.Time) time.Duration {
 	shard := &t.shards[hash%rateShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.sets == nil {
-		shard.sets = new([rateSets][rateWays]rateBucket)
-	}
-	set := &shard.sets[hash/rateShards%rateSets]
-	place := &set[0]
-	for i := range set {
-		if set[i].hash == hash {
-			place = &set[i]
-			break
-		}
-		if set[i].full < place.full {
-			place = &set[i]
-		}
-	}
+	place := shard.place(hash)
 	full := now
 	if place.hash == hash {
 		full = max(now, place.full)
@@ -145,4 +132,43 @@ func (t *rateTable) take(b bucket, l *rateLimit, at time.Time) time.Duration {
 	}
 	*place = rateBucket{hash, full + l.interval}
 	return 0
+}
+
+// owe takes so much of a bucket, whatever is in it, as long as it is full again after
+// longest; it gives the time until it is.
+func (t *rateTable) owe(b bucket, debt, longest time.Duration, at time.Time) time.Duration {
+	hash, now := maphash.Comparable(t.seed, b), max(at.Sub(t.began), 1)
+	shard := &t.shards[hash%rateShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.sets == nil && debt == 0 {
+		return 0
+	}
+	place, owed := shard.place(hash), time.Duration(0)
+	if place.hash == hash {
+		owed = max(place.full-now, 0)
+	}
+	if debt > 0 {
+		owed = min(owed+debt, longest)
+		*place = rateBucket{hash, now + owed}
+	}
+	return owed
+}
+
+// place gives where a bucket is, or else is to be.
+func (s *rateShard) place(hash uint64) *rateBucket {
+	if s.sets == nil {
+		s.sets = new([rateSets][rateWays]rateBucket)
+	}
+	set := &s.sets[hash/rateShards%rateSets]
+	place := &set[0]
+	for i := range set {
+		if set[i].hash == hash {
+			return &set[i]
+		}
+		if set[i].full < place.full {
+			place = &set[i]
+		}
+	}
+	return place
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -43,15 +42,16 @@ func (e *edge) receive(v *visitor, kind string) {
 		}
 	}()
 	if !e.admit(v) {
-		v.Close()
+		v.refuse()
 		return
 	}
 	c := e.newConnection(v, kind)
 	if kind == HTTPS {
+		defer v.account()
 		secured := tls.Server(v, e.tls)
 		e.clock.watch(c)
 		c.reading.set(e.clock.after(headerTimeout))
-		err := secured.HandshakeContext(context.Background())
+		err := v.handshake(secured)
 		late := c.reading.stop()
 		e.clock.forget(c)
 		switch {
@@ -83,6 +83,13 @@ func (e *edge) newConnection(v *visitor, kind string) *connection {
 		c.port = strconv.Itoa(local.Port)
 	}
 	return c
+}
+
+// account notes that a connection has ended on which nothing was asked for.
+func (v *visitor) account() {
+	if g := v.guest; g != nil && !v.asked {
+		g.caps.floods.owes(g.client, idleDebt)
+	}
 }
 
 // refuseHandshake tells a client that speaks HTTP without TLS what is wrong.

@@ -60,6 +60,27 @@ func (x *exchange) say(piece []byte) error {
 	return nil
 }
 
+// keeper is a client that sends what stays as it is from where it is. Implemented by
+// connection.
+type keeper interface {
+	// writeKept is Write, and may send at once.
+	writeKept(p []byte) (int, error)
+}
+
+// sayKept writes a piece of the body that stays as it is.
+func (x *exchange) sayKept(piece []byte) error {
+	client, ok := x.client.(keeper)
+	if !ok {
+		return x.say(piece)
+	}
+	n, err := client.writeKept(piece)
+	x.bytes += int64(n)
+	if err != nil {
+		return errors.Join(errClientGone, err)
+	}
+	return nil
+}
+
 func (f *forwarder) passLength(x *exchange, u *upstream, count func()) error {
 	left, small := u.head.Length, u.head.Length <= headWithBody
 	for {

@@ -127,14 +127,34 @@ func (c *connection) Write(p []byte) (int, error) {
 		case c.out == nil:
 			c.waiting = c.buffer()
 		default: // it is long, and there is nothing to send it with
-			if err := c.send(rest); err != nil {
+			piece := rest[:min(len(rest), bodyBuffer)] // each with a time of its own
+			if err := c.send(piece); err != nil {
 				return len(p) - len(rest), err
 			}
-			rest = nil
+			rest = rest[len(piece):]
 		}
 	}
 	return len(p), nil
 }
+
+// writeKept implements keeper: what is not encrypted goes out together with what waits,
+// without a copy.
+func (c *connection) writeKept(p []byte) (int, error) {
+	if c.bare || c.chunked || c.quiet == nil || len(p) < keptPiece || len(c.waiting) == 0 {
+		return c.Write(p)
+	}
+	c.writing.set(c.edge.clock.after(writeTimeout))
+	n, err := c.wire.writeBoth(c.waiting, p[:min(len(p), bodyBuffer)])
+	c.writing.stop()
+	if c.waiting = c.buffer(); err != nil || n == len(p) {
+		return n, err
+	}
+	more, err := c.Write(p[n:])
+	return n + more, err
+}
+
+// keptPiece is from what length on a piece is worth a write that takes it from where it is.
+const keptPiece = 4 << 10
 
 // flush implements client.
 func (c *connection) flush() error {

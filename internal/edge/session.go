@@ -23,7 +23,7 @@ type session struct {
 func (e *edge) serveSession(c *connection, conn *tls.Conn) {
 	s := &session{edge: e, visitor: c.visitor, conn: conn, address: c.address, port: c.port}
 	s.Session = http2.NewSession(sessionConn{s}, http2.Options{
-		Buffers: e.buffers, Crew: &e.crew.Crew, Open: s.open,
+		Buffers: e.buffers, Crew: &e.crew.Crew, Open: s.open, Client: c.visitor.guest,
 		Now: func() time.Duration { return time.Duration(e.clock.elapsed.Load()) },
 	})
 	e.clock.watch(s)

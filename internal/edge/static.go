@@ -157,6 +157,7 @@ func Alone(ctx context.Context, path string, options Options) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
+		inForce := first
 		for {
 			select {
 			case <-again:
@@ -169,6 +170,7 @@ func Alone(ctx context.Context, path string, options Options) error {
 				continue
 			}
 			version = max(version+1, table.Version)
+			letFinish(&table, &inForce)
 			select {
 			case tables <- table:
 			case <-ended:
@@ -177,6 +179,32 @@ func Alone(ctx context.Context, path string, options Options) error {
 		}
 	}()
 	return Main(ctx, options)
+}
+
+// mostFinishing is how many backends that a route names no more are remembered.
+const mostFinishing = 1000
+
+// letFinish adds the backends that the table in force names and a new one does not:
+// they are given nothing more, and finish what they have. The new one is in force then.
+func letFinish(table, inForce *springtide.Table) {
+	if table.Version <= inForce.Version {
+		return // it is going to be refused
+	}
+	for i := range table.Routes {
+		route := &table.Routes[i]
+		at := slices.IndexFunc(inForce.Routes, func(r springtide.Route) bool { return r.Group == route.Group })
+		if at < 0 {
+			continue
+		}
+		for _, backend := range inForce.Routes[at].Backends {
+			named := slices.ContainsFunc(route.Backends, func(b springtide.Backend) bool { return b.Instance == backend.Instance })
+			if !named && len(route.Backends) < mostFinishing {
+				backend.State = springtide.BackendRetiring
+				route.Backends = append(route.Backends, backend)
+			}
+		}
+	}
+	*inForce = *table
 }
 
 // table makes the table that the edge knows.

@@ -122,8 +122,16 @@ func (l *logLines) await(t *testing.T, want string) {
 }
 
 func TestAnEdgeAloneServesItsTableAndReadsItAgain(t *testing.T) {
+	goOn := make(chan struct{})
 	say := func(text string) string {
-		return serveInstance(t, "web-1-a", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }).Address
+		return serveInstance(t, "web-1-a", func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, text)
+			if r.URL.Path == "/long" {
+				_ = http.NewResponseController(w).Flush()
+				<-goOn
+				io.WriteString(w, " to its end")
+			}
+		}).Address
 	}
 	path := filepath.Join(t.TempDir(), "table.json")
 	tableOf := func(address string) string {
@@ -177,12 +185,21 @@ func TestAnEdgeAloneServesItsTableAndReadsItAgain(t *testing.T) {
 			t.Errorf("%s: it answered %q", text, got)
 		}
 	}
+	long, err := (&http.Client{Transport: transport}).Get("http://" + accepting.Addr().String() + "/long")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Body.Close()
 	writeTable(t, path, tableOf(say("the second")))
 	syscall.Kill(os.Getpid(), syscall.SIGHUP)
 	for deadline := time.Now().Add(10 * time.Second); get() != "the second"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not serve the second table")
 		}
+	}
+	close(goOn)
+	if body, err := io.ReadAll(long.Body); err != nil || string(body) != "the first to its end" {
+		t.Errorf("a backend that is named no more was not let finish: %q, %v", body, err)
 	}
 }
 

@@ -58,6 +58,12 @@ type upstream struct {
 	// next is the stream whose request was sent. told says so to who serves it.
 	next atomic.Pointer[http2.Stream]
 	told bool
+	// left says that who attended it waits no more: a stream that is next after that
+	// would be served by nobody.
+	left atomic.Bool
+	// behind says that a request was told in part and the rest is being written, which
+	// may last longer than the exchange: nothing else is to be sent.
+	behind atomic.Bool
 
 	// Of ask:
 	request []byte
@@ -74,13 +80,13 @@ type upstream struct {
 // anything is sent, at no cost: one has to look for an answer once before one can
 // wait for it.
 func (u *upstream) ask(request []byte, wait bool) error {
-	if u.buffer == nil {
-		u.buffer = borrow(&u.buffers.heads)
-	}
 	u.start, u.end, u.heard = 0, 0, false
 	u.request, u.wait, u.written, u.sent, u.stale, u.err = request, wait, 0, false, false, nil
 	err := u.wire.raw.Read(u.try)
 	u.request = nil
+	if u.buffer == nil {
+		u.buffer = borrow(&u.buffers.heads)
+	}
 	switch {
 	case u.stale, err != nil && !u.sent:
 		return errors.Join(errStale, err, u.err)
@@ -96,19 +102,11 @@ func (u *upstream) ask(request []byte, wait bool) error {
 }
 
 func (u *upstream) askOnce(descriptor uintptr) bool {
-	n, errno := readNow(descriptor, (*u.buffer)[u.end:])
 	if u.sent {
-		if errno == syscall.EAGAIN {
-			return false
-		}
-		u.end += n
-		u.heard = n > 0
-		if u.err = asError(errno); n == 0 && errno == 0 {
-			u.err = io.EOF
-		}
-		return true
+		return u.readNow(descriptor)
 	}
-	if errno != syscall.EAGAIN {
+	var unasked [1]byte
+	if _, errno := readNow(descriptor, unasked[:]); errno != syscall.EAGAIN {
 		u.stale, u.err = true, asError(errno)
 		return true
 	}
@@ -125,6 +123,22 @@ func (u *upstream) askOnce(descriptor uintptr) bool {
 		u.written += n
 	}
 	return !u.wait
+}
+
+// readNow reads the first bytes of an answer if they are there, and only then takes a
+// buffer for them: it is one that was in use just before.
+func (u *upstream) readNow(descriptor uintptr) bool {
+	buffer := borrow(&u.buffers.heads)
+	n, errno := readNow(descriptor, *buffer)
+	if errno == syscall.EAGAIN {
+		u.buffers.giveBack(buffer)
+		return false
+	}
+	u.buffer, u.start, u.end, u.heard = buffer, 0, n, n > 0
+	if u.err = asError(errno); n == 0 && errno == 0 {
+		u.err = io.EOF
+	}
+	return true
 }
 
 // unread gives what was read and not used yet.
@@ -281,6 +295,10 @@ func (p *pool) dial(ctx context.Context, address string) (*upstream, error) {
 // keep takes a connection whose exchange is complete. It is attended from then on if
 // others like that exchange may come.
 func (p *pool) keep(u *upstream, attend bool) {
+	if u.behind.Load() {
+		u.close()
+		return
+	}
 	u.giveBack()
 	u.used = true
 	// The clock may be a tick late both now and when the time is up.

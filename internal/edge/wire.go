@@ -19,7 +19,7 @@ type wire struct {
 	raw  syscall.RawConn
 	cork cork
 
-	in, out           []byte
+	in, before, out   []byte // before goes out before out
 	read, written     int
 	readErr, writeErr error
 	// impatient has Read give errNothing in place of waiting.
@@ -80,7 +80,27 @@ func (w *wire) writeNow(p []byte) (int, error) {
 	return w.written, err
 }
 
+// writeBoth writes two pieces that lie apart at once, past a cork.
+func (w *wire) writeBoth(first, second []byte) (writtenOfSecond int, err error) {
+	w.before = first
+	writtenOfSecond, err = w.writeNow(second)
+	w.before = nil
+	return writtenOfSecond, err
+}
+
 func (w *wire) writeOnce(descriptor uintptr) bool {
+	for len(w.before) > 0 {
+		n, errno := writeBothNow(descriptor, w.before, w.out)
+		if errno == syscall.EAGAIN {
+			return false
+		}
+		if errno != 0 {
+			w.writeErr = asError(errno)
+			return true
+		}
+		w.written = max(0, n-len(w.before))
+		w.before = w.before[min(n, len(w.before)):]
+	}
 	for w.written < len(w.out) {
 		n, errno := writeNow(descriptor, w.out[w.written:])
 		if errno == syscall.EAGAIN {
@@ -162,6 +182,23 @@ func readNow(descriptor uintptr, to []byte) (int, syscall.Errno) {
 // writeNow writes what there is room for; EAGAIN if there is none.
 func writeNow(descriptor uintptr, from []byte) (int, syscall.Errno) {
 	return transfer(syscall.SYS_SENDTO, descriptor, from, syscall.MSG_NOSIGNAL)
+}
+
+// writeBothNow is writeNow for two pieces.
+func writeBothNow(descriptor uintptr, first, second []byte) (int, syscall.Errno) {
+	pieces := [2]syscall.Iovec{{Base: unsafe.SliceData(first)}, {Base: unsafe.SliceData(second)}}
+	pieces[0].SetLen(len(first))
+	pieces[1].SetLen(len(second))
+	message := syscall.Msghdr{Iov: &pieces[0], Iovlen: 2}
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, descriptor, uintptr(unsafe.Pointer(&message)), syscall.MSG_NOSIGNAL)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != syscall.EINTR {
+			return 0, errno
+		}
+	}
 }
 
 func transfer(call, descriptor uintptr, bytes []byte, flags uintptr) (int, syscall.Errno) {

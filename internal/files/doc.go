@@ -6,6 +6,7 @@
 //	                       ledger           how much there is; its lock is held while a file gets its name
 //	                       temporary/       files that are being written
 //	                       uploads/ID/      uploads in parts (see package gateway)
+//	                       uploaded/        objects that are to be enqueued, a file each
 //
 // There are two ways to the same files, at the same time: directly, through the
 // mounted folder, and by way of the platform: the CLI and API, and S3. What is

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,6 +82,8 @@ type settings struct {
 	// Public are the prefixes of paths under which its files may be read: while
 	// releases change, those of both.
 	Public []string `json:"prefixes,omitempty"`
+	// Enqueue is the queue in which uploads become runs; empty: they do not.
+	Enqueue springtide.QueueName `json:"enqueue,omitempty"`
 	// Moved is the URL of the bucket that has all of it by now: no release uses
 	// the folder any more.
 	Moved string `json:"moved,omitempty"`
@@ -130,7 +133,7 @@ func (s *Store) provision(ctx context.Context, id FolderID, spec springtide.File
 	if err := os.MkdirAll(filepath.Dir(tree), 0o711); err != nil {
 		return err
 	}
-	for _, folder := range []string{side, filepath.Join(side, "temporary"), filepath.Join(side, "uploads")} {
+	for _, folder := range []string{side, filepath.Join(side, "temporary"), filepath.Join(side, "uploads"), uploadedFolder(side)} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
@@ -146,7 +149,7 @@ func (s *Store) provision(ctx context.Context, id FolderID, spec springtide.File
 		return err
 	}
 	old, oldErr := readSettings(side)
-	kept := settings{Owner: owner, Quota: spec.Quota, Public: old.Public}
+	kept := settings{Owner: owner, Quota: spec.Quota, Public: old.Public, Enqueue: cmp.Or(spec.Enqueue, old.Enqueue)}
 	if spec.Public != "" && !slices.Contains(kept.Public, spec.Public) {
 		kept.Public = append(slices.Clone(kept.Public), spec.Public)
 	}
@@ -160,8 +163,8 @@ func (s *Store) provision(ctx context.Context, id FolderID, spec springtide.File
 	return durable.SyncFolder(filepath.Dir(tree))
 }
 
-// Publish has the folders of an environment be public as wanted, and no longer
-// as releases before had it.
+// Publish has the folders of an environment be public, and their uploads
+// enqueued, as wanted, and no longer as releases before had it.
 func (s *Store) Publish(id springtide.EnvironmentID, wanted map[springtide.FilesName]springtide.Files) error {
 	names, err := s.Names(id)
 	if err != nil {
@@ -177,10 +180,10 @@ func (s *Store) Publish(id springtide.EnvironmentID, wanted map[springtide.Files
 		if spec := wanted[name]; spec.Public != "" {
 			public = []string{spec.Public}
 		}
-		if slices.Equal(kept.Public, public) {
+		if slices.Equal(kept.Public, public) && kept.Enqueue == wanted[name].Enqueue {
 			continue
 		}
-		kept.Public = public
+		kept.Public, kept.Enqueue = public, wanted[name].Enqueue
 		if err := kept.write(side); err != nil {
 			return err
 		}
@@ -217,7 +220,7 @@ func (s *Store) Destroy(id FolderID) error {
 	if err := os.Rename(s.tree(id), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, part := range []string{"temporary", "uploads", "ledger", "settings.json", ""} {
+	for _, part := range []string{"temporary", "uploads", "uploaded", "ledger", "settings.json", ""} {
 		if err := os.RemoveAll(filepath.Join(side, part)); err != nil {
 			return err
 		}

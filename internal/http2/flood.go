@@ -29,10 +29,29 @@ type patience struct{ noise, resets int }
 
 func newPatience() patience { return patience{noiseLimit, resetLimit} }
 
-// tick is called once per tick.
-func (p *patience) tick() {
-	p.noise = min(p.noise+noisePerTick, noiseLimit)
-	p.resets = min(p.resets+resetPerTick, resetLimit)
+// Client is who a session serves, by this and other sessions. Its methods must not wait.
+// Implemented by edge.guest.
+type Client interface {
+	// Owes is told that a session was ended for a flood, and of resets and frames that
+	// time alone has made good. It reports whether that is too much.
+	Owes(floods, resets, noise int) bool
+	// Streams counts streams that are served, and reports whether there may be no more.
+	Streams(change int) (full bool)
+}
+
+// tick is called once per tick. It gives what it made good.
+func (p *patience) tick() (noise, resets int) {
+	noise, resets = min(noisePerTick, noiseLimit-p.noise), min(resetPerTick, resetLimit-p.resets)
+	p.noise += noise
+	p.resets += resets
+	return noise, resets
+}
+
+// tick gives some patience back. It reports whether the client floods by many sessions,
+// of which this one does all that it may.
+func (s *Session) tick() (floods bool) {
+	noise, resets := s.patience.tick()
+	return noise+resets > 0 && s.options.Client.Owes(0, resets, noise) && (noise == noisePerTick || resets == resetPerTick)
 }
 
 // useful notes that something was done that a client wants done.

@@ -58,6 +58,9 @@ func TestFloodsEndTheirConnection(t *testing.T) {
 				}
 			}()
 			p.until("the client to be told to calm down", leaves(frames.ErrCodeEnhanceYourCalm))
+			if n := s.others.floods.Load(); n != 1 {
+				t.Errorf("%d floods are on record", n)
+			}
 		})
 	}
 }
@@ -80,6 +83,46 @@ func TestWhatClientsDoInEarnestIsNoFlood(t *testing.T) {
 	}
 	p.ask(7001, true)
 	p.until("the last answer", ends(7001))
+}
+
+func TestAClientWhoFloodsByManySessionsLosesThoseThatDoIt(t *testing.T) {
+	s := serve(t, fine)
+	p := speak(t, s)
+	p.ask(1, true)
+	p.until("the answer", ends(1))
+	s.others.tooMuch.Store(true)
+	s.Look(0)
+	for mark, pings := range []int{noisePerTick / 2, noisePerTick} {
+		for range pings {
+			p.framer.WritePing(true, [8]byte{})
+		}
+		p.framer.WritePing(false, [8]byte{byte(mark)})
+		p.until("all of it to be taken", func(f frames.Frame) bool {
+			ping, ok := f.(*frames.PingFrame)
+			return ok && ping.IsAck() && ping.Data[0] == byte(mark)
+		})
+		s.Look(0)
+	}
+	p.until("the client to be told to calm down", leaves(frames.ErrCodeEnhanceYourCalm))
+	if floods, forgiven := s.others.floods.Load(), s.others.forgiven.Load(); floods != 1 || forgiven < noisePerTick*3/2 || forgiven > noisePerTick*2 {
+		t.Errorf("%d floods, and %d frames that time made good", floods, forgiven)
+	}
+}
+
+func TestAClientWithAsManyStreamsAsItMayHaveIsRefusedMore(t *testing.T) {
+	s := serve(t, fine)
+	p := speak(t, s)
+	s.others.full.Store(true)
+	p.ask(1, true)
+	p.until("the stream to be refused", resets(1, frames.ErrCodeRefusedStream))
+	s.others.full.Store(false)
+	p.ask(3, true)
+	p.until("the next one to be answered", ends(3))
+	s.client.Close()
+	<-s.ended
+	if n := s.others.streams.Load(); n != 0 {
+		t.Errorf("%d streams are under way after the end", n)
+	}
 }
 
 func TestMoreStreamsThanAllowedAreRefused(t *testing.T) {

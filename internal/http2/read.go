@@ -297,7 +297,7 @@ func (s *Session) place(b *block) error {
 		return nil // the client knows that it is not served
 	}
 	s.last = b.id
-	if len(s.streams) >= streamLimit || len(s.serves) >= servedLimit {
+	if len(s.streams) >= streamLimit || len(s.serves) >= servedLimit || s.options.Client.Streams(0) {
 		b.refuse(frames.ErrCodeRefusedStream)
 		return nil
 	}

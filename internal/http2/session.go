@@ -37,6 +37,7 @@ type Conn interface {
 type Options struct {
 	Buffers Buffers
 	Crew    *Crew // has the exchanges served
+	Client  Client
 	// Now gives the time by a coarse clock.
 	Now func() time.Duration
 	// Open makes the exchange of a new stream. Used, which may be nil, is one that it
@@ -151,17 +152,17 @@ func (s *Session) Serve() {
 	s.serving.Wait()
 }
 
-// lingerBytes is how much a client may still send on a session that is finished.
-const lingerBytes = 1 << 20
+// lingerReads is how often it is read from a session that is finished: each may cost
+// the decryption of a record, however short, which is what a flood is made of.
+const lingerReads = 256
 
 // linger reads what is not wanted any more: closed at once, the kernel would take
 // back what was sent last.
 func (s *Session) linger() {
 	buffer := s.options.Buffers.Borrow(smallBuffer)
 	defer s.options.Buffers.GiveBack(buffer)
-	for read := 0; read < lingerBytes; {
-		n, err := s.conn.Read(*buffer)
-		if read += n; err != nil {
+	for range lingerReads {
+		if _, err := s.conn.Read(*buffer); err != nil {
 			return
 		}
 	}
@@ -223,6 +224,9 @@ func (s *Session) finish(code frames.ErrCode) {
 	if s.stage < finished {
 		_ = s.framer.WriteGoAway(s.last, code, nil)
 		s.enter(finished)
+		if code == frames.ErrCodeEnhanceYourCalm {
+			s.options.Client.Owes(1, 0, 0)
+		}
 	}
 	s.mu.Unlock()
 	s.abandon()
@@ -244,7 +248,7 @@ func (s *Session) abandon() {
 // Look is called once per tick by a clock.
 func (s *Session) Look(now time.Duration) {
 	s.mu.Lock()
-	s.patience.tick()
+	floods := s.tick()
 	for _, st := range s.serves {
 		st.exchange.Look(now)
 		st.look(now)
@@ -266,6 +270,9 @@ func (s *Session) Look(now time.Duration) {
 	if dead {
 		s.conn.Close()
 		return
+	}
+	if floods {
+		s.finish(frames.ErrCodeEnhanceYourCalm)
 	}
 	s.commitAside()
 }

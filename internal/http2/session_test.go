@@ -25,6 +25,7 @@ type server struct {
 	client net.Conn
 	crew   Crew
 	now    atomic.Int64
+	others testClient
 	gone   atomic.Int32
 	ended  chan struct{}
 }
@@ -45,7 +46,7 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 		t.Fatal(err)
 	}
 	s.Session = NewSession(testConn{accepted.(*net.TCPConn)}, Options{
-		Buffers: &testBuffers{}, Crew: &s.crew, Now: func() time.Duration { return time.Duration(s.now.Load()) },
+		Buffers: &testBuffers{}, Crew: &s.crew, Client: &s.others, Now: func() time.Duration { return time.Duration(s.now.Load()) },
 		Open: func(st *Stream, _ Exchange) Exchange { return &testExchange{s, st, handle} },
 	})
 	go func() {
@@ -61,6 +62,23 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// testClient has other sessions, too.
+type testClient struct {
+	floods, forgiven, streams atomic.Int64
+	tooMuch, full             atomic.Bool
+}
+
+func (c *testClient) Owes(floods, resets, noise int) bool {
+	c.floods.Add(int64(floods))
+	c.forgiven.Add(int64(resets + noise))
+	return c.tooMuch.Load()
+}
+
+func (c *testClient) Streams(change int) bool {
+	c.streams.Add(int64(change))
+	return c.full.Load()
 }
 
 type testConn struct{ *net.TCPConn }
@@ -318,7 +336,7 @@ func TestAnAnswerMayBeCompleteBeforeTheRequestIs(t *testing.T) {
 func TestWhatIsAnsweredByTheGoroutineThatReadsNeverHoldsItUp(t *testing.T) {
 	var room atomic.Int64
 	s := serve(t, func(st *Stream) {
-		room.Store(st.Room())
+		room.Store(st.Reserve())
 		answer(st, make([]byte, 40<<10))
 	})
 	p := speak(t, s)
@@ -336,6 +354,33 @@ func TestWhatIsAnsweredByTheGoroutineThatReadsNeverHoldsItUp(t *testing.T) {
 	if room.Load() != defaultWindow-40<<10 {
 		t.Errorf("then there was room for %d bytes", room.Load())
 	}
+}
+
+func TestTheRoomOfAnAnswerAtOnceIsTakenByNobodyElse(t *testing.T) {
+	reserved := make(chan struct{})
+	s := serve(t, func(st *Stream) {
+		body := make([]byte, 40<<10)
+		if st.Head.Target != "/inline" {
+			<-reserved
+			answer(st, body)
+			return
+		}
+		st.Reserve()
+		close(reserved)
+		eventually(t, "the other stream to try", func() bool {
+			st.session.mu.Lock()
+			defer st.session.mu.Unlock()
+			return len(st.session.line) > 0 || len(st.session.out) > 40<<10
+		})
+		answer(st, body)
+	})
+	p := speak(t, s)
+	p.ask(1, true)
+	block := p.head(":method", "GET", ":scheme", "https", ":authority", "a.example", ":path", "/inline")
+	p.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: 3, EndStream: true, EndHeaders: true, BlockFragment: block})
+	p.until("the answer at once", ends(3))
+	p.framer.WriteWindowUpdate(0, defaultWindow)
+	p.until("the other answer", ends(1))
 }
 
 func TestWhatIsUnderwayIsServedByWhoeverHasIt(t *testing.T) {

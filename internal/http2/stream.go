@@ -69,7 +69,9 @@ type Stream struct {
 	queued  bool // it is in the line
 	turn    bool
 	inline  bool // it is being answered by the goroutine that reads
-	at      int  // its place among those that are served
+	// reserved is what of the session's window only it may use, as long as it is inline.
+	reserved int64
+	at       int // its place among those that are served
 }
 
 // piece is some of a body: (*buffer)[start:end].
@@ -141,6 +143,7 @@ func (st *Stream) begin() {
 	s.mu.Lock()
 	st.exchange = exchange
 	st.at, s.serves = len(s.serves), append(s.serves, st)
+	s.options.Client.Streams(1)
 	s.mu.Unlock()
 	st.inline = true
 	s.serving.Add(1)
@@ -149,13 +152,18 @@ func (st *Stream) begin() {
 		st.conclude() // and pause sends what there is
 		s.serving.Done()
 	case Waiting:
-		st.inline = false
+		st.Later()
 		s.options.Crew.Go(st.task)
 	}
 }
 
 // Later says, from Begin, that somebody is going to call Serve.
-func (st *Stream) Later() { st.inline = false }
+func (st *Stream) Later() {
+	st.session.mu.Lock()
+	st.inline = false
+	st.giveBack()
+	st.session.mu.Unlock()
+}
 
 // Serve has the exchange serve. It is for who has Begin say [Underway].
 func (st *Stream) Serve() {
@@ -172,6 +180,8 @@ func (st *Stream) conclude() {
 	s := st.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	st.giveBack()
+	s.options.Client.Streams(-1)
 	end := len(s.serves) - 1
 	s.serves[st.at], s.serves[end].at = s.serves[end], st.at
 	s.serves[end] = nil

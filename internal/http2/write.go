@@ -173,16 +173,27 @@ func (st *Stream) endTurn() {
 	}
 }
 
-// Room says how many bytes of an answer's body Send takes from [Exchange].Begin,
-// where it does not wait.
-func (st *Stream) Room() int64 {
+// Reserve says how many bytes of an answer's body Send takes from [Exchange].Begin,
+// where it does not wait. No other stream can use them up meanwhile.
+func (st *Stream) Reserve() int64 {
 	s := st.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.line) > 0 || s.granted {
 		return 0
 	}
-	return max(0, min(st.window, s.window, int64(inlineLimit-len(s.out))))
+	st.reserved = max(0, min(st.window, s.window, int64(inlineLimit-len(s.out))))
+	s.window -= st.reserved
+	return st.reserved
+}
+
+// giveBack lets others have what was reserved and is not used.
+func (st *Stream) giveBack() {
+	if st.reserved > 0 {
+		st.session.window += st.reserved
+		st.reserved = 0
+		st.session.next()
+	}
 }
 
 // Inform sends an informational head at once.
@@ -276,14 +287,13 @@ func (st *Stream) Send(p []byte, last bool) (sent int, err error) {
 // allowed says how much may go out now, 0 if nothing may.
 func (st *Stream) allowed(want int) int {
 	s := st.session
+	if st.inline {
+		return int(min(int64(want), st.reserved, int64(s.frameSize)))
+	}
 	if (len(s.line) > 0 || s.granted) && !st.turn {
 		return 0
 	}
-	room := outLimit - len(s.out)
-	if st.inline {
-		room = want // there was some before its head
-	}
-	return int(max(0, min(int64(want), st.window, s.window, int64(room), int64(s.frameSize))))
+	return int(max(0, min(int64(want), st.window, s.window, int64(outLimit-len(s.out)), int64(s.frameSize))))
 }
 
 func (st *Stream) appendData(p []byte, ends bool) {
@@ -296,7 +306,11 @@ func (st *Stream) appendData(p []byte, ends bool) {
 	s.appendHeader(len(p), frames.FrameData, flags, st.id)
 	s.out = append(s.out, p...)
 	st.window -= int64(len(p))
-	s.window -= int64(len(p))
+	if st.inline {
+		st.reserved -= int64(len(p))
+	} else {
+		s.window -= int64(len(p))
+	}
 	s.patience.useful()
 	if st.taken += len(p); st.taken >= takeProgress {
 		st.slow = false

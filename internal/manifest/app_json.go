@@ -1,5 +1,7 @@
 package manifest
 
+import "github.com/springtide/springtide"
+
 // parseAppJSON reads what Heroku's app.json says that is not said by a Procfile:
 // the name, the environment, how many instances there are and, as Dokku has it,
 // what runs at certain times.
@@ -94,7 +96,7 @@ func (a *appJSON) readFormation(formation *node) {
 			continue
 		}
 		var least count
-		if err := least.parse(quantity); err != nil || least < 0 || least > 10_000 {
+		if err := least.parse(quantity); err != nil || least < 0 || least > springtide.MostInstances {
 			a.problems.add(quantity.at, "formation.%s.quantity: want a whole number from 0 to 10000, got %s", e.key, quantity.shown())
 			continue
 		}

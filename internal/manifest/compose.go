@@ -143,30 +143,47 @@ func (c *compose) readProcess(e entry) {
 		return
 	}
 	run := strings.TrimSpace(words(service.get("entrypoint")) + " " + words(service.get("command")))
-	section := &processSection{At: e.at, Command: setAt(command(run), e.at)}
-	c.document.Processes[process] = section
-	c.note(e.at, "service %s: %q runs on this machine itself, not in a container", e.key, shorten(run))
 	if ports := service.get("ports"); ports != nil && len(ports.items) > 0 {
 		if e.key == c.web {
-			c.note(ports.at, "service %s: must listen on $PORT; its ports are not published", e.key)
+			run = c.listening(e.key, run, ports)
 		} else {
 			c.note(ports.at, "service %s: ports: one process is given requests, and that is %s", e.key, c.web)
 		}
 	}
+	section := &processSection{At: e.at, Command: setAt(command(run), e.at)}
+	c.document.Processes[process] = section
+	c.note(e.at, "service %s: %q runs on this machine itself, not in a container", e.key, shorten(run))
 	c.readEnvironment(e.key, service.get("environment"), section)
 	if replicas := service.get("deploy").get("replicas"); replicas != nil {
 		var least count
-		if err := least.parse(replicas); err != nil || least < 0 || least > 10_000 {
+		if err := least.parse(replicas); err != nil || least < 0 || least > springtide.MostInstances {
 			c.problems.add(replicas.at, "services.%s.deploy.replicas: want a whole number from 0 to 10000, got %s", e.key, replicas.shown())
 		} else {
 			section.Scale = &scaleSection{At: replicas.at, Min: setAt(least, replicas.at)}
 		}
 	}
-	for _, key := range []string{"env_file", "volumes", "secrets", "configs"} {
+	c.readVolumes(e.key, service.get("volumes"))
+	for _, key := range []string{"env_file", "secrets", "configs"} {
 		if other := service.get(key); other != nil && other.kind != nothing {
 			c.note(other.at, "service %s: %s: not carried out by this version", e.key, key)
 		}
 	}
+}
+
+// listening has a command listen on $PORT where it names the port of its container.
+func (c *compose) listening(service, run string, ports *node) string {
+	published := ports.items[0].text
+	if target := ports.items[0].get("target"); target != nil {
+		published = target.text
+	}
+	published, _, _ = strings.Cut(published[strings.LastIndexByte(published, ':')+1:], "/")
+	named := regexp.MustCompile(`(^|[ :=])` + regexp.QuoteMeta(published) + `($| )`)
+	if published == "" || len(named.FindAllString(run, 2)) != 1 || strings.ContainsAny(run, `'"\`) {
+		c.note(ports.at, "service %s: must listen on $PORT; its ports are not published", service)
+		return run
+	}
+	c.note(ports.at, "service %s: listens on $PORT in place of %s; its ports are not published", service, published)
+	return named.ReplaceAllString(run, "${1}$$PORT${2}")
 }
 
 func (c *compose) readEnvironment(service string, env *node, section *processSection) {

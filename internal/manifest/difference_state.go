@@ -39,6 +39,7 @@ func (d *difference) state(from, to springtide.App) {
 		d.value(path+".quota", effectKeeping, sizeOf(was.Quota), sizeOf(is.Quota))
 		d.value(path+".public", effectRoutes, was.Public, is.Public)
 		d.value(path+".signed", effectRoutes, strconv.FormatBool(was.Signed), strconv.FormatBool(is.Signed))
+		d.value(path+".enqueue", effectKeeping, string(was.Enqueue), string(is.Enqueue))
 		d.value(path+".s3", effectAll, was.Bucket, is.Bucket)
 	})
 	d.list("secrets", effectAll, texts(from.Secrets), texts(to.Secrets))

@@ -36,11 +36,12 @@ func (s *poolSection) shorthand() scalarField { return &s.Each }
 type filesSection struct {
 	At position `json:"-"`
 
-	Path   set[folderPath] `json:"path,omitempty" jsonschema_description:"Where every instance finds the folder: absolute, or relative to the folder of the built app."`
-	Quota  set[size]       `json:"quota,omitempty" jsonschema:"minimum=1MiB,maximum=1024TiB" jsonschema_description:"How much it may hold. Default: no limit."`
-	Public set[publicPath] `json:"public,omitempty" jsonschema_description:"A path under which everybody may read its files, but not list them. Default: nobody may."`
-	Signed set[truth]      `json:"signed,omitempty" jsonschema_description:"Whether signed requests of S3, presigned URLs among them, are answered on the app's hosts too, below /NAME. Default: false."`
-	S3     set[bucketURL]  `json:"s3,omitempty" jsonschema_description:"A bucket of your own in which the files are instead: s3://bucket/prefix?endpoint=https://host&region=name."`
+	Path    set[folderPath] `json:"path,omitempty" jsonschema_description:"Where every instance finds the folder: absolute, or relative to the folder of the built app."`
+	Quota   set[size]       `json:"quota,omitempty" jsonschema:"minimum=1MiB,maximum=1024TiB" jsonschema_description:"How much it may hold. Default: no limit."`
+	Public  set[publicPath] `json:"public,omitempty" jsonschema_description:"A path under which everybody may read its files, but not list them. Default: nobody may."`
+	Signed  set[truth]      `json:"signed,omitempty" jsonschema_description:"Whether signed requests of S3, presigned URLs among them, are answered on the app's hosts too, below /NAME. Default: false."`
+	Enqueue set[name]       `json:"enqueue,omitempty" jsonschema_description:"The queue in which each object that is uploaded as S3 becomes a run. Default: none does."`
+	S3      set[bucketURL]  `json:"s3,omitempty" jsonschema_description:"A bucket of your own in which the files are instead: s3://bucket/prefix?endpoint=https://host&region=name."`
 }
 
 func (s *filesSection) shorthand() scalarField { return &s.Path }

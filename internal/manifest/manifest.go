@@ -222,6 +222,14 @@ func (m *Manifest) App(environment springtide.EnvironmentName) springtide.App {
 	return r.resolve(r.inEnvironment(m.document, name(environment)))
 }
 
+// BuildPlace says where the manifest says how to build: "tide.yaml:2:1".
+func (m *Manifest) BuildPlace() string {
+	if m.document.Build == nil {
+		return m.File
+	}
+	return m.document.Build.At.String()
+}
+
 // Environments gives the names of the environments that the manifest names.
 func (m *Manifest) Environments() []springtide.EnvironmentName {
 	var names []springtide.EnvironmentName

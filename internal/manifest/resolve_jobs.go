@@ -197,6 +197,12 @@ func (r *resolver) serve(d *document, app *springtide.App) {
 			}
 		}
 	}
+	for _, key := range sortedKeys(d.Files) {
+		if s := d.Files[key]; s.Enqueue.IsSet && !s.S3.IsSet {
+			job := springtide.Job{Queue: springtide.QueueName(s.Enqueue.Value)}
+			r.served("files."+string(key)+".enqueue", &scheduleSection{At: s.Enqueue.At}, job, workers, app)
+		}
+	}
 	for _, process := range workers {
 		resolved := app.Processes[process]
 		longest := resolved.Worker.Timeout
@@ -263,7 +269,9 @@ func (r *resolver) served(path string, s *scheduleSection, job springtide.Job, w
 			r.problems.add(at, "%s has no command, nor has processes.%s, which takes runs from the queue %s", path, process, job.Queue)
 		}
 	}
-	if !found {
+	if !found && len(queues) == 0 {
+		r.problems.add(at, "%s: no process takes runs from the queue %s; give a worker queues: [%s]", path, job.Queue, job.Queue)
+	} else if !found {
 		slices.Sort(queues)
 		names := strings.Trim(fmt.Sprint(slices.Compact(queues)), "[]")
 		r.problems.add(at, "%s: no process takes runs from the queue %s, only from %s; add it to the queues of a worker", path, job.Queue, strings.ReplaceAll(names, " ", ", "))

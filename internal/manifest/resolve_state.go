@@ -116,12 +116,15 @@ func (r *resolver) files(d *document) map[springtide.FilesName]springtide.Files 
 		s, at := d.Files[key], "files."+string(key)
 		spec := springtide.Files{
 			Path: string(s.Path.Value), Quota: int64(s.Quota.Value), Public: string(s.Public.Value),
-			Signed: bool(s.Signed.Value), Bucket: string(s.S3.Value),
+			Signed: bool(s.Signed.Value), Bucket: string(s.S3.Value), Enqueue: springtide.QueueName(s.Enqueue.Value),
 		}
 		files[springtide.FilesName(key)] = spec
 		if s.S3.IsSet {
 			if s.Path.IsSet || s.Quota.IsSet || s.Public.IsSet || s.Signed.IsSet {
 				r.problems.add(s.At, "%s: path, quota, public and signed are of a folder, but its files are in a bucket of your own", at)
+			}
+			if s.Enqueue.IsSet {
+				r.problems.add(s.Enqueue.At, "%s.enqueue: the platform sees no uploads to a bucket of your own; enqueue the run where the file is made, by POST $TIDE_API/jobs", at)
 			}
 			continue
 		}

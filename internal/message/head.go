@@ -173,7 +173,7 @@ func (c *control) noteLength(value string) error {
 }
 
 // noteCoding reads Transfer-Encoding: "chunked", once. Other codings are not
-// understood, and "chunked" among them is none that one could rely on.
+// understood; "chunked" before the end tells nobody where the body ends.
 func (c *control) noteCoding(value string) error {
 	if c.chunked || c.unexpected {
 		return bad("there are two Transfer-Encodings")
@@ -183,9 +183,11 @@ func (c *control) noteCoding(value string) error {
 		return nil
 	}
 	c.unexpected = true
-	for member := range strings.SplitSeq(value, ",") {
-		if strings.EqualFold(strings.Trim(member, " \t"), "chunked") {
-			return bad("Transfer-Encoding is not chunked alone")
+	for rest, more := value, true; more; {
+		var member string
+		member, rest, more = strings.Cut(rest, ",")
+		if member = strings.Trim(member, " \t"); member == "" || more && strings.EqualFold(member, "chunked") {
+			return bad("Transfer-Encoding is no list of codings that ends with chunked")
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ type Fields []Field
 // Get gives the first value of a field, "" if there is none.
 func (f Fields) Get(name string) string {
 	for i := range f {
-		if strings.EqualFold(f[i].Name, name) {
+		if isNamed(f[i].Name, name) {
 			return f[i].Value
 		}
 	}
@@ -39,14 +39,17 @@ func (f Fields) Get(name string) string {
 
 // Has says whether there is such a field.
 func (f Fields) Has(name string) bool {
-	return slices.ContainsFunc(f, func(field Field) bool { return strings.EqualFold(field.Name, name) })
+	return slices.ContainsFunc(f, func(field Field) bool { return isNamed(field.Name, name) })
 }
+
+// isNamed compares names, which are of ASCII characters: most differ in length.
+func isNamed(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
 
 // All gives the value of each line of a field.
 func (f Fields) All(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range f {
-			if strings.EqualFold(f[i].Name, name) && !yield(f[i].Value) {
+			if isNamed(f[i].Name, name) && !yield(f[i].Value) {
 				return
 			}
 		}

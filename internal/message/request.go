@@ -19,6 +19,8 @@ type RequestHead struct {
 	Upgrade string
 	// Continue says that the client waits for a sign before it sends the body.
 	Continue bool
+	// Secure says that the target names the scheme https, which it need not.
+	Secure bool
 
 	control control
 }
@@ -92,7 +94,7 @@ func (r *RequestHead) readTarget(target []byte) error {
 	case !isTarget(target):
 		return bad("the request's target is not proper")
 	}
-	r.Target = text(target)
+	r.Target, r.Secure = text(target), false
 	switch {
 	case r.Method == http.MethodConnect:
 		if !isAuthority(r.Target) || !strings.Contains(r.Target, ":") {
@@ -108,6 +110,7 @@ func (r *RequestHead) readTarget(target []byte) error {
 		if !ok || !isAuthority(authority) || r.control.hosts == 1 && !strings.EqualFold(authority, host) {
 			return bad("the request's target is not proper, or not of its host")
 		}
+		r.Secure = len(r.Target) > 4 && r.Target[4]|0x20 == 's'
 		host, r.Target = authority, rest
 		if rest == "" && r.Method == http.MethodOptions {
 			r.Target = "*"

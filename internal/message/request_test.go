@@ -83,13 +83,13 @@ func TestWhatHasNoOneMeaningIsRefused(t *testing.T) {
 			"POST /" + ok + "Content-Length: 1, 2\r\n", "POST /" + ok + "Content-Length: 1\r\nContent-Length: 2\r\n", "POST /" + ok + "Content-Length: 1 1\r\n", "POST /" + ok + "Content-Length: 9999999999999999999\r\n",
 			"POST /" + ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "POST /" + ok + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
 			"POST /" + ok + "Transfer-Encoding: chunked, chunked\r\n", "POST /" + ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "POST /" + ok + "Transfer-Encoding: chunked, identity\r\n",
-			"POST /" + ok + "Transfer-Encoding: gzip, chunked\r\n", "POST /" + ok + "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+			"POST /" + ok + "Transfer-Encoding: chunked,\r\n", "POST /" + ok + "Transfer-Encoding:\r\n", "POST /" + ok + "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
 			"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
 		},
 		414: {"GET /" + strings.Repeat("x", TargetLimit) + ok, "GET /" + strings.Repeat("x", HeadLimit)},
 		417: {"POST /" + ok + "Expect: wonders\r\nContent-Length: 1\r\n"},
 		431: {"GET /" + ok + "X: " + strings.Repeat("x", HeadLimit) + "\r\n", "GET /" + ok + strings.Repeat("X: y\r\n", FieldLimit)},
-		501: {"POST /" + ok + "Transfer-Encoding: gzip\r\n", "POST /" + ok + "Transfer-Encoding: xchunked\r\n", strings.Repeat("X", methodLimit+1) + " /" + ok},
+		501: {"POST /" + ok + "Transfer-Encoding: gzip\r\n", "POST /" + ok + "Transfer-Encoding: xchunked\r\n", "POST /" + ok + "Transfer-Encoding: gzip, chunked\r\n", strings.Repeat("X", methodLimit+1) + " /" + ok},
 		505: {"GET / HTTP/2.0\r\nHost: a\r\n", "GET / HTTP/1.2\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n"},
 	} {
 		for _, head := range heads {

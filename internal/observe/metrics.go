@@ -97,6 +97,13 @@ func (m *Metrics) Cache(id *springtide.EnvironmentID) (map[springtide.CacheResul
 	return m.traffic.cacheOf(id)
 }
 
+// Floods gives the floods that the edges which are connected have seen.
+func (m *Metrics) Floods() springtide.FloodCounts {
+	m.traffic.mutex.Lock()
+	defer m.traffic.mutex.Unlock()
+	return m.traffic.floodCounts()
+}
+
 // Edges says which edges are connected, by their names. What others last had in
 // hand does not count any more.
 func (m *Metrics) Edges(connected []string) { m.traffic.keepEdges(connected) }

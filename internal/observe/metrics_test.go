@@ -105,6 +105,18 @@ func TestWhatEdgesReportIsCountedByGroup(t *testing.T) {
 	wantLines(t, scrape(t, m), "tide_edges_connected 1", "tide_edge_requests_held"+labels+"2", "tide_edge_requests_total"+labels+"40")
 }
 
+func TestFloodsAreThoseOfTheEdgesThatAreConnected(t *testing.T) {
+	m := newMetrics()
+	m.EdgeReport(springtide.EdgeReport{Edge: "a", Floods: springtide.FloodCounts{Ended: 1, Refused: 20}})
+	m.EdgeReport(springtide.EdgeReport{Edge: "a", Floods: springtide.FloodCounts{Ended: 3, Refused: 40}})
+	m.EdgeReport(springtide.EdgeReport{Edge: "b", Floods: springtide.FloodCounts{Ended: 4}})
+	wantLines(t, scrape(t, m), `tide_edge_flood_connections{result="ended"} 7`, `tide_edge_flood_connections{result="refused"} 40`)
+	m.Edges([]string{"b"})
+	if got := m.Floods(); got != (springtide.FloodCounts{Ended: 4}) {
+		t.Errorf("of the edge that is left: %+v", got)
+	}
+}
+
 func TestAMachineAtCapacityIsMeasured(t *testing.T) {
 	m := newMetrics()
 	if text := scrape(t, m); strings.Contains(text, "tide_memory_bytes") {

@@ -22,6 +22,7 @@ type traffic struct {
 	cached    *prometheus.Desc
 	refused   *prometheus.Desc
 	limited   *prometheus.Desc
+	flooding  *prometheus.Desc
 
 	mutex sync.Mutex
 	seen  map[series]*seen
@@ -29,6 +30,8 @@ type traffic struct {
 	inHand map[string]map[springtide.GroupID]springtide.Demand
 	// sizes is what the cache of each edge holds.
 	sizes map[string]springtide.CacheSize
+	// floods are what each edge has seen.
+	floods map[string]springtide.FloodCounts
 	// connected counts edges.
 	connected int
 }
@@ -124,16 +127,18 @@ func newTraffic() *traffic {
 		refused: prometheus.NewDesc("tide_cache_disk_errors", "Writes of their caches that the disk has refused to the edges that are connected.", nil, nil),
 		limited: prometheus.NewDesc("tide_edge_limited_requests_total", "Requests that the edges refused with 429, by whose limit it was: client, route or token.",
 			append(seriesLabels(), "per"), nil),
-		sizes:  map[string]springtide.CacheSize{},
-		seen:   map[series]*seen{},
-		inHand: map[string]map[springtide.GroupID]springtide.Demand{},
+		flooding: prometheus.NewDesc("tide_edge_flood_connections", "Connections of clients who flood that the edges which are connected have ended and refused.", []string{"result"}, nil),
+		sizes:    map[string]springtide.CacheSize{},
+		floods:   map[string]springtide.FloodCounts{},
+		seen:     map[series]*seen{},
+		inHand:   map[string]map[springtide.GroupID]springtide.Demand{},
 	}
 }
 
 func (t *traffic) add(report springtide.EdgeReport) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.sizes[report.Edge] = report.Cache
+	t.sizes[report.Edge], t.floods[report.Edge] = report.Cache, report.Floods
 	inHand := t.inHand[report.Edge]
 	if inHand == nil {
 		inHand = map[springtide.GroupID]springtide.Demand{}
@@ -174,6 +179,7 @@ func (t *traffic) keepEdges(connected []string) {
 	defer t.mutex.Unlock()
 	t.connected = len(connected)
 	maps.DeleteFunc(t.sizes, func(edge string, _ springtide.CacheSize) bool { return !slices.Contains(connected, edge) })
+	maps.DeleteFunc(t.floods, func(edge string, _ springtide.FloodCounts) bool { return !slices.Contains(connected, edge) })
 	maps.DeleteFunc(t.inHand, func(edge string, _ map[springtide.GroupID]springtide.Demand) bool {
 		return !slices.Contains(connected, edge)
 	})
@@ -217,6 +223,16 @@ func (t *traffic) cacheSize() springtide.CacheSize {
 	return sum
 }
 
+// floodCounts adds up what the edges have seen.
+func (t *traffic) floodCounts() springtide.FloodCounts {
+	var sum springtide.FloodCounts
+	for _, counts := range t.floods {
+		sum.Ended += counts.Ended
+		sum.Refused += counts.Refused
+	}
+	return sum
+}
+
 // cacheOf adds up the counts of an environment; nil: of all.
 func (t *traffic) cacheOf(id *springtide.EnvironmentID) (map[springtide.CacheResult]int64, springtide.CacheSize) {
 	t.mutex.Lock()
@@ -246,6 +262,7 @@ func (t *traffic) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- t.cached
 	descriptions <- t.refused
 	descriptions <- t.limited
+	descriptions <- t.flooding
 }
 
 // Collect implements prometheus.Collector.
@@ -257,6 +274,9 @@ func (t *traffic) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstMetric(t.cached, prometheus.GaugeValue, float64(size.Memory), "memory")
 	metrics <- prometheus.MustNewConstMetric(t.cached, prometheus.GaugeValue, float64(size.Disk), "disk")
 	metrics <- prometheus.MustNewConstMetric(t.refused, prometheus.GaugeValue, float64(size.Errors))
+	floods := t.floodCounts()
+	metrics <- prometheus.MustNewConstMetric(t.flooding, prometheus.GaugeValue, float64(floods.Ended), "ended")
+	metrics <- prometheus.MustNewConstMetric(t.flooding, prometheus.GaugeValue, float64(floods.Refused), "refused")
 	for s, seen := range t.seen {
 		for result, count := range seen.cache {
 			metrics <- prometheus.MustNewConstMetric(t.cache, prometheus.CounterValue, float64(count), append(s.values(), string(result))...)

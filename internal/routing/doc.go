@@ -10,7 +10,7 @@
 // every newer one. Both directions are lines of JSON: [springtide.Table] and
 // [springtide.EdgeReport].
 //
-// An edge is live while it is connected, and for [edgeLostAfter] after its
+// An edge is live while it is connected, and for [Options.LostAfter] after its
 // connection broke: it may only have lost the connection and still serve by an
 // old table. After a start of the control plane no edge is known yet, so for
 // the same time nothing counts as let go.

@@ -151,7 +151,7 @@ func (p *Publisher) names() []string {
 	return names
 }
 
-// take keeps what an edge reports and passes it on.
+// take keeps what an edge reports and passes it on, once and in order.
 func (p *Publisher) take(report springtide.EdgeReport) {
 	loads := make(map[springtide.InstanceID]springtide.InstanceLoad, len(report.Instances))
 	for _, load := range report.Instances {
@@ -163,6 +163,11 @@ func (p *Publisher) take(report springtide.EdgeReport) {
 		e = &edge{lost: time.Now()}
 		p.edges[report.Edge] = e
 	}
+	if report.Sequence > 0 && report.Sequence <= e.sequence { // it was told before, or it is late
+		p.mu.Unlock()
+		return
+	}
+	e.sequence = report.Sequence
 	e.acknowledged, e.leaving, e.loads, e.faults = report.Acknowledged, report.Leaving, loads, report.Faults
 	p.ahead = max(p.ahead, report.Acknowledged)
 	behind := p.table.Version > 0 && p.table.Version < p.ahead

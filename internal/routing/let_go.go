@@ -85,7 +85,7 @@ func (p *Publisher) wait(ctx context.Context, wish int64, what string, condition
 		}
 		select {
 		case <-changed:
-		case <-time.After(edgeLostAfter / 4): // an edge may have been lost meanwhile
+		case <-time.After(p.options.LostAfter / 4): // an edge may have been lost meanwhile
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
 		}
@@ -96,7 +96,7 @@ func (p *Publisher) wait(ctx context.Context, wish int64, what string, condition
 // that served before this control plane was started may come back after others.
 // p.mu is held.
 func (p *Publisher) complete() bool {
-	return !p.serving.IsZero() && time.Since(p.serving) > edgeLostAfter
+	return !p.serving.IsZero() && time.Since(p.serving) > p.options.LostAfter
 }
 
 // acknowledged reports whether every live edge has that table or a newer one
@@ -104,7 +104,7 @@ func (p *Publisher) complete() bool {
 func (p *Publisher) acknowledged(version int64) bool {
 	live := 0
 	for name, e := range p.edges {
-		if e.connections == 0 && time.Since(e.lost) > edgeLostAfter {
+		if e.connections == 0 && time.Since(e.lost) > p.options.LostAfter {
 			delete(p.edges, name)
 			continue
 		}

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -15,7 +16,7 @@ import (
 )
 
 // edgeLostAfter is how long an edge whose connection broke is still believed
-// to serve by the last table it acknowledged.
+// to serve by the last table it acknowledged, unless [Options.LostAfter] says otherwise.
 const edgeLostAfter = 2 * time.Second
 
 // Versions numbers the tables. Implemented by the store.
@@ -29,7 +30,7 @@ type Certificates interface {
 	Certificate(names []string) (springtide.Certificate, error)
 }
 
-// Options configure a Publisher. All are needed, but for Public.
+// Options configure a Publisher. All are needed, but for those with a default.
 type Options struct {
 	// Routes gives the wanted routes, without their backends. It is a function
 	// because those who know them need the engine, which needs the publisher.
@@ -49,6 +50,9 @@ type Options struct {
 	Report    func(springtide.EdgeReport)
 	Published func(version int64)
 	Connected func(edges []string)
+	// LostAfter is how long an edge may take to come back to this control plane, or to
+	// the next one. Default: 2 s.
+	LostAfter time.Duration
 	Logger    *slog.Logger
 }
 
@@ -83,6 +87,7 @@ type Publisher struct {
 type edge struct {
 	connections  int
 	acknowledged int64
+	sequence     int64 // of its last report
 	leaving      bool
 	lost         time.Time // when its last connection broke
 	loads        map[springtide.InstanceID]springtide.InstanceLoad
@@ -91,6 +96,7 @@ type edge struct {
 
 // New makes a Publisher; Run makes it work.
 func New(options Options) *Publisher {
+	options.LostAfter = cmp.Or(options.LostAfter, edgeLostAfter)
 	return &Publisher{
 		options: options,
 		refresh: make(chan struct{}, 1),

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,6 +128,23 @@ func (e *fakeEdge) table() springtide.Table {
 		e.t.Fatal(err)
 	}
 	return table
+}
+
+func TestAReportThatIsTwiceOrLateIsNotPassedOn(t *testing.T) {
+	var passed []int
+	p := New(Options{Report: func(report springtide.EdgeReport) { passed = append(passed, report.Demand[0].Arrived) }})
+	for _, told := range []struct {
+		edge     string
+		sequence int64
+		arrived  int
+	}{
+		{"a", 1, 1}, {"a", 3, 2}, {"a", 3, 2}, {"a", 2, 9}, {"b", 1, 3}, {"a", 4, 4}, {"", 0, 5}, {"", 0, 5},
+	} {
+		p.take(springtide.EdgeReport{Edge: told.edge, Sequence: told.sequence, Demand: []springtide.Demand{{Arrived: told.arrived}}})
+	}
+	if want := []int{1, 2, 3, 4, 5, 5}; !slices.Equal(passed, want) {
+		t.Errorf("%v were passed on, want %v", passed, want)
+	}
 }
 
 func states(table springtide.Table) map[springtide.InstanceID]springtide.BackendState {

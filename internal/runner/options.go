@@ -27,6 +27,7 @@ const (
 	graceVariable    = "TIDE_RUNNER_GRACE"
 
 	credentialsVariable = "CREDENTIALS_DIRECTORY"
+	authorityVariable   = "TIDE_CA"
 )
 
 // private is what the commands of runs are not given.
@@ -42,6 +43,9 @@ type Options struct {
 	API string
 	// Token is what the platform knows the runner by.
 	Token string
+	// Authority is the file of the certificate, in PEM, that the API is known by. Empty:
+	// the system knows it, or it speaks plain HTTP.
+	Authority string
 	// Name is unique among runners. Default: made of host, PID and chance.
 	Name string
 	// Queues are where runs are taken from; none: from all.
@@ -69,7 +73,7 @@ type Options struct {
 
 // OptionsOf reads what the environment says. The error is of kind Invalid.
 func OptionsOf(getenv func(string) string) (o Options, err error) {
-	o = Options{API: getenv(apiVariable), Token: getenv(tokenVariable), Name: getenv(instanceVariable), Command: getenv(commandVariable), Credentials: getenv(credentialsVariable)}
+	o = Options{API: getenv(apiVariable), Token: getenv(tokenVariable), Name: getenv(instanceVariable), Command: getenv(commandVariable), Credentials: getenv(credentialsVariable), Authority: getenv(authorityVariable)}
 	for queue := range strings.SplitSeq(getenv(queuesVariable), ",") {
 		if queue = strings.TrimSpace(queue); queue != "" {
 			o.Queues = append(o.Queues, springtide.QueueName(queue))

@@ -36,6 +36,9 @@ func hidden(folder string, values ...[]byte) (*redact.Redactor, error) {
 		return nil, err
 	}
 	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), "..") || entry.Name() == authorityVariable { // how a cluster keeps files; and what is no secret
+			continue
+		}
 		value, err := os.ReadFile(filepath.Join(folder, entry.Name()))
 		if err != nil {
 			return nil, err

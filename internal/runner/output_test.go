@@ -41,7 +41,10 @@ func TestOutputGoesOnWhereThePlatformSays(t *testing.T) {
 		run.state, run.Fence, run.output = springtide.RunRunning, 7, []byte("one\n")
 		run.until = run.until.AddDate(3000, 0, 0)
 	})
-	p := newPlatform(f.URL+"/env", testToken)
+	p, err := newPlatform(f.URL+"/env", testToken, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer p.close()
 	o, ended := newOutput(), make(chan struct{})
 	o.add([]byte("one\n"))

@@ -3,12 +3,15 @@ package runner
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 
@@ -29,11 +32,23 @@ type platform struct {
 	http        *http.Client
 }
 
-func newPlatform(base, token string) *platform {
+func newPlatform(base, token, authority string) (*platform, error) {
+	transport := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}
+	if authority != "" {
+		certificate, err := os.ReadFile(authority)
+		if err != nil {
+			return nil, springtide.Errorf(springtide.Invalid, "%s: %w", authorityVariable, err)
+		}
+		known := x509.NewCertPool()
+		if !known.AppendCertsFromPEM(certificate) {
+			return nil, springtide.Errorf(springtide.Invalid, "%s: %s holds no certificate", authorityVariable, authority)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: known}
+	}
 	return &platform{base: base, token: token, http: &http.Client{
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}}, nil
 }
 
 func (p *platform) close() { p.http.CloseIdleConnections() }

@@ -84,6 +84,10 @@ func newRunner(options Options) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	platform, err := newPlatform(options.API, options.Token, options.Authority)
+	if err != nil {
+		return nil, err
+	}
 	folder, err := makeFolder(options.Folder)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func newRunner(options Options) (*runner, error) {
 		return nil, errors.Join(err, os.RemoveAll(folder.Name()), folder.Close())
 	}
 	r := &runner{
-		options: options, hide: hide, platform: newPlatform(options.API, options.Token), nursery: nursery,
+		options: options, hide: hide, platform: platform, nursery: nursery,
 		echo: newEcho(options.Output), reports: newReports(), folder: folder, dir: dir,
 		retimed: make(chan struct{}, 1), draining: make(chan struct{}), freed: make(chan struct{}, 1), running: map[*attempt]bool{},
 	}

@@ -70,7 +70,7 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 	// What is being served keeps its slots, whatever the rate says.
 	d.need = max(instances(wanted, slots), instances(float64(d.serving), slots))
 	// Noise is what head-room is for: it orders nothing before half of it is gone,
-	// nor for requests that wait for less than half of what goes unnoticed.
+	// nor for requests that wait for less than two thirds of what goes unnoticed.
 	if d.known && d.expected == 0 && d.later == 0 && d.need > replicas &&
 		d.brief(f) &&
 		max(instances(d.busy+d.headroom/2, slots), instances(float64(d.serving), slots)) <= replicas {
@@ -84,9 +84,9 @@ func reckon(now time.Time, spec Spec, o Observation, h History, f fleet) demand 
 // held, too.
 func (d demand) wanted() float64 { return d.busy + max(d.heldNeed, d.headroom) }
 
-// brief says that those who are held wait for less than half of what goes unnoticed.
+// brief says that those who are held wait for less than two thirds of what goes unnoticed.
 func (d demand) brief(f fleet) bool {
-	return float64(d.held)*d.service.Seconds() <= unnoticed/2*float64(f.ready*d.slots)
+	return float64(d.held)*d.service.Seconds() <= 2*unnoticed/3*float64(f.ready*d.slots)
 }
 
 // aim takes in what the other targets need: the highest need counts. Instances

@@ -31,15 +31,15 @@
 //     is not measured). Requests are slow then, and more starts would make them slower.
 //  2. The rate is the mean of the last 6 s, or that of the last 2 s less 1.5
 //     standard deviations or of the last second less 3, if those are more.
-//  3. A rise goes on for a cold start: where the last 1, 2 or 4 s exceed those
-//     before by more than noise does, the rate that is expected by then counts (see
-//     rise.go): in a straight line, or at its pace where a cold start is longer than
-//     8 s. Not where it is a step, and no further than to the highest rate of
+//  3. A rise goes on for a cold start: where a straight line through the last four
+//     times 1, 2, 4 or 8 s climbs by more than noise does, the rate that is expected
+//     by then counts (see rise.go): in a straight line, or at its pace where a cold
+//     start is longer than 8 s. Not where it is a step, and no further than to the highest rate of
 //     the last minutes before it has passed that.
 //  4. Busy slots are rate x service time. Requests that will be held when an order
 //     of now is ready, with what was ordered before counted as it comes, need as
 //     many more as work them off in 2 s: held x service time / 2 s.
-//     A rise counts for that only once more are held than are served in a sixteenth
+//     A rise counts for that only once more are held than are served in a twelfth
 //     of a second.
 //  5. Head-room is two standard deviations of the busy slots over the time of a
 //     request and an eighth of a second, in which nobody notices that it waited; or
@@ -54,8 +54,9 @@
 //     needed it is halved, three minutes after it began (or five cold starts, if
 //     those are more) and every three minutes.
 //  8. The median need of the same minute of the last five hours, seven days or four
-//     weeks is kept ready ([Forecast]), at most 95% full, up to twice what there is and two more, of
-//     each while such forecasts were wrong by less than 35% of late.
+//     weeks is kept ready ([Forecast]), at most 95% full, up to twice what
+//     there is and two more, where that is a quarter and more than one more than there
+//     is; of each while such forecasts were wrong by less than 35% of late.
 //  9. Fewer are needed once the need was lower for a whole window (ten cold
 //     starts, but 90 to 180 s; so much longer for each time within an hour that
 //     demand made it grow within 90 s after it had shrunk, or within 10 minutes and

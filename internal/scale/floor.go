@@ -78,10 +78,15 @@ func (s Spec) nextFloor(now time.Time, h History) (next time.Time) {
 // forecastFloor gives how many instances the same minute of past hours needed;
 // 0 if that is not to be relied on. They may be 95% full, as after a scale-in: what
 // is forecast has head-room in it. It only ever raises, and no further than to
-// twice what there is, and two more.
+// twice what there is, and two more. A quarter more than there is, or one more, is
+// not worth foreseeing: head-room meets that, and minutes differ by as much anyhow.
 func (h History) forecastFloor(from, slots int) int {
 	if h.Forecast.Slots <= 0 || h.Forecast.Error >= mostError || slots <= 0 {
 		return 0
 	}
-	return min(instances(fill*h.Forecast.Slots, float64(slots)), 2*from+2)
+	n := instances(fill*h.Forecast.Slots, float64(slots))
+	if n <= from+max(from/4, min(from, 1)) {
+		return 0
+	}
+	return min(n, 2*from+2)
 }

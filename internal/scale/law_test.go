@@ -106,6 +106,47 @@ func TestARiseIsMetBeforeItIsThere(t *testing.T) {
 	}
 }
 
+func TestAClimbIsSeenThoughEachStepOfItMayBeNoise(t *testing.T) {
+	h := steady(20, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart, h.Elapsed = 3*time.Second, 4*time.Second, time.Second
+	for i := range 11 { // in times of 4 s, whose differences are noise once in a hundred times
+		h.Seconds[len(h.Seconds)-11+i].Arrived = []float32{27, 36, 46}[i/4]
+	}
+	h.Current.Arrived = 46
+	if v := Decide(noon, web(1, 50, 10), running(2), h); v.Inputs["expected_rate"] < 52 {
+		t.Errorf("it climbs by 8 in 4 s: %s", v.Sentence)
+	}
+}
+
+// A window that is partly of before the step has it look like a rise for a moment.
+func TestAStepIsNoRiseOverALongColdStart(t *testing.T) {
+	for quarter := range 40 {
+		h := steady(100, 200*time.Millisecond)
+		h.ColdStart, h.SlowStart = 20*time.Second, 25*time.Second
+		h.Elapsed = time.Duration(quarter%4+1) * 250 * time.Millisecond
+		h.Current.Arrived = float32(300 * h.Elapsed.Seconds())
+		for i := range quarter / 4 { // whole seconds at the new rate
+			h.Seconds[len(h.Seconds)-1-i].Arrived = 300
+		}
+		if expected := h.expected(noon, 1); expected > 600 {
+			t.Errorf("%d quarters of a second after a step from 100 to 300 %.0f are expected", quarter+1, expected)
+		}
+	}
+}
+
+func TestASlowRiseOfALargeFleetIsSeen(t *testing.T) {
+	h := steady(500, time.Second)
+	h.ColdStart, h.SlowStart, h.Elapsed = 3*time.Second, 4*time.Second, time.Second
+	rate := func(ago int) float32 { return float32(500 * math.Exp2(-float64(ago)/40)) } // it doubles in 40 s
+	for i := range h.Seconds {
+		h.Seconds[len(h.Seconds)-1-i].Arrived = rate(i + 1)
+	}
+	h.Current.Arrived = rate(0)
+	if expected := h.expected(noon, 1); expected < 500 || expected > 540 {
+		t.Errorf("%.0f are expected, 527 will come", expected)
+	}
+}
+
 func TestWhatWasOrderedIsNotOrderedAgainForThoseWhoWait(t *testing.T) {
 	h := steady(400, 200*time.Millisecond)
 	h.ColdStart, h.SlowStart = 3*time.Second, 4*time.Second

@@ -56,6 +56,18 @@ func TestForecastsThatWereWrongAreNotHeeded(t *testing.T) {
 	}
 }
 
+func TestAForecastOfHardlyMoreThanThereIsIsNotHeeded(t *testing.T) {
+	h := History{Forecast: Forecast{Slots: 100}} // ten instances at 95%
+	for from, want := range map[int]int{10: 0, 9: 0, 8: 0, 7: 10, 0: 2} {
+		if n := h.forecastFloor(from, 10); n != want {
+			t.Errorf("with %d there: %d, want %d", from, n, want)
+		}
+	}
+	if n := (History{Forecast: Forecast{Slots: 5}}).forecastFloor(0, 10); n != 1 {
+		t.Errorf("with none there one is worth foreseeing, and it is %d", n)
+	}
+}
+
 func TestAClockThatJumpsLosesNoMoreThanTheForecast(t *testing.T) {
 	var m minutes
 	m.play(noon, 4*60, func(int) float64 { return 50 })

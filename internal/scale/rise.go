@@ -10,10 +10,8 @@ const (
 	mostRise = 4.0
 	// riseDeviations is by how many standard deviations a rise must exceed what
 	// may be noise, and riseClumps by how many clumps of requests.
-	riseDeviations = 2.4
+	riseDeviations = 3.0
 	riseClumps     = 3.0
-	// riseLess is by how many it is then taken to be less than it seems.
-	riseLess = 1
 	// riseAhead is how far ahead a rise is followed, in windows in which it was
 	// seen: what a second showed says nothing of the next twenty.
 	riseAhead = 6.0
@@ -45,11 +43,12 @@ func (h History) arrivedWithin(ago float64) float64 {
 // by how much it grows in a second as far as that is certain; no more than 0 if
 // it does not grow.
 //
-// Of four windows one after the other, the growth is that of the last two, less a
-// standard deviation, where it exceeds 2.4 of them and three clumps. It must have
-// been under way: no more than twice that of the windows before, and four times
-// that of those before them, each with a standard deviation more. So a step is no
-// rise that goes on.
+// There is a rise where the straight line through four windows one after the other
+// climbs by more than three standard deviations and three clumps. Its growth is
+// that of the line or of the last two windows, whichever is more, less a standard
+// deviation, and no more than that of the last two. It must have been under way: no more
+// than twice that of the windows before, and four times that of those before
+// them, each with a standard deviation more. So a step is no rise that goes on.
 func (h History) rise(window, noise float64) (rate, growth float64) {
 	var means [4]float64
 	before := 0.0
@@ -58,18 +57,16 @@ func (h History) rise(window, noise float64) (rate, growth float64) {
 		means[i] = (sum - before) / window
 		before = sum
 	}
-	growth = math.Inf(1)
-	for i := range 3 {
-		deviation := math.Sqrt(noise * max(means[i]+means[i+1], 1/window) / window)
-		difference := means[i] - means[i+1]
-		if i == 0 {
-			if difference < riseDeviations*deviation+riseClumps*noise/window {
-				return means[0], 0
-			}
-			deviation *= -riseLess
-		}
-		growth = min(growth, (difference+deviation)*math.Exp2(float64(i)))
+	deviation := func(mean float64) float64 { return math.Sqrt(noise * max(mean, 1/window) / window) }
+	climb := 3*means[0] + means[1] - means[2] - 3*means[3] // ten times the slope of the line
+	uncertain := deviation(9*means[0] + means[1] + means[2] + 9*means[3])
+	if climb < riseDeviations*uncertain+3*riseClumps*noise/window {
+		return means[0], 0
 	}
+	last := means[0] - means[1]
+	growth = min(last, max((climb-uncertain)/10, last-deviation(means[0]+means[1])),
+		2*(means[1]-means[2])+deviation(means[1]+means[2]),
+		4*(means[2]-means[3])+deviation(means[2]+means[3]))
 	return means[0], growth / window
 }
 
@@ -83,15 +80,20 @@ func (h History) expected(now time.Time, noise float64) float64 {
 	coldStart := h.ColdStart.Seconds()
 	highest := 0.0
 	// A short window sees a steep rise at once, a long one a slow rise through the noise.
-	for _, window := range [...]float64{1, 2, 4} {
+	for _, window := range [...]float64{1, 2, 4, 8} {
 		rate, growth := h.rise(window, noise)
 		if now.Sub(h.Since).Seconds() < 4*window {
 			continue
 		}
-		// What is seven times as high as its growth has stepped up rather than risen.
+		// What is seven times as high as its growth has stepped up rather than risen, or
+		// ten times in the longest window, which noise moves least.
 		// Then the highest rate counts at which that would have been a rise, so that
 		// more requests never need fewer instances.
-		rate = min(rate, 7*growth*window)
+		times := 7.0
+		if window == 8 {
+			times = 10
+		}
+		rate = min(rate, times*growth*window)
 		if growth <= 0 {
 			continue
 		}

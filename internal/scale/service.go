@@ -9,8 +9,9 @@ const (
 	// serviceMemory is how fast the mean service time forgets.
 	serviceMemory = 10 * time.Second
 	// serviceRest is what the past is worth at least, in requests, however long
-	// ago: a quiet night forgets nothing.
-	serviceRest = 1e-3
+	// ago: a quiet night forgets nothing. Of those that come in the morning the short
+	// ones are over first, so a few of them say that all are short.
+	serviceRest = 100
 
 	// startSettle is for how long after the last start requests are still slower for it.
 	startSettle = 2 * time.Second

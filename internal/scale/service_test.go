@@ -86,3 +86,17 @@ func TestStartsThatMakeRequestsSlowOrderNoMoreOfThem(t *testing.T) {
 		}
 	}
 }
+
+func TestAfterASilenceTheShortRequestsDoNotSayThatAllAreShort(t *testing.T) {
+	m := newServiceMeter(noon, nil)
+	m.add(noon, 1000, 200*time.Second, -1)
+	later := noon.Add(time.Hour)
+	m.add(later, 20, time.Second, -1) // of those that began just now the short ones are over
+	if mean := m.mean(); mean < 170*time.Millisecond {
+		t.Errorf("they are taken to last %s, want nearly 200 ms", mean)
+	}
+	m.add(later.Add(time.Second), 400, 20*time.Second, -1)
+	if mean := m.mean(); mean > 85*time.Millisecond {
+		t.Errorf("four hundred that last 50 ms leave it at %s", mean)
+	}
+}

@@ -14,6 +14,8 @@ const (
 	shortRate = 6 * time.Second
 	// runMemory is how fast the mean time of a run forgets.
 	runMemory = time.Minute
+	// runRest is what the past is worth at least, in runs, however long ago.
+	runRest = 1e-3
 )
 
 // workMeter folds what is told of queues into what [DecideWork] needs to know.
@@ -107,7 +109,7 @@ func (q *queueMeter) take(now time.Time, work Work) bool {
 	if ended := work.Finished - before.Finished; ended > 0 {
 		keep := math.Exp(-now.Sub(q.decayed).Seconds() / runMemory.Seconds())
 		if q.ended > 0 {
-			keep = min(max(keep, serviceRest/q.ended), 1)
+			keep = min(max(keep, runRest/q.ended), 1)
 		}
 		q.took = q.took*keep + (work.Busy - before.Busy).Seconds()
 		q.ended = q.ended*keep + float64(ended)

@@ -17,13 +17,17 @@ import (
 	"github.com/springtide/springtide/internal/store"
 )
 
-// Options say where secrets are kept. All are required, but for Client.
+// Options say where secrets are kept. All are required, but for those with a default.
 type Options struct {
 	// Folder is the data folder: root-key, recovery.json and the values of
 	// references are in it.
 	Folder string
 	Store  store.Secrets
 	Logger *slog.Logger
+	// Written is called when a file has changed that nobody could make again, before
+	// anything comes of it: no secret is sealed with a new root key until it returns.
+	// Default: nobody is told.
+	Written func() error
 	// Client asks other places for what is only referred to. Default: one that
 	// waits 5 s.
 	Client *http.Client
@@ -77,7 +81,7 @@ func Open(ctx context.Context, options Options) (*Keyring, error) {
 				WithHint("bring it back from a copy, or with the recovery key")
 		}
 		if k.keys, err = newRootKeys(); err == nil {
-			err = k.keys.write(options.Folder)
+			err = k.writeRoot(k.keys)
 		}
 	}
 	if err != nil {
@@ -101,9 +105,22 @@ func (k *Keyring) root() rootKeys {
 	return k.keys
 }
 
+// writeRoot writes the file of the root key, and tells so.
+func (k *Keyring) writeRoot(keys rootKeys) error {
+	return k.written(keys.write(k.options.Folder))
+}
+
+// written tells that a file was written, if it was.
+func (k *Keyring) written(err error) error {
+	if err != nil || k.options.Written == nil {
+		return err
+	}
+	return k.options.Written()
+}
+
 // setRoot replaces the file, and only then what is used.
 func (k *Keyring) setRoot(keys rootKeys) error {
-	if err := keys.write(k.options.Folder); err != nil {
+	if err := k.writeRoot(keys); err != nil {
 		return err
 	}
 	k.mu.Lock()

@@ -286,6 +286,39 @@ func TestWithoutItsRootKeyAKeyringIsNotMadeAnew(t *testing.T) {
 	wantKind(t, err, springtide.Failed)
 }
 
+func TestWhatNobodyCouldMakeAgainIsToldOfBeforeItIsDone(t *testing.T) {
+	ctx, folder := t.Context(), t.TempDir()
+	opts := options(t, folder, testStore(t, folder))
+	told := map[string]string{}
+	var refusal error
+	opts.Written = func() error {
+		for _, name := range []string{rootKeyFile, recoveryFile, sourcesFile} {
+			text, _ := os.ReadFile(filepath.Join(folder, name))
+			told[name] = string(text)
+		}
+		return refusal
+	}
+	k := must[*Keyring](t)(Open(ctx, opts))
+	for _, step := range []struct {
+		file string
+		do   func() error
+	}{
+		{sourcesFile, func() error { return k.SetSources(Sources{Vault: &Vault{Address: "https://vault", Token: "token"}}) }},
+		{recoveryFile, func() error { _, err := k.RecoveryKey(false); return err }},
+		{rootKeyFile, func() error { return k.RotateRoot(ctx) }},
+	} {
+		before := told[step.file]
+		succeed(t, step.do())
+		if now, err := os.ReadFile(filepath.Join(folder, step.file)); err != nil || told[step.file] != string(now) || before == string(now) {
+			t.Errorf("of %s it was told %q, and then it is %q, %v", step.file, told[step.file], now, err)
+		}
+	}
+	refusal = errors.New("the store is away")
+	if err := k.SetSources(Sources{}); !errors.Is(err, refusal) {
+		t.Errorf("a change that nobody could be told of gives %v", err)
+	}
+}
+
 func TestNoFileHasTheValueOfASecretInIt(t *testing.T) {
 	const value = "a value that is found nowhere"
 	ctx, folder := t.Context(), t.TempDir()

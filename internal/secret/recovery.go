@@ -131,7 +131,7 @@ func (k *Keyring) addToRecovery(r recovery) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(filepath.Join(k.options.Folder, recoveryFile), data, 0o600)
+	return k.written(durable.WriteFile(filepath.Join(k.options.Folder, recoveryFile), data, 0o600))
 }
 
 func encrypt(plain []byte, recipients ...age.Recipient) ([]byte, error) {

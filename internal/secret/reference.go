@@ -88,7 +88,7 @@ func (k *Keyring) SetSources(sources Sources) error {
 		return err
 	}
 	k.fetched.Clear()
-	return durable.WriteFile(filepath.Join(k.options.Folder, sourcesFile), sealed, 0o600)
+	return k.written(durable.WriteFile(filepath.Join(k.options.Folder, sourcesFile), sealed, 0o600))
 }
 
 // Sources gives what was set.

@@ -31,7 +31,7 @@ func startSteady(t *testing.T, w *world, services map[springtide.ServiceName]spr
 			}()
 			for number := client; ctx.Err() == nil; number += clients {
 				err := func() (err error) {
-					variables, err := w.Variables(quiz, services)
+					variables, err := w.now().Variables(quiz, services)
 					if err != nil {
 						return err
 					}

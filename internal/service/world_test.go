@@ -132,12 +132,22 @@ func newWorld(t *testing.T, change func(*service.Options)) *world {
 	return w
 }
 
+// now is the manager that runs, for who asks while another one takes over.
+func (w *world) now() *service.Manager {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Manager
+}
+
 func (w *world) run() {
 	w.t.Helper()
-	var err error
-	if w.Manager, err = service.New(w.options); err != nil {
+	manager, err := service.New(w.options)
+	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.mu.Lock()
+	w.Manager = manager
+	w.mu.Unlock()
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(context.Background())
 	w.done = make(chan error, 1)

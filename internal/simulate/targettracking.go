@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"math"
 	"os"
 	"time"
@@ -53,7 +54,7 @@ func OpenTracking(path string) (Tracking, error) {
 func ParseTracking(text []byte) (Tracking, error) {
 	t := Tracking{Metric: "concurrency", Window: 15 * time.Second, Every: 15 * time.Second, Tolerance: 0.1, Growth: 2, Stable: 5 * time.Minute}
 	if err := yaml.UnmarshalWithOptions(text, &t, yaml.DisallowUnknownField()); err != nil {
-		return t, err
+		return t, errors.New(yaml.FormatError(err, false, false)) // its line, not all lines
 	}
 	switch {
 	case t.Metric != "concurrency" && t.Metric != "requests":

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -61,19 +62,19 @@ func ReadTrace(r io.Reader, name, column string) ([]float64, error) {
 
 // readTrace gives the line too on which it ended.
 func readTrace(r io.Reader, column string) (line int, rates []float64, err error) {
-	in := csv.NewReader(r)
+	in := csv.NewReader(&lineLimit{from: r})
 	in.ReuseRecord, in.FieldsPerRecord = true, -1
 	head, err := in.Read()
 	if err != nil {
 		return 1, nil, fmt.Errorf("the first line: %w", err)
 	}
 	head = slices.Clone(head)
+	head[0] = strings.TrimPrefix(head[0], "\ufeff") // spreadsheets begin with it
 	at, perSecond, err := findColumn(head, column)
 	if err != nil {
 		return 1, nil, err
 	}
-	var values []float64
-	var times [2]time.Duration
+	var rows rows
 	for {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -86,25 +87,73 @@ func readTrace(r io.Reader, column string) (line int, rates []float64, err error
 		if err != nil {
 			return line, nil, err
 		}
-		if n := len(values); n < 2 {
-			if times[n], err = rowTime(head[0], row[0]); err != nil {
-				return line, nil, err
-			}
+		when, err := rowTime(head[0], row[0])
+		if err == nil {
+			err = rows.add(when, value)
 		}
-		values = append(values, value)
-		if len(values) > LongestTrace {
-			return line, nil, errors.New("longer than 40 days of seconds")
+		if err != nil {
+			return line, nil, err
 		}
 	}
-	if len(values) < 2 {
+	if len(rows.values) < 2 {
 		return max(line, 1), nil, errors.New("fewer than two rows")
 	}
-	every := times[1] - times[0]
-	if every < time.Second || every > time.Hour {
-		return 3, nil, fmt.Errorf("rows that are %s apart: 1 s to 1 h can be read", every)
-	}
-	rates, err = perSecondRates(values, int(every/time.Second), perSecond)
+	rates, err = perSecondRates(rows.values, int(rows.every/time.Second), perSecond)
 	return line, rates, err
+}
+
+// rows gathers values that are as far apart as the first two.
+type rows struct {
+	first, last, every time.Duration
+	values             []float64
+}
+
+// add takes the next row. Where some are missing it goes straight from one to the other.
+func (r *rows) add(at time.Duration, value float64) error {
+	switch n := len(r.values); {
+	case n == 0:
+		r.first = at
+	case n == 1:
+		if r.every = at - r.first; r.every < time.Second || r.every > time.Hour {
+			return fmt.Errorf("rows that are %s apart: 1 s to 1 h can be read", r.every)
+		}
+	case at <= r.last:
+		return errors.New("its time is not after that of the row before")
+	default:
+		place := int((at - r.first + r.every/2) / r.every)
+		if place > LongestTrace {
+			break
+		}
+		known := len(r.values) - 1
+		for step, missing := (value-r.values[known])/float64(max(place-known, 1)), 1; known+missing < place; missing++ {
+			r.values = append(r.values, r.values[known]+step*float64(missing))
+		}
+	}
+	r.last, r.values = at, append(r.values, value)
+	if len(r.values) > LongestTrace || (at-r.first)/time.Second >= LongestTrace {
+		return errors.New("longer than 40 days")
+	}
+	return nil
+}
+
+// longestLine is how many bytes a line of a trace may have.
+const longestLine = 1 << 20
+
+// lineLimit ends with an error in a line that is too long: it would be held in
+// memory as a whole.
+type lineLimit struct {
+	from io.Reader
+	line int // bytes of the line so far
+}
+
+func (l *lineLimit) Read(into []byte) (int, error) {
+	n, err := l.from.Read(into)
+	if end := bytes.LastIndexByte(into[:n], '\n'); end >= 0 {
+		l.line = n - end - 1
+	} else if l.line += n; l.line > longestLine {
+		return 0, errors.New("a line is longer than 1 MiB")
+	}
+	return n, err
 }
 
 func findColumn(head []string, column string) (at int, perSecond bool, err error) {
@@ -141,14 +190,20 @@ func rowValue(row []string, at int) (float64, error) {
 	return sum, nil
 }
 
-// rowTime reads a time of day, or a number of what the head names.
+// rowTime reads a time of day, or a number of what the head names; seconds and
+// milliseconds may count from the year 1970.
 func rowTime(head, cell string) (time.Duration, error) {
-	if n, err := strconv.ParseFloat(strings.TrimSpace(cell), 64); err == nil && math.Abs(n) < 1e9 {
+	if n, err := strconv.ParseFloat(strings.TrimSpace(cell), 64); err == nil {
 		unit := time.Second
-		if strings.HasPrefix(head, "minute") {
+		switch {
+		case strings.HasPrefix(head, "minute"):
 			unit = time.Minute
+		case math.Abs(n) >= 1e11: // since the year 1970
+			unit = time.Millisecond
 		}
-		return time.Duration(n * float64(unit)), nil
+		if math.Abs(n)*unit.Seconds() < 9e9 { // what a duration holds
+			return time.Duration(n * float64(unit)), nil
+		}
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
 		if at, err := time.Parse(layout, strings.TrimSpace(cell)); err == nil {

@@ -191,7 +191,8 @@ type Demand interface {
 	PutDemand(ctx context.Context, hours []DemandHour, usage map[ProcessID][]byte) error
 	// Demand gives the hours from one to another that are known, in order.
 	Demand(ctx context.Context, of ProcessID, from, to int64) ([]DemandHour, error)
-	// ForgetDemand forgets all hours before one.
+	// ForgetDemand forgets the hours before one, a day of them at most: a clock that
+	// is wrong for a moment does not cost all.
 	ForgetDemand(ctx context.Context, before int64) error
 	// Usage gives what was used; nil if nothing is known.
 	Usage(ctx context.Context, of ProcessID) ([]byte, error)

@@ -16,7 +16,8 @@
 //     same children, same sockets. Then the control plane is restarted, a new
 //     edge accepts before the old one stops. If it does not, the old one stays.
 //   - Killed with SIGKILL, the edge and the instances serve on. The next
-//     supervisor takes the listening sockets back from the edge and adopts it.
+//     supervisor takes the listening sockets back from the edge and adopts it, and
+//     waits at its own end for those that drain.
 //   - SIGTERM ends it all: no new connections, what is open ends, then the
 //     instances, the control plane and the edge.
 package supervisor

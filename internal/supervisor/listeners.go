@@ -58,17 +58,17 @@ func listenError(name, address string, err error) error {
 }
 
 // reclaim takes listening sockets back from an edge that outlived its
-// supervisor. Other edges that are found were to drain, or would have been told
-// so had the supervisor lived.
+// supervisor. Other edges that are found drain, or would have been told to had the
+// supervisor lived.
 func reclaim(ctx context.Context, runFolder string) (found handover, err error) {
-	paths, err := filepath.Glob(filepath.Join(runFolder, "edge-*.sock"))
+	paths, err := filepath.Glob(filepath.Join(runFolder, "*-*.sock"))
 	if err != nil {
 		return found, err
 	}
 	for _, path := range paths {
-		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "edge-"), ".sock")
-		pid, err := strconv.Atoi(name)
-		if err != nil {
+		kind, rest, _ := strings.Cut(filepath.Base(path), "-")
+		pid, err := strconv.Atoi(strings.TrimSuffix(rest, ".sock"))
+		if err != nil || kind != "edge" && kind != "leaving" {
 			continue
 		}
 		listeners, err := askBack(ctx, path, pid)

@@ -305,6 +305,35 @@ func TestManyUpgradesAtOnceDoNotEndTheSupervisor(t *testing.T) {
 	}
 }
 
+func TestAnEdgeThatDrainsIsKnownToTheNextSupervisor(t *testing.T) {
+	p := newPlatform(t)
+	p.start()
+	first := p.edge(0)
+	eventually(t, "a control plane", func() bool { return p.control() != 0 })
+	conn, err := net.Dial("tcp", p.address) // keeps the edge from ending
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p.signal(syscall.SIGHUP)
+	second := p.edge(first)
+	p.signal(syscall.SIGKILL)
+	p.end()
+	if !alive(first) {
+		t.Fatal("there is nothing that drains")
+	}
+	p.start()
+	eventually(t, "the next control plane", func() bool { return p.starts() == 3 && p.control() != 0 })
+	if adopted := p.edge(first); adopted != second {
+		t.Fatalf("edge %d was not adopted: %d runs", second, adopted)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end()
+	if alive(first) || alive(second) {
+		t.Error("an edge is left")
+	}
+}
+
 func TestAnUpgradeWhoseEdgeDoesNotStartLeavesTheOneBefore(t *testing.T) {
 	p := newPlatform(t)
 	p.start()

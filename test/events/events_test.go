@@ -182,6 +182,62 @@ func TestEventsThatCannotBeAreRefused(t *testing.T) {
 	if said := story.Refused(t, twice, 4); !strings.Contains(said, "already") {
 		t.Errorf("%s", said)
 	}
+	for _, refused := range []struct {
+		want string
+		with []string
+	}{
+		{"hint: at most 10000", []string{"scale", "web=99999999"}},
+		{"does not say how many instances", []string{"scale", "web=5..2"}},
+		{"hint: 1 to 500", []string{"explain", "-n", "0"}},
+		{"hint: at most 40d", []string{"simulate", "--since", "80d"}},
+		{"is not how far back", []string{"history", "--since", "91d"}},
+	} {
+		if said := story.Refused(t, p.Command(t.Context(), append(refused.with, "--app", "radio")...), 2); !strings.Contains(said, refused.want) {
+			t.Errorf("tide %v: %s, want %q", refused.with, said, refused.want)
+		}
+	}
+}
+
+func TestACalendarIsImportedAndReplacesWhatItBroughtBefore(t *testing.T) {
+	p, _ := onAir(t)
+	path := filepath.Join(t.TempDir(), "shows.ics")
+	calendar := func(entries string) string {
+		text := strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n"+entries+"END:VCALENDAR\n", "\n", "\r\n")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const show = "BEGIN:VEVENT\nUID:%\nSUMMARY:Show %\nDTSTART;TZID=\"W. Europe Standard Time\":20990105T180000\nDURATION:PT90M\nEND:VEVENT\n"
+	first := calendar(strings.ReplaceAll(show, "%", "1") + strings.ReplaceAll(show, "%", "2") + "BEGIN:VEVENT\nUID:3\nSUMMARY:off\nSTATUS:CANCELLED\nDTSTART:20990105T180000Z\nEND:VEVENT\n")
+	imported := func(arguments ...string) (all []api.Announced) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(tide(t, p, append([]string{"events", "import", "--json"}, arguments...)...)), &all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := imported(first, "--min", "web=3"); len(all) != 3 || all[0].Name != "Show 1" || all[0].Calendar != "shows.ics" || all[0].Reserves["web"].Instances != 3 ||
+		!all[0].Next[0].From.Equal(time.Date(2099, 1, 5, 17, 0, 0, 0, time.UTC)) || all[0].Next[0].Until.Sub(all[0].Next[0].From) != 90*time.Minute {
+		t.Errorf("%+v", all)
+	}
+	if all := imported(calendar(strings.ReplaceAll(show, "%", "2")), "--min", "web=4"); len(all) != 2 || all[0].Name != "Show 2" || all[0].Min["web"] != 4 {
+		t.Errorf("%+v", all)
+	}
+	for entries, want := range map[string]string{
+		strings.ReplaceAll(show, "W. Europe Standard Time", "Mars Standard Time"): "shows.ics:4: ",
+		strings.ReplaceAll(show, "PT90M", "soon"):                                 "shows.ics:4: DURATION:soon is no length of time",
+		"BEGIN:VEVENT\n": "shows.ics is no calendar",
+	} {
+		said := story.Refused(t, p.Command(t.Context(), "events", "import", calendar(entries), "--min", "web=3", "--app", "radio"), 2)
+		if !strings.Contains(said, want) {
+			t.Errorf("%s: %s, want %q", entries, said, want)
+		}
+	}
+	var left []api.Announced
+	if err := json.Unmarshal([]byte(tide(t, p, "events", "ls", "--json")), &left); err != nil || len(left) != 2 {
+		t.Errorf("what was refused changed something: %+v, %v", left, err)
+	}
 }
 
 func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
@@ -210,7 +266,24 @@ func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
 		story.Get(t, client, url+"/api/tide")
 	}
 	story.Eventually(t, "those before the kill and those after it", 30*time.Second, func() bool { return remembered() == 2*requests })
-	if drawn := tide(t, p, "history"); !strings.Contains(drawn, "80 requests") {
+	// Another edge counts anew, in the middle of a minute.
+	before, err := p.Status(t.Context())
+	if err != nil || len(before.Processes.Edges) != 1 {
+		t.Fatal(before.Processes, err)
+	}
+	if err := syscall.Kill(before.Processes.Edges[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	story.Eventually(t, "another edge", time.Minute, func() bool {
+		after, err := p.Status(t.Context())
+		return err == nil && len(after.Edges) == 1 && after.Edges[0].Name != before.Edges[0].Name && after.Edges[0].Acknowledged > 0
+	})
+	client.CloseIdleConnections()
+	for range requests {
+		story.Get(t, client, url+"/api/tide")
+	}
+	story.Eventually(t, "those of another edge", 30*time.Second, func() bool { return remembered() == 3*requests })
+	if drawn := tide(t, p, "history"); !strings.Contains(drawn, "120 requests") {
 		t.Errorf("tide history:\n%s", drawn)
 	}
 	var simulated struct {
@@ -219,11 +292,26 @@ func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
 			Requests int    `json:"requests"`
 		} `json:"laws"`
 	}
-	if err := json.Unmarshal([]byte(tide(t, p, "simulate", "--since", "1h", "--json")), &simulated); err != nil {
+	law, chart, trace := filepath.Join(t.TempDir(), "law.yaml"), filepath.Join(t.TempDir(), "chart.svg"), filepath.Join(t.TempDir(), "trace.csv")
+	for path, text := range map[string]string{law: "name: mine\ntarget: 7\n", trace: tide(t, p, "history", "--csv")} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	played := []string{"simulate", "--since", "1h", "--json", "--law", law, "--svg", chart}
+	if err := json.Unmarshal([]byte(tide(t, p, played...)), &simulated); err != nil {
 		t.Fatal(err)
 	}
-	if len(simulated.Laws) < 8 || simulated.Laws[0].Law != "springtide" || simulated.Laws[0].Requests == 0 {
+	if len(simulated.Laws) < 9 || simulated.Laws[0].Law != "springtide" || simulated.Laws[1].Law != "mine" || simulated.Laws[0].Requests == 0 {
 		t.Errorf("%+v", simulated)
+	}
+	if drawn, err := os.ReadFile(chart); err != nil || !strings.HasPrefix(string(drawn), "<svg") || !strings.Contains(string(drawn), "mine") {
+		t.Errorf("the chart: %v, %.100s", err, drawn)
+	}
+	if minutes := strings.Count(tide(t, p, "history", "--csv"), "\n") - 1; minutes > 1 { // a trace has two at least
+		if told := tide(t, p, "simulate", "--trace", trace); !strings.Contains(told, "LAW ") || !strings.Contains(told, "clairvoyant") {
+			t.Errorf("tide simulate --trace:\n%s", told)
+		}
 	}
 	status, err := p.Status(t.Context())
 	if err != nil {

@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -16,6 +17,10 @@ import (
 
 func TestMain(m *testing.M) {
 	cluster.Main()
+	if err := cluster.Check(); err != nil {
+		fmt.Fprintln(os.Stderr, "no cluster can run on this machine:", err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -28,7 +33,8 @@ type stage struct {
 	*cluster.Cluster
 }
 
-func newStage(t *testing.T, nodes int) *stage {
+// newStage gives a cluster of two nodes.
+func newStage(t *testing.T) *stage {
 	t.Helper()
 	programs, err := cluster.Build(t.Context(), ".")
 	if err != nil {
@@ -38,7 +44,7 @@ func newStage(t *testing.T, nodes int) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Folder: folder, Programs: programs, Nodes: nodes})
+	c, err := cluster.Start(t.Context(), cluster.Options{Folder: folder, Programs: programs, Nodes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +147,7 @@ spec:
 `
 
 func TestAClusterRunsPodsAndLosesNodesAndItsControlPlaneAsRealOnesDo(t *testing.T) {
-	s := newStage(t, 2)
+	s := newStage(t)
 	s.addApp()
 	s.until("two ready nodes", func() bool { return s.nodes("Ready") == 2 })
 	if err := s.Create(t.Context(), deployment); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,10 +24,14 @@ import (
 )
 
 func TestTheEngineForKubernetesPassesTheSuiteOfAllEngines(t *testing.T) {
-	s := newStage(t, 2)
+	s := newStage(t)
 	s.addSuiteApp()
 	s.until("two ready nodes", func() bool { return s.nodes("Ready") == 2 })
-	enginetest.Run(t, s.engines())
+	engines := s.engines()
+	enginetest.Run(t, func(t *testing.T, router engine.Router) *enginetest.Host {
+		t.Parallel() // pods come and go slowly, and each has a namespace of its own
+		return engines(t, router)
+	})
 }
 
 // suiteImage is the app of the conformance suite, with a shell.
@@ -92,7 +97,7 @@ func (s *stage) namespace(t *testing.T, name string) {
 func (s *stage) tenant(t *testing.T, namespace string) string {
 	t.Helper()
 	var rules []string
-	for _, right := range kubernetes.Rights() {
+	for _, right := range slices.Concat(kubernetes.Rights(), kubernetes.ServiceRights()) {
 		rules = append(rules, fmt.Sprintf("{apiGroups: [%q], resources: [%q], verbs: [%s]}",
 			right.Group, strings.TrimSuffix(right.Resource+"/"+right.Subresource, "/"), strings.Join(right.Verbs, ", ")))
 	}

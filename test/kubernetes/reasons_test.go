@@ -34,7 +34,7 @@ func suiteGroup(process springtide.ProcessName, replicas int) springtide.Group {
 }
 
 func TestTheClustersOwnReasonsAreToldAndALostNodesInstancesAreReplaced(t *testing.T) {
-	s := newStage(t, 2)
+	s := newStage(t)
 	s.addSuiteApp()
 	s.until("two ready nodes", func() bool { return s.nodes("Ready") == 2 })
 	h := s.engines()(t, edges{})

@@ -3,9 +3,11 @@
 package replicas
 
 import (
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/bench/platform"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/cert"
 	"github.com/springtide/springtide/internal/client"
 	"github.com/springtide/springtide/test/postgres"
 	"github.com/springtide/springtide/test/story"
@@ -72,11 +75,37 @@ func kill(t *testing.T, p *platform.Platform) time.Duration {
 	return time.Since(began)
 }
 
+// addCertificate adds a file with a certificate, which our clients trust, to the app,
+// and gives its host.
+func addCertificate(t *testing.T, p *platform.Platform, location string) string {
+	t.Helper()
+	parsed, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := cert.OpenAuthority(filepath.Join(p.Data, "ca"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := authority.Certificate([]string{parsed.Hostname()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Client.AddCertificate(t.Context(), quiz, api.CertificateFile{Names: own.Names, Chain: own.Chain, Key: own.Key}); err != nil {
+		t.Fatal(err)
+	}
+	return parsed.Hostname()
+}
+
 func TestAPlatformWhoseStateIsInPostgreSQLOutlivesItsControlPlaneAndWaitsForItsDatabase(t *testing.T) {
 	server := postgres.Start(t)
 	location := server.URL("tide")
-	p := story.Platform(t, "--store", location)
-	url := deploy(t, p)
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("a key that nobody guesses, as long as it has to be"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := story.Platform(t, "--store", location, "--shared-key", key)
+	site := deploy(t, p)
 	http := story.HTTP(t, p)
 	var active, schedules int
 	ask(t, location, "SELECT active FROM springtide_store.environments WHERE app = 'quiz'", &active)
@@ -89,7 +118,15 @@ func TestAPlatformWhoseStateIsInPostgreSQLOutlivesItsControlPlaneAndWaitsForItsD
 			t.Errorf("there is a %s as well", file)
 		}
 	}
+	host := addCertificate(t, p, site) // and killed at once: whoever leads next goes by what is in the store
 	t.Logf("after kill -9 of the only control plane another one led after %s", kill(t, p))
+	certificates, err := p.Client.Certificates(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(certificates, func(c api.Certificate) bool { return c.Name == host && c.Source == "file" }) {
+		t.Errorf("the certificate that was added to %s is lost: %+v", host, certificates)
+	}
 
 	server.Stop()
 	story.Eventually(t, "a control plane without its database to say so", limit, func() bool {
@@ -99,7 +136,7 @@ func TestAPlatformWhoseStateIsInPostgreSQLOutlivesItsControlPlaneAndWaitsForItsD
 	if text := story.Refused(t, p.Command(t.Context(), "ps"), 6); !strings.Contains(text, "PostgreSQL") || !strings.Contains(text, "hint: ") {
 		t.Errorf("without a database it is told: %s", text)
 	}
-	if body := story.Get(t, http, url+"/healthz"); body != "ok\n" {
+	if body := story.Get(t, http, site+"/healthz"); body != "ok\n" {
 		t.Errorf("without a database the app answers %q", body)
 	}
 	server.Start()

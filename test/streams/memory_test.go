@@ -31,7 +31,7 @@ func TestAnIdleWebSocketCostsTheEdgeLittle(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{}}
 	first := dial(t, client, "ws://"+edge, 100) // what the edge has once
 	before := memory(t, process)
-	sockets := dial(t, client, "ws://"+edge, max(size.sockets, 1000))
+	sockets := dial(t, client, "ws://"+edge, max(size.sockets/size.edges, 1000))
 	if each := costOf(t, process, before, len(sockets), size.patience); each > mostIdle {
 		t.Errorf("an idle WebSocket takes %d bytes", each)
 	}
@@ -68,7 +68,7 @@ func TestAQuietEventStreamCostsTheEdgeLittle(t *testing.T) {
 	}
 	open(100)
 	before := memory(t, process)
-	streams := max(size.sockets, 1000)
+	streams := max(size.sockets/size.edges, 1000)
 	open(streams)
 	if each := costOf(t, process, before, streams, size.patience); each > mostQuiet {
 		t.Errorf("a quiet event stream takes %d bytes", each)

@@ -24,22 +24,25 @@ type size struct {
 	rate               int // lines a second for each listener
 	// patience is how long memory is watched.
 	patience time.Duration
+	// edges is over how many of them the connections are spread, each the successor of
+	// the one before: the limit of open files is one of a process.
+	edges int
 }
 
 func sizeOf(t *testing.T) size {
 	t.Helper()
 	if os.Getenv("STREAMS") != "full" {
-		return size{100, 500, 1000, 3 * time.Second}
+		return size{100, 500, 1000, 3 * time.Second, 1}
 	}
 	// The edge has two files for each: the client's side, and the instance's.
-	full := size{2000, 10_000, 250, 10 * time.Second}
+	full := size{2000, 10_000, 250, 10 * time.Second, 1}
 	limit := syscall.Rlimit{Cur: 1 << 16, Max: 1 << 16}
 	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) != nil { // it takes root, and not everywhere is root enough
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
-		full.sockets = min(full.sockets, int(limit.Max)/2-full.listeners-250)
-		t.Logf("no more than %d open files: %d WebSockets", limit.Max, full.sockets)
+		full.edges = 1 + 2*(full.sockets+full.listeners+250)/int(limit.Max)
+		t.Logf("no more than %d open files: %d edges", limit.Max, full.edges)
 	}
 	return full
 }
@@ -119,12 +122,22 @@ func TestNoStreamIsBrokenByARolloutBesideItNorByAnUpgrade(t *testing.T) {
 	transport.ForceAttemptHTTP2 = false // a connection for each
 
 	began := time.Now()
-	edge := edgeOf(t, p)
-	before := memory(t, edge)
-	sockets := dial(t, client, urls["sockets"], size.sockets)
-	costOf(t, edge, before, size.sockets, size.patience) // told, not judged: the platform's edge does other things too
-	listeners, leave := listen(t, client, urls["radio"]+"/live", size.listeners)
-	t.Logf("%d WebSockets and %d listeners after %s", size.sockets, size.listeners, time.Since(began).Round(time.Millisecond))
+	var sockets sockets
+	var listeners []*listener
+	var leaves []func()
+	for leaving := range size.edges {
+		if leaving > 0 {
+			upgrade(t, p, leaving)
+			transport.CloseIdleConnections()
+		}
+		edge := edgeOf(t, p)
+		before := memory(t, edge)
+		sockets = append(sockets, dial(t, client, urls["sockets"], size.sockets/size.edges)...)
+		costOf(t, edge, before, size.sockets/size.edges, size.patience) // told, not judged: the platform's edge does other things too
+		tuned, leave := listen(t, client, urls["radio"]+"/live", size.listeners/size.edges)
+		listeners, leaves = append(listeners, tuned...), append(leaves, leave)
+	}
+	t.Logf("%d WebSockets and %d listeners after %s", len(sockets), len(listeners), time.Since(began).Round(time.Millisecond))
 	well := func(when string) {
 		t.Helper()
 		if failed := sockets.echo(t.Context(), when); len(failed) > 0 {
@@ -147,10 +160,12 @@ func TestNoStreamIsBrokenByARolloutBesideItNorByAnUpgrade(t *testing.T) {
 	allHear(t, "on the new release", late, size.rate)
 	stop()
 
-	upgrade(t, p)
+	upgrade(t, p, size.edges)
 	well("after the upgrade")
 
-	leave()
+	for _, leave := range leaves {
+		leave()
+	}
 	for i, l := range listeners {
 		if l.err != nil {
 			t.Fatalf("listener %d: %v", i, l.err)
@@ -210,13 +225,13 @@ func edgeOf(t *testing.T, p *platform.Platform) int {
 	return status.Processes.Edges[0]
 }
 
-// upgrade has a new edge take over, beside which the old one drains.
-func upgrade(t *testing.T, p *platform.Platform) {
+// upgrade has a new edge take over, beside which so many old ones drain.
+func upgrade(t *testing.T, p *platform.Platform, drain int) {
 	t.Helper()
 	if _, err := p.CLI(t.Context(), "upgrade"); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "the edge of before to say that it drains", time.Minute, func() bool {
+	story.Eventually(t, "the edges of before to say that they drain", time.Minute, func() bool {
 		output, err := p.CLI(t.Context(), "status", "--json")
 		if err != nil {
 			return false
@@ -231,6 +246,6 @@ func upgrade(t *testing.T, p *platform.Platform) {
 				leaving++
 			}
 		}
-		return leaving == 1
+		return leaving == drain
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,14 +21,19 @@ import (
 )
 
 // clerk serves one request after the other, each for 40 ms: 25 a second at most,
-// and what is more waits inside of it.
+// and what is more waits inside of it. Below /work it is 20 ms of a processor. From a
+// time on it takes a minute to start.
 const clerk = `
 import http.server, os, threading, time
+if time.time() > float(os.environ.get("SLOW_FROM", "inf")): time.sleep(60)
 desk = threading.Lock()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        if self.path != "/healthz":
+        if self.path == "/work":
+            end = time.thread_time() + 0.02
+            while time.thread_time() < end: pass
+        elif self.path != "/healthz":
             with desk: time.sleep(0.04)
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -49,8 +55,12 @@ processes:
 
 // deploy puts the clerk up with a target, and gives its URL.
 func deploy(t *testing.T, p *platform.Platform, target string) string {
+	return deployAs(t, p, fmt.Sprintf(manifest, target))
+}
+
+func deployAs(t *testing.T, p *platform.Platform, manifest string) string {
 	folder := t.TempDir()
-	for name, text := range map[string]string{"clerk.py": clerk, "tide.yaml": fmt.Sprintf(manifest, target)} {
+	for name, text := range map[string]string{"clerk.py": clerk, "tide.yaml": manifest} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -100,9 +110,11 @@ func load(t *testing.T, p *platform.Platform, url string, rate int) (stop func()
 	}
 }
 
-func ready(t *testing.T, p *platform.Platform) (n int) {
+func ready(t *testing.T, p *platform.Platform) int { return readyOf(t, p, "clerk") }
+
+func readyOf(t *testing.T, p *platform.Platform, app springtide.AppName) (n int) {
 	t.Helper()
-	instances, err := p.Client.Instances(t.Context(), springtide.EnvironmentID{App: "clerk", Name: springtide.Production})
+	instances, err := p.Client.Instances(t.Context(), springtide.EnvironmentID{App: app, Name: springtide.Production})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,4 +190,144 @@ func TestAProcessIsScaledByItsLatency(t *testing.T) {
 	if sentences, _ := explained(t, p); !strings.Contains(sentences, "by p95: p95 holds 250 ms up to ") {
 		t.Errorf("it is not said what was aimed at:\n%s", sentences)
 	}
+}
+
+func TestOfSeveralTargetsTheHighestCountsAndIsNamed(t *testing.T) {
+	p := story.Platform(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			sentences, _ := p.CLI(context.WithoutCancel(t.Context()), "explain", "--app", "clerk")
+			t.Log(sentences)
+		}
+	})
+	status, err := p.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(status.IsolationNotes, "; "); strings.Contains(notes, "limits are not enforced") {
+		t.Skipf("what instances use is not measured here: %s", notes)
+	}
+	url := deploy(t, p, "requests: 100, p95: 1m, cpu: 1%")
+	stop := load(t, p, url+"/work", 10) // a fifth of a processor, if it is given that
+	story.Eventually(t, "more instances, of which each has a hundredth of a processor", time.Minute, func() bool { return ready(t, p) >= 2 })
+	if failed := stop(); failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+	decisions, err := p.Client.Decisions(t.Context(), springtide.EnvironmentID{App: "clerk", Name: springtide.Production}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range decisions {
+		if d.To > d.From && d.Inputs["need_cpu"] >= 2 && d.Inputs["need_concurrency"] == 1 && d.Inputs["need_requests"] == 1 && d.Inputs["cpu_each"] == 0.01 &&
+			strings.Contains(d.Sentence, "by cpu: ") && strings.Contains(d.Sentence, " cores in use, ") && strings.Contains(d.Sentence, "0.01 each; by concurrency 1; by requests 1") {
+			return
+		}
+	}
+	t.Errorf("no decision tells what was aimed at: %+v", decisions)
+}
+
+func TestAnInstanceThatIsNotReadyInTimeIsNotCountedOnAndThatIsSaid(t *testing.T) {
+	p := story.Platform(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			sentences, _ := p.CLI(context.WithoutCancel(t.Context()), "explain", "--app", "clerk")
+			t.Log(sentences)
+		}
+	})
+	slowFrom := time.Now().Add(5 * time.Second)
+	url := deployAs(t, p, fmt.Sprintf(manifest, "requests: 10")+fmt.Sprintf("    env: { SLOW_FROM: %q }\n", fmt.Sprint(slowFrom.Unix())))
+	story.Eventually(t, "the time from which it starts slowly", time.Minute, func() bool { return ready(t, p) == 1 && time.Now().After(slowFrom.Add(time.Second)) })
+	stopFew := load(t, p, url+"/healthz", 20)
+	id := springtide.EnvironmentID{App: "clerk", Name: springtide.Production}
+	var ordered time.Time
+	story.Eventually(t, "another to be late", time.Minute, func() bool {
+		instances, err := p.Client.Instances(t.Context(), id)
+		if err == nil && len(instances) > 1 && ordered.IsZero() {
+			ordered = time.Now()
+		}
+		return !ordered.IsZero() && time.Since(ordered) > 11*time.Second
+	})
+	stopMany := load(t, p, url+"/healthz", 80) // more than all that were ordered can have
+	story.Eventually(t, "it to be told", time.Minute, func() bool {
+		sentences, _ := explained(t, p)
+		return strings.Contains(sentences, "not ready in time: ")
+	})
+	if n := ready(t, p); n != 1 {
+		t.Errorf("%d are ready, but it is told that they are not", n)
+	}
+	if failed := stopFew() + stopMany(); failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+}
+
+// shared is the manifest of an app that wants three more instances than it needs.
+const shared = `app: %[1]s
+processes:
+  web:
+    command: exec python3 clerk.py
+    health: { path: /healthz, interval: 1s }
+    scale: { min: 1, max: 4, spare: 3, priority: %[1]s, stable: 1s, target: { concurrency: 100 } }
+    limits: { memory: %[2]dMiB }
+`
+
+func TestAppsThatWantMoreThanTheMachineHasShareItByPriority(t *testing.T) {
+	p := story.Platform(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, app := range []string{"low", "high"} {
+				sentences, _ := p.CLI(context.WithoutCancel(t.Context()), "explain", "--app", app)
+				t.Log(sentences)
+			}
+		}
+	})
+	// Four instances fit, and nearly a fifth. It is not known before the first runs.
+	deploy(t, p, "requests: 1000")
+	memory := int64(0)
+	story.Eventually(t, "it to be known what the machine has", time.Minute, func() bool {
+		status, err := p.Status(t.Context())
+		memory = status.Capacity.Memory
+		return err == nil && memory > 0
+	})
+	each := memory * 2 / 9 >> 20
+	low := deployAs(t, p, fmt.Sprintf(shared, "low", each))
+	stopLow := load(t, p, low, 5)
+	story.Eventually(t, "as many of the first app as it wants", time.Minute, func() bool { return readyOf(t, p, "low") == 4 })
+	high := deployAs(t, p, fmt.Sprintf(shared, "high", each))
+	stopHigh := load(t, p, high, 5)
+	story.Eventually(t, "three of the more important one, and the least of the other", time.Minute, func() bool {
+		return readyOf(t, p, "high") == 3 && readyOf(t, p, "low") == 1
+	})
+	for app, want := range map[string]string{"low": "with priority 1, 1 x ", "high": "with priority 100, 3 x "} {
+		said, err := p.CLI(t.Context(), "explain", "--app", app)
+		if err != nil || !strings.Contains(said, " MiB of memory is wanted or held and there is ") || !strings.Contains(said, want) {
+			t.Errorf("tide explain of %s: %v\n%s", app, err, said)
+		}
+	}
+	for what, told := range map[string][]string{
+		"status":  {"at capacity: high/production/web/1.1 has 3 of the 4 instances it wants", "at capacity: low/production/web/1.1 has 1 of the 4 instances it wants"},
+		"metrics": {`tide_replicas_short{app="high",environment="production",process="web",release="1"} 1`, `tide_replicas_short{app="low",environment="production",process="web",release="1"} 3`},
+	} {
+		story.Eventually(t, "the "+what+" to tell it", time.Minute, func() bool {
+			said := ""
+			if what == "status" {
+				said, _ = p.CLI(t.Context(), "status")
+			} else {
+				said = metrics(t, p)
+			}
+			return strings.Contains(said, told[0]) && strings.Contains(said, told[1])
+		})
+	}
+	if failed := stopLow() + stopHigh(); failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+}
+
+// metrics gives what the platform tells on its socket.
+func metrics(t *testing.T, p *platform.Platform) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, "unix", filepath.Join(p.Data, "run", "api.sock"))
+	}}}
+	return story.Get(t, client, "http://tide/metrics")
 }

@@ -132,6 +132,7 @@ func growsAndShrinks(b *bench) {
 
 func letGoComesFirst(b *bench) {
 	group := b.group("web", 1)
+	group.Template.Process.Grace = patience // a busy cluster tells late that it is gone, and streams are closed at the end of it
 	b.apply(group)
 	instance := b.untilReady(group)[0]
 	release := make(chan struct{})

@@ -52,7 +52,7 @@ func newClient(options Options) (*client, error) {
 			return nil, configFault(loader, options, err)
 		}
 	}
-	config.QPS, config.Burst = 200, 400
+	config.QPS, config.Burst = 1000, 2000 // a server has its own limits for who asks too much
 	config.UserAgent = manager
 	return clientOf(config, namespace)
 }
@@ -107,6 +107,7 @@ type kind struct {
 func (c *client) pods() kind        { return kind{c.core, "pods"} }
 func (c *client) secrets() kind     { return kind{c.core, "secrets"} }
 func (c *client) deployments() kind { return kind{c.apps, "deployments"} }
+func (c *client) claims() kind      { return kind{c.core, "persistentvolumeclaims"} }
 func (c *client) budgets() kind     { return kind{c.policy, "poddisruptionbudgets"} }
 
 func (c *client) do(ctx context.Context, request *rest.Request, into runtime.Object) error {
@@ -167,12 +168,11 @@ func (c *client) logs(ctx context.Context, pod string, parameters map[string]str
 }
 
 // inform gives an informer of the engine's own objects of a kind.
-func (c *client) inform(of kind, example runtime.Object, slim cache.TransformFunc, indexers cache.Indexers) (cache.SharedIndexInformer, error) {
+func (c *client) inform(of kind, example runtime.Object, indexers cache.Indexers) cache.SharedIndexInformer {
 	list := cache.NewFilteredListWatchFromClient(of.api, of.name, c.namespace, func(options *metav1.ListOptions) {
 		options.LabelSelector = labelManager + "=" + manager
 	})
-	informer := cache.NewSharedIndexInformer(list, example, 0, indexers)
-	return informer, informer.SetTransform(slim)
+	return cache.NewSharedIndexInformer(list, example, 0, indexers)
 }
 
 // version asks the API server for its own.

@@ -20,7 +20,8 @@
 //	            chose another after all, it is deleted by name and replaced
 //
 // A Deployment has as many replicas as are wanted, and one more for each pod that is
-// not let go yet and for each unhealthy one that waits for its replacement.
+// not let go yet and for each that waits for its replacement: it is unhealthy, or its
+// node is about to go.
 //
 // Pods that others delete (a node is drained, a more important pod needs the room)
 // get SIGTERM only after Options.LetGo, which the hook before the stop sleeps: time

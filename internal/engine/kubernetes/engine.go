@@ -42,8 +42,11 @@ type Engine struct {
 	dirty       map[springtide.GroupID]bool
 	retirements map[springtide.InstanceID]*retirement
 	views       map[springtide.InstanceID]view
+	published   *roster           // the views, and what retirements say of them
 	shortages   map[string]string // by the names of pods and Deployments: why there cannot be more
-	changed     chan struct{}     // closed and replaced at every change
+	short       string            // whose shortage is told
+	leaving     map[string]string // by the names of nodes that are about to go: what says so
+	waiting     waiting
 }
 
 // view is an instance as it was observed, and the word by which its group is ordered.
@@ -62,8 +65,11 @@ type wish struct {
 	version string
 }
 
-// indexGroup finds pods by the name of their Deployment.
-const indexGroup = "group"
+// What pods are found by: the name of their Deployment, and that of their node.
+const (
+	indexGroup = "group"
+	indexNode  = "node"
+)
 
 // New gives an engine for the cluster that the options name. It asks the cluster
 // nothing yet: see [Engine.Check].
@@ -82,37 +88,31 @@ func New(options Options) (*Engine, error) {
 func newEngine(options Options, client *client) (e *Engine, err error) {
 	e = &Engine{
 		options: options, log: options.Log, client: client,
-		wake: make(chan struct{}, 1), synced: make(chan struct{}), changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), synced: make(chan struct{}), waiting: waiting{}, published: newRoster(),
 		wanted: map[springtide.GroupID]*wish{}, dirty: map[springtide.GroupID]bool{},
 		retirements: map[springtide.InstanceID]*retirement{}, views: map[springtide.InstanceID]view{},
-		shortages: map[string]string{},
+		shortages: map[string]string{}, leaving: map[string]string{},
 	}
-	byGroup := cache.Indexers{indexGroup: func(object any) ([]string, error) {
-		return []string{object.(*corev1.Pod).Labels[labelGroup]}, nil
-	}}
-	if e.pods, err = client.inform(client.pods(), &corev1.Pod{}, slimPod, byGroup); err != nil {
-		return nil, err
+	byGroup := cache.Indexers{
+		indexGroup: func(object any) ([]string, error) { return []string{object.(*corev1.Pod).Labels[labelGroup]}, nil },
+		indexNode:  func(object any) ([]string, error) { return []string{object.(*corev1.Pod).Spec.NodeName}, nil },
 	}
-	if e.deployments, err = client.inform(client.deployments(), &appsv1.Deployment{}, slimDeployment, nil); err != nil {
-		return nil, err
-	}
-	for _, informer := range []cache.SharedIndexInformer{e.pods, e.deployments} {
-		if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
-			if ctx.Err() == nil && !apierrors.IsResourceExpired(err) && !errors.Is(err, io.EOF) {
-				e.log.Warn("what happens on the cluster is not seen; it is tried again", "error", client.fault("watch", err))
-			}
-		}); err != nil {
-			return nil, err
+	e.pods, e.deployments = client.inform(client.pods(), &corev1.Pod{}, byGroup), client.inform(client.deployments(), &appsv1.Deployment{}, nil)
+	return e, errors.Join(e.follow(e.pods, slimPod, e.observed), e.follow(e.deployments, slimDeployment, e.observed))
+}
+
+// follow has an informer tell what it sees, of which it keeps what is looked at.
+func (e *Engine) follow(informer cache.SharedIndexInformer, slim cache.TransformFunc, observed func(object any, there bool)) error {
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { observed(object, true) },
+		UpdateFunc: func(_, object any) { observed(object, true) },
+		DeleteFunc: func(object any) { observed(object, false) },
+	})
+	return errors.Join(err, informer.SetTransform(slim), informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		if ctx.Err() == nil && !apierrors.IsResourceExpired(err) && !errors.Is(err, io.EOF) {
+			e.log.Warn("what happens on the cluster is not seen; it is tried again", "error", e.client.fault("watch", err))
 		}
-		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(object any) { e.observed(object, true) },
-			UpdateFunc: func(_, object any) { e.observed(object, true) },
-			DeleteFunc: func(object any) { e.observed(object, false) },
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return e, nil
+	}))
 }
 
 // Groups gives the groups that were applied or are on the cluster, so that the
@@ -169,8 +169,14 @@ func (e *Engine) make(ctx context.Context, group springtide.Group) (version stri
 	if err != nil {
 		return "", err
 	}
+	options := e.options
+	if options.PriorityClass, err = e.class(ctx, group.Template.Process); err != nil {
+		return "", err
+	}
 	made, fresh := &appsv1.Deployment{}, true
-	err = e.client.create(ctx, e.client.deployments(), e.options.deployment(group, len(grant.Credentials) > 0), made)
+	wanted := options.deployment(group, len(grant.Credentials) > 0)
+	mount(&wanted.Spec.Template.Spec, grant.Mounts)
+	err = e.client.create(ctx, e.client.deployments(), wanted, made)
 	if apierrors.IsAlreadyExists(err) {
 		fresh = false
 		err = e.client.get(ctx, e.client.deployments(), nameOf(group.ID), made)
@@ -214,6 +220,11 @@ func (e *Engine) grant(subject Subject) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
+	for _, m := range grant.Mounts {
+		if err := m.validate(); err != nil {
+			return Grant{}, err
+		}
+	}
 	for name := range grant.Credentials {
 		if !isName(name) {
 			return Grant{}, springtide.Errorf(springtide.Invalid, "the credential %q cannot be the name of a file", name)
@@ -239,7 +250,7 @@ func (e *Engine) Remove(ctx context.Context, id springtide.GroupID) error {
 	wanted.removed, wanted.group.Replicas = true, 0
 	e.touch(id)
 	for e.wanted[id] == wanted && !e.isGone(id) {
-		if err := e.await(ctx); err != nil {
+		if err := e.await(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -255,7 +266,11 @@ func (e *Engine) isGone(id springtide.GroupID) bool {
 }
 
 func (e *Engine) deploymentOf(id springtide.GroupID) *appsv1.Deployment {
-	object, found, err := e.deployments.GetStore().GetByKey(e.client.namespace + "/" + nameOf(id))
+	return e.deploymentNamed(nameOf(id))
+}
+
+func (e *Engine) deploymentNamed(name string) *appsv1.Deployment {
+	object, found, err := e.deployments.GetStore().GetByKey(e.client.namespace + "/" + name)
 	if err != nil || !found {
 		return nil
 	}
@@ -283,39 +298,6 @@ func (e *Engine) pod(name string) *corev1.Pod {
 	return object.(*corev1.Pod)
 }
 
-// touch has the loop look at a group; the mutex is held.
-func (e *Engine) touch(id springtide.GroupID) {
-	e.dirty[id] = true
-	e.notify()
-	e.poke()
-}
-
-// notify tells everybody who waits that something has changed; the mutex is held.
-func (e *Engine) notify() {
-	close(e.changed)
-	e.changed = make(chan struct{})
-}
-
-func (e *Engine) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// await waits for a change; the mutex is held, and let go meanwhile.
-func (e *Engine) await(ctx context.Context) error {
-	changed := e.changed
-	e.mu.Unlock()
-	defer e.mu.Lock()
-	select {
-	case <-changed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 const (
 	// retryAfter is how long to wait after the cluster refused something.
 	retryAfter = time.Second
@@ -338,8 +320,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		return ctx.Err()
 	}
 	close(e.synced)
-	prune, retry := time.NewTicker(pruneEvery), time.NewTicker(retryAfter)
+	informers.Go(func() { e.watchNodes(logged) })
+	prune, retry, spare := time.NewTicker(pruneEvery), time.NewTicker(retryAfter), time.NewTicker(spareEvery)
 	defer prune.Stop()
+	defer spare.Stop()
 	defer retry.Stop()
 	for {
 		select {
@@ -349,6 +333,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.reconcile(ctx)
 		case <-retry.C:
 			e.reconcile(ctx)
+		case <-spare.C:
+			if err := e.keepSpare(ctx); err != nil && ctx.Err() == nil {
+				e.log.Warn("there is not the spare room that is wanted; it is tried again", "error", e.client.fault("keep room", err))
+			}
 		case <-prune.C:
 			e.prune(ctx, time.Now())
 		}

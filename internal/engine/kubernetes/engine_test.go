@@ -2,7 +2,9 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -321,11 +323,12 @@ func TestWhatTheAPIServerRefusesIsToldWithAHint(t *testing.T) {
 	}{
 		{403, object{"reason": "Forbidden", "message": `deployments.apps is forbidden: User "ci" cannot create resource "deployments"`}, springtide.Denied, `User "ci" cannot create`},
 		{403, object{"reason": "Forbidden", "message": `deployments "x" is forbidden: exceeded quota: q, requested: pods=1`}, springtide.Failed, "quota exceeded: q, requested: pods=1"},
-		{403, object{"reason": "Forbidden", "message": "no", "details": object{"causes": []any{object{"reason": "NamespaceTerminating"}}}}, springtide.Unavailable, "namespace apps is being deleted"},
+		{403, object{"reason": "Forbidden", "message": "no", "details": object{"causes": []any{object{"reason": "NamespaceTerminating"}}}}, springtide.Conflict, "namespace apps is being deleted"},
 		{404, object{"reason": "NotFound", "message": `namespaces "apps" not found`}, springtide.NotFound, "there is no namespace apps"},
 		{401, object{"reason": "Unauthorized", "message": "Unauthorized"}, springtide.Unauthorized, "does not accept the credentials"},
 		{422, object{"reason": "Invalid", "message": "spec: bad"}, springtide.Invalid, "spec: bad"},
 		{503, object{"reason": "ServiceUnavailable", "message": "etcd is away"}, springtide.Unavailable, "etcd is away"},
+		{409, object{"reason": "Conflict", "message": "it has changed"}, springtide.Failed, "it has changed"},
 	} {
 		b.mu.Lock()
 		b.refuse = func(string, string) (int, object) {
@@ -335,6 +338,9 @@ func TestWhatTheAPIServerRefusesIsToldWithAHint(t *testing.T) {
 		err := b.engine.Apply(t.Context(), testGroup(1))
 		if springtide.KindOf(err) != test.kind || !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", test.status, err)
+		}
+		if fault, ok := errors.AsType[*springtide.Error](err); !ok || fault.Hint == "" {
+			t.Errorf("%v: %v: there is no hint", test.status, err)
 		}
 	}
 	b.CloseClientConnections()
@@ -365,15 +371,24 @@ func TestTheClusterIsLookedAtBeforeItIsUsed(t *testing.T) {
 		return http.StatusCreated, object{"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": object{"allowed": allowed}}
 	}
 	b.mu.Unlock()
-	if err := b.engine.Check(t.Context()); err != nil {
-		t.Errorf("a good one: %v", err)
+	for _, test := range []struct{ version, warned string }{ // the oldest, one less than was tried, that, one more, and what is none
+		{"30", ""}, {"33", ""}, {"34+", ""}, {"35", "version=1.35"}, {"36+", "version=1.36+"}, {"x", "version=1.x"},
+	} {
+		var told strings.Builder
+		version, b.engine.log = test.version, slog.New(slog.NewTextHandler(&told, nil))
+		if err := b.engine.Check(t.Context()); err != nil {
+			t.Errorf("1.%s: %v", version, err)
+		}
+		if warned := told.String(); (warned != "") != (test.warned != "") || !strings.Contains(warned, test.warned) {
+			t.Errorf("1.%s: it is told %q", version, warned)
+		}
 	}
-	allowed = false
+	version, allowed = "34", false
 	if err := b.engine.Check(t.Context()); springtide.KindOf(err) != springtide.Denied || !strings.Contains(err.Error(), "patch deployments/scale") {
 		t.Errorf("without rights: %v", err)
 	}
 	version = "29+"
-	if err := b.engine.Check(t.Context()); springtide.KindOf(err) != springtide.Invalid {
+	if err := b.engine.Check(t.Context()); springtide.KindOf(err) != springtide.Invalid || !strings.Contains(err.Error(), "1.29+") {
 		t.Errorf("an old one: %v", err)
 	}
 }
@@ -406,7 +421,7 @@ func TestAPIRightsAreThoseOfTheDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, right := range Rights() {
+	for _, right := range slices.Concat(Rights(), ServiceRights(), ClusterRights()) {
 		group, name := right.Group, strings.TrimSuffix(right.Resource+"/"+right.Subresource, "/")
 		if group == "" {
 			group = `""`
@@ -414,21 +429,6 @@ func TestAPIRightsAreThoseOfTheDocumentation(t *testing.T) {
 		line := fmt.Sprintf("- { apiGroups: [%s], resources: [%s], verbs: [%s] }", group, name, strings.Join(right.Verbs, ", "))
 		if !strings.Contains(string(text), line) {
 			t.Errorf("docs/kubernetes.md does not say: %s", line)
-		}
-	}
-}
-
-func BenchmarkASnapshotOfTenThousandInstances(b *testing.B) {
-	e := &Engine{views: map[springtide.InstanceID]view{}, changed: make(chan struct{})}
-	for n := range 10_000 {
-		id := testGroup(1).ID
-		id.Environment.App = springtide.AppName(fmt.Sprint("app-", n/10))
-		instance := springtide.Instance{ID: springtide.InstanceID(fmt.Sprint("web-", n)), Group: id, State: springtide.InstanceReady}
-		e.views[instance.ID] = view{instance, id.String()}
-	}
-	for b.Loop() {
-		if snapshot, _ := e.snapshot(); len(snapshot.Instances) != 10_000 {
-			b.Fatal(len(snapshot.Instances))
 		}
 	}
 }

@@ -34,6 +34,7 @@ type apiServer struct {
 	changed  chan struct{}
 	requests []string
 	uids     int
+	denied   string // the resource that nothing is allowed with
 	// refuse answers in place of the server, if it gives a status.
 	refuse func(method, path string) (code int, status object)
 }
@@ -58,7 +59,14 @@ func newAPIServer(t *testing.T) *apiServer {
 func path(name string) string {
 	of, _, _ := strings.Cut(name, "/")
 	base := map[string]string{"deployments": "/apis/apps/v1", "poddisruptionbudgets": "/apis/policy/v1"}[of]
-	if base == "" {
+	switch {
+	case of == "nodes":
+		return "/api/v1/" + name
+	case of == "priorityclasses":
+		return "/apis/scheduling.k8s.io/v1/" + name
+	case of == "clusters":
+		base = "/apis/postgresql.cnpg.io/v1"
+	case base == "":
 		base = "/api/v1"
 	}
 	return base + "/namespaces/" + testNamespace + "/" + name
@@ -102,8 +110,11 @@ func (s *apiServer) merge(path string, change object) object {
 	if known == nil {
 		s.uids++
 		typed := object{"kind": "Pod", "apiVersion": "v1"}
-		if strings.Contains(path, "/deployments/") {
+		switch {
+		case strings.Contains(path, "/deployments/"):
 			typed = object{"kind": "Deployment", "apiVersion": "apps/v1"}
+		case strings.Contains(path, "/nodes/"):
+			typed = object{"kind": "Node", "apiVersion": "v1"}
 		}
 		known, kind = merged(typed, object{"metadata": object{
 			"name": path[strings.LastIndexByte(path, '/')+1:], "namespace": testNamespace,
@@ -166,6 +177,12 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews") {
+		attributes := given["spec"].(object)["resourceAttributes"].(object)
+		given["status"] = object{"allowed": attributes["resource"] != s.denied}
+		answer(w, http.StatusCreated, given)
+		return
+	}
 	if r.Method != http.MethodGet {
 		_, text, _ := strings.Cut(r.URL.Path, "/namespaces/"+testNamespace+"/")
 		s.requests = append(s.requests, r.Method+" "+text)
@@ -203,7 +220,7 @@ func (s *apiServer) read(w http.ResponseWriter, at string, known object) {
 		answer(w, http.StatusOK, known)
 		return
 	}
-	kind := map[string]string{"pods": "PodList", "deployments": "DeploymentList"}[at[strings.LastIndexByte(at, '/')+1:]]
+	kind := map[string]string{"pods": "PodList", "deployments": "DeploymentList", "nodes": "NodeList", "clusters": "ClusterList"}[at[strings.LastIndexByte(at, '/')+1:]]
 	if kind == "" {
 		answer(w, http.StatusNotFound, failure("NotFound"))
 		return

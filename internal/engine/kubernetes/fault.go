@@ -30,7 +30,7 @@ func (c *client) fault(what string, err error) error {
 	case !errors.As(err, &status):
 		return of(springtide.Unavailable, "the API server %s does not answer: %s", c.host, text).WithHint("what runs goes on; see whether `kubectl get pods` works with the same context")
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return of(springtide.Unavailable, "namespace %s is being deleted", c.namespace).WithHint("wait until it is gone and make it again, or name another")
+		return of(springtide.Conflict, "namespace %s is being deleted", c.namespace).WithHint("wait until it is gone and make it again, or name another")
 	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
 		return of(springtide.Failed, "%s", quotaText(text)).WithHint("raise the ResourceQuota of namespace %s, or ask for less", c.namespace)
 	case apierrors.IsForbidden(err):
@@ -40,11 +40,11 @@ func (c *client) fault(what string, err error) error {
 	case apierrors.IsNotFound(err) && strings.Contains(text, "namespaces"):
 		return of(springtide.NotFound, "there is no namespace %s", c.namespace).WithHint("make it: kubectl create namespace %s", c.namespace)
 	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err):
-		return of(springtide.Invalid, "%s", text)
+		return of(springtide.Invalid, "%s", text).WithHint("the cluster's own policies may ask for more than the platform sets: see docs/kubernetes.md")
 	case status.Status().Code >= http.StatusInternalServerError || status.Status().Code == http.StatusTooManyRequests || apierrors.IsTimeout(err):
-		return of(springtide.Unavailable, "the API server %s is not able to: %s", c.host, text)
+		return of(springtide.Unavailable, "the API server %s is not able to: %s", c.host, text).WithHint("what runs goes on, and it is tried again")
 	default:
-		return of(springtide.Failed, "%s", text)
+		return of(springtide.Failed, "%s", text).WithHint("see `kubectl -n %s get events`", c.namespace)
 	}
 }
 
@@ -56,12 +56,13 @@ func quotaText(text string) string {
 	return text
 }
 
-// oneLine makes one line of what the cluster says.
+// oneLine makes one line of what the cluster says. What it quotes can be long: the
+// beginning says what failed, the end why.
 func oneLine(text string) string {
-	const limit = 400 // bytes; what the cluster quotes can be long
+	const first, last = 150, 250 // bytes
 	line := strings.Join(strings.Fields(text), " ")
-	if len(line) > limit {
-		line = strings.ToValidUTF8(line[:limit], "") + " …"
+	if len(line) > first+last {
+		line = strings.ToValidUTF8(line[:first], "") + " … " + strings.ToValidUTF8(line[len(line)-last:], "")
 	}
 	return line
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,7 @@ func observe(pod *corev1.Pod) (instance springtide.Instance, ok bool) {
 		instance.State, instance.Started = springtide.InstanceCrashed, last.StartedAt.Time
 	default:
 		instance.Reason = waitingReason(pod, status)
+		instance.Stuck = status.State.Waiting != nil && unpullable(status.State.Waiting.Reason)
 	}
 	if last != nil {
 		if instance.State == springtide.InstanceCrashed {
@@ -112,14 +114,19 @@ func waitingReason(pod *corev1.Pod, status corev1.ContainerStatus) string {
 	if waiting == nil {
 		return ""
 	}
-	switch waiting.Reason {
-	case "ContainerCreating", "PodInitializing", "":
+	switch {
+	case waiting.Reason == "ContainerCreating", waiting.Reason == "PodInitializing", waiting.Reason == "":
 		return ""
-	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
+	case unpullable(waiting.Reason):
 		return oneLine("the image cannot be pulled: " + waiting.Reason + ": " + waiting.Message)
 	default:
 		return oneLine("could not be started: " + waiting.Reason + ": " + waiting.Message)
 	}
+}
+
+// unpullable reports whether a container waits because its image cannot be had.
+func unpullable(reason string) bool {
+	return slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, reason)
 }
 
 // unschedulable is why no node takes the pod; empty if one does.

@@ -79,7 +79,7 @@ func (e *Engine) tell(ctx context.Context, to io.Writer, lines []springtide.LogL
 	known := map[string]int{} // restarts of pods that are being read
 	for {
 		e.mu.Lock()
-		changed := e.changed
+		changed := e.waiting.on(anyPod)
 		e.mu.Unlock()
 		for _, pod := range e.selectPods(query) {
 			status := containerStatus(pod)

@@ -18,6 +18,7 @@ const (
 	labelRole    = "springtide.dev/role" // what network policies select by
 	roleInstance = "instance"
 	roleTask     = "task"
+	roleSpare    = "spare"
 	labelGroup   = "springtide.dev/group" // the name of the Deployment
 
 	noteGroup    = "springtide.dev/group"    // the group's ID
@@ -30,6 +31,15 @@ const (
 	noteEnded   = "springtide.dev/ended"   // how it ended, as JSON
 	noteFiles   = "springtide.dev/files"   // it has credentials
 	gate        = "springtide.dev/recorded"
+
+	noteSpare  = "springtide.dev/spare"  // how much room is kept, as JSON
+	noteMounts = "springtide.dev/mounts" // a task's claims, as JSON
+	noteOf     = "springtide.dev/of"     // the service, or the files, that something keeps
+
+	// noteMayGo has Cluster Autoscaler take a node away although the pod has folders of
+	// its own there, or not as long as it runs; noteMustStay is Karpenter's word.
+	noteMayGo    = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+	noteMustStay = "karpenter.sh/do-not-disrupt"
 
 	// container is the name of the app's in a pod.
 	container = "app"

@@ -1,12 +1,9 @@
 package kubernetes
 
 import (
-	"cmp"
 	"context"
 	"iter"
-	"maps"
-	"reflect"
-	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +16,7 @@ import (
 // slimPod leaves of a pod what the engine looks at: there can be ten thousand.
 func slimPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
-		pod.ManagedFields = nil
+		pod.ManagedFields, pod.OwnerReferences = nil, nil
 		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName, SchedulingGates: pod.Spec.SchedulingGates}
 	}
 	return object, nil
@@ -47,27 +44,46 @@ func (e *Engine) observed(object any, there bool) {
 	name, shortage := meta.GetName(), ""
 	switch object := object.(type) {
 	case *corev1.Pod:
-		instance, isInstance := observe(object)
-		if there && isInstance {
-			e.views[instance.ID] = view{instance, instance.Group.String()}
-			e.retiresUnasked(object)
-		} else {
-			delete(e.views, springtide.InstanceID(name))
-		}
+		e.observedPod(object, there)
 		shortage = unschedulable(object)
+		e.waiting.wake(name) // who waits for a task
+		e.waiting.wake(anyPod)
 	case *appsv1.Deployment:
 		name = "deployment/" + name
 		shortage = shortageOf(object)
 	}
-	delete(e.shortages, name)
-	if there && shortage != "" && meta.GetDeletionTimestamp() == nil {
-		e.shortages[name] = shortage
+	if !there || meta.GetDeletionTimestamp() != nil || meta.GetLabels()[labelRole] == roleSpare {
+		shortage = ""
 	}
+	e.runShort(name, shortage)
 	if id, err := springtide.ParseGroupID(meta.GetAnnotations()[noteGroup]); err == nil {
-		e.dirty[id] = true
+		e.touch(id)
 	}
-	e.notify()
-	e.poke()
+}
+
+// observedPod takes up what the cluster says of an instance's pod; the mutex is held.
+func (e *Engine) observedPod(pod *corev1.Pod, there bool) {
+	id := springtide.InstanceID(pod.Name)
+	if instance, isInstance := observe(pod); there && isInstance {
+		e.views[id] = view{instance, instance.Group.String()}
+		e.retiresUnasked(pod)
+		e.show(id)
+	} else if known, ok := e.views[id]; ok {
+		delete(e.views, id)
+		e.published.drop(known.group, id)
+	}
+}
+
+// show publishes an instance; the mutex is held.
+func (e *Engine) show(id springtide.InstanceID) {
+	view, known := e.views[id]
+	if !known {
+		return
+	}
+	if r := e.retirements[id]; r != nil {
+		view.State = r.state(view.State)
+	}
+	e.published.put(view.group, view.Instance)
 }
 
 // shortageOf says why the cluster makes no further pods for a Deployment.
@@ -80,6 +96,11 @@ func shortageOf(deployment *appsv1.Deployment) string {
 	return ""
 }
 
+// perInstance is how much time is between two snapshots at least, for each instance in
+// them: what they cost, here and where they are read, grows with their number. After a
+// quiet time a change is told at once.
+const perInstance = 5 * time.Microsecond
+
 // Watch implements engine.Engine.
 func (e *Engine) Watch(ctx context.Context) iter.Seq2[springtide.Snapshot, error] {
 	return func(yield func(springtide.Snapshot, error) bool) {
@@ -88,18 +109,18 @@ func (e *Engine) Watch(ctx context.Context) iter.Seq2[springtide.Snapshot, error
 		case <-ctx.Done():
 			return
 		}
-		var last *springtide.Snapshot
 		for ctx.Err() == nil {
 			snapshot, changed := e.snapshot()
-			// Much changes on a cluster that nobody here cares about.
-			if last == nil || !reflect.DeepEqual(*last, snapshot) {
-				if !yield(snapshot, nil) {
-					return
-				}
-				last = &snapshot
+			began := time.Now()
+			if !yield(snapshot, nil) {
+				return
 			}
 			select {
 			case <-changed:
+			case <-ctx.Done():
+			}
+			select {
+			case <-time.After(time.Until(began.Add(time.Duration(len(snapshot.Instances)) * perInstance))):
 			case <-ctx.Done():
 			}
 		}
@@ -109,25 +130,27 @@ func (e *Engine) Watch(ctx context.Context) iter.Seq2[springtide.Snapshot, error
 func (e *Engine) snapshot() (snapshot springtide.Snapshot, changed <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	snapshot.Capacity = e.shortage()
-	views := slices.SortedFunc(maps.Values(e.views), func(a, b view) int {
-		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.ID, b.ID))
-	})
-	snapshot.Instances = make([]springtide.Instance, len(views))
-	for n, view := range views {
-		if r := e.retirements[view.ID]; r != nil {
-			view.State = r.state(view.State)
-		}
-		view.LastLines = slices.Clone(view.LastLines)
-		snapshot.Instances[n] = view.Instance
-	}
-	return snapshot, e.changed
+	return springtide.Snapshot{Instances: e.published.instances(), Capacity: e.shortage()}, e.published.changed
 }
 
-// shortage says why there cannot be more pods, the same as long as it is so.
-func (e *Engine) shortage() string {
-	if len(e.shortages) == 0 {
-		return ""
+// runShort takes note of why there cannot be more of what is named, or that there
+// can; the mutex is held.
+func (e *Engine) runShort(name, why string) {
+	told := e.shortage()
+	if delete(e.shortages, name); why != "" {
+		e.shortages[name] = why
 	}
-	return e.shortages[slices.Min(slices.Collect(maps.Keys(e.shortages)))]
+	if e.shortages[e.short] == "" {
+		e.short = ""
+		for e.short = range e.shortages {
+			break
+		}
+	}
+	if e.shortage() != told {
+		e.published.tell()
+	}
 }
+
+// shortage says why there cannot be more pods, the same as long as it is so; the
+// mutex is held.
+func (e *Engine) shortage() string { return e.shortages[e.short] }

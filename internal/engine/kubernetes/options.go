@@ -29,10 +29,19 @@ type Options struct {
 	// Evicted is how long a pod stays bound to a node that does not answer. It was
 	// replaced long before; in whole seconds. Default: 60 s.
 	Evicted time.Duration
-	// PriorityClass of instances and tasks. Empty: the cluster's standard.
+	// PriorityClass of instances and tasks of the usual priority. Empty: the cluster's
+	// standard.
 	PriorityClass string
+	// Spare is room that is kept for a surge.
+	Spare Spare
+	// FilesClass is the StorageClass of shared folders, which several nodes write to at
+	// the same time. Empty: the cluster's standard.
+	FilesClass string
 	// PullSecrets are names of Secrets with which nodes pull images.
 	PullSecrets []string
+	// RunnerImage is an image of tide, whose entry point is `tide`: with it come the
+	// runners of workers whose command is started for each run. Empty: there are none.
+	RunnerImage string
 	// TaskKeep is how long the outcome of a task is kept. Default: 24 h.
 	TaskKeep time.Duration
 	// Access gives what the instances of a group or a task are given besides what the
@@ -57,6 +66,8 @@ type Grant struct {
 	// Credentials are files, by their names, in the folder $CREDENTIALS_DIRECTORY,
 	// which is in memory.
 	Credentials map[string][]byte
+	// Mounts are the shared folders that it is shown.
+	Mounts []Mount
 }
 
 // Validate says what is missing or makes no sense.
@@ -67,7 +78,7 @@ func (o Options) Validate() error {
 	case o.Port < 1024 || o.Port > 65535:
 		return springtide.Errorf(springtide.Invalid, "kubernetes engine: instances cannot listen on port %d: 1024 to 65535", o.Port)
 	}
-	return nil
+	return o.Spare.validate()
 }
 
 func (o Options) withDefaults() Options {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,22 +21,38 @@ func (e *Engine) reconcile(ctx context.Context) {
 	dirty := e.dirty
 	e.dirty = map[springtide.GroupID]bool{}
 	e.mu.Unlock()
+	var groups errgroup.Group
+	groups.SetLimit(atOnce)
 	for id := range dirty {
-		if err := e.reconcileGroup(ctx, id); err != nil && ctx.Err() == nil {
-			e.log.Warn("the cluster did not do what a group needs; it is tried again", "group", id.String(), "error", e.client.fault("scale "+id.String(), err))
-			e.mu.Lock()
-			if wanted := e.wanted[id]; wanted != nil {
-				wanted.version = ""
-			}
-			e.dirty[id] = true // and looked at with the next tick
-			e.mu.Unlock()
-		}
+		groups.Go(func() error {
+			e.attempt(ctx, id)
+			return nil
+		})
 	}
+	_ = groups.Wait() // what failed is told, and tried again
+}
+
+// atOnce is how many groups are seen to at the same time: a surge of many apps must
+// not wait for the API server's answers one by one.
+const atOnce = 16
+
+func (e *Engine) attempt(ctx context.Context, id springtide.GroupID) {
+	err := e.reconcileGroup(ctx, id)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	e.log.Warn("the cluster did not do what a group needs; it is tried again", "group", id.String(), "error", e.client.fault("scale "+id.String(), err))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if wanted := e.wanted[id]; wanted != nil {
+		wanted.version = ""
+	}
+	e.dirty[id] = true // and looked at with the next tick
 }
 
 // reconcileGroup does nothing for a group before it has been applied or removed.
 func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) error {
-	deployment, members, settled := e.members(id)
+	deployment, members, settled, moving := e.members(id)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	wanted := e.wanted[id]
@@ -43,11 +60,11 @@ func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) erro
 		return nil
 	}
 	n := wanted.group.Replicas
-	_, retire := engine.Plan(n, members, e.shortage() != "")
+	_, retire := engine.Plan(n, members, e.shortage() != "" && !moving)
 	for _, name := range retire {
 		e.retire(name)
 	}
-	replicas := n + e.leaving(id)
+	replicas := n + e.retiring(id)
 	for _, m := range members {
 		if m.State == springtide.InstanceUnhealthy && !slices.Contains(retire, m.ID) {
 			replicas++
@@ -82,8 +99,9 @@ func (e *Engine) reconcileGroup(ctx context.Context, id springtide.GroupID) erro
 }
 
 // members are the instances of a group that are to stay, as far as is known.
-// settled says that there are no pods at all.
-func (e *Engine) members(id springtide.GroupID) (deployment *appsv1.Deployment, members []engine.Member, settled bool) {
+// settled says that there are no pods at all; moving, that some are on nodes that are
+// about to go: they count as unhealthy, which has them replaced first, but serve on.
+func (e *Engine) members(id springtide.GroupID) (deployment *appsv1.Deployment, members []engine.Member, settled, moving bool) {
 	pods := e.podsOf(id)
 	e.mu.Lock()
 	for _, pod := range pods {
@@ -97,13 +115,17 @@ func (e *Engine) members(id springtide.GroupID) (deployment *appsv1.Deployment, 
 			}
 			continue
 		}
-		members = append(members, engine.Member{ID: view.ID, State: view.State, Ordered: view.Ordered})
+		member := engine.Member{ID: view.ID, State: view.State, Ordered: view.Ordered}
+		if e.leaving[pod.Spec.NodeName] != "" {
+			member.State, moving = springtide.InstanceUnhealthy, true
+		}
+		members = append(members, member)
 	}
 	e.mu.Unlock()
 	for n := range members {
 		members[n].Load = e.options.Router.Load(members[n].ID)
 	}
-	return e.deploymentOf(id), members, len(pods) == 0
+	return e.deploymentOf(id), members, len(pods) == 0, moving
 }
 
 // prune removes pods that have ended for good, and tasks whose time is over.

@@ -12,6 +12,7 @@ import (
 
 // retirement is an instance on its way out.
 type retirement struct {
+	id    springtide.InstanceID
 	group springtide.GroupID
 	// noted says that the cluster knows it, so that who comes next does as well.
 	noted bool
@@ -41,14 +42,11 @@ const (
 	choosing = 5 * time.Second
 )
 
-// leaving counts the instances of a group that are still to be let go, and that the
+// retiring counts the instances of a group that are still to be let go, and that the
 // cluster counts as its own; the mutex is held.
-func (e *Engine) leaving(id springtide.GroupID) (count int) {
-	for name, r := range e.retirements {
-		if r.group != id || r.letGo {
-			continue
-		}
-		if pod := e.pod(string(name)); pod != nil && pod.DeletionTimestamp == nil {
+func (e *Engine) retiring(id springtide.GroupID) (count int) {
+	for _, pod := range e.podsOf(id) {
+		if r := e.retirements[springtide.InstanceID(pod.Name)]; r != nil && !r.letGo && pod.DeletionTimestamp == nil {
 			count++
 		}
 	}
@@ -75,23 +73,17 @@ func (e *Engine) begin(id springtide.InstanceID, group springtide.GroupID, run f
 	if e.retirements[id] != nil || e.ctx == nil || e.ctx.Err() != nil {
 		return
 	}
-	r, ctx := &retirement{group: group}, e.ctx
+	r, ctx := &retirement{id: id, group: group}, e.ctx
 	e.retirements[id] = r
-	e.notify()
 	e.workers.Go(func() {
 		run(ctx, id, r)
-		e.settle(id, r)
+		e.settle(r)
 	})
 }
 
 // settle forgets a retirement whose pod is gone.
-func (e *Engine) settle(id springtide.InstanceID, r *retirement) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.retirements[id] == r {
-		delete(e.retirements, id)
-	}
-	e.touch(r.group)
+func (e *Engine) settle(r *retirement) {
+	e.advance(r, func() { delete(e.retirements, r.id) })
 }
 
 // advance takes a step of a retirement, and has everybody see it.
@@ -99,6 +91,7 @@ func (e *Engine) advance(r *retirement, step func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	step()
+	e.show(r.id)
 	e.touch(r.group)
 }
 
@@ -117,12 +110,12 @@ func (e *Engine) runRetirement(ctx context.Context, id springtide.InstanceID, r 
 		return
 	}
 	e.advance(r, func() { r.letGo = true })
-	if pod := e.awaitDeletion(ctx, id, choosing); pod != nil && pod.DeletionTimestamp == nil && ctx.Err() == nil {
+	if pod := e.awaitDeletion(ctx, r, choosing); pod != nil && pod.DeletionTimestamp == nil && ctx.Err() == nil {
 		// The cluster took another one, which was not ready: this one is replaced.
 		if err := e.client.remove(ctx, e.client.pods(), pod.Name, pod.UID); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
 			e.log.Warn("an instance that was let go could not be deleted", "instance", id, "error", err)
 		}
-		e.awaitDeletion(ctx, id, requestLimit)
+		e.awaitDeletion(ctx, r, requestLimit)
 	}
 	e.end(ctx, id, r)
 }
@@ -159,7 +152,7 @@ func (e *Engine) end(ctx context.Context, id springtide.InstanceID, r *retiremen
 		return
 	}
 	t := traitsOfPod(pod)
-	if e.awaitEnd(ctx, id, time.Until(deletedAt(pod).Add(t.LetGo+t.Grace+reporting))) || ctx.Err() != nil {
+	if e.awaitEnd(ctx, r, time.Until(deletedAt(pod).Add(t.LetGo+t.Grace+reporting))) || ctx.Err() != nil {
 		return
 	}
 	closingTime, cancel := context.WithTimeout(ctx, closing)
@@ -167,7 +160,7 @@ func (e *Engine) end(ctx context.Context, id springtide.InstanceID, r *retiremen
 		e.log.Warn("streams of an instance were not closed in time", "instance", id, "error", err)
 	}
 	cancel()
-	e.awaitEnd(ctx, id, -1)
+	e.awaitEnd(ctx, r, -1)
 }
 
 func (e *Engine) letGo(ctx context.Context, id springtide.InstanceID, drain time.Duration) {
@@ -203,36 +196,18 @@ func (e *Engine) note(ctx context.Context, id springtide.InstanceID, notes map[s
 }
 
 // awaitDeletion waits until a pod is being deleted, and gives it; nil if it is gone.
-func (e *Engine) awaitDeletion(ctx context.Context, id springtide.InstanceID, limit time.Duration) (pod *corev1.Pod) {
-	e.until(ctx, limit, func() bool {
-		pod = e.pod(string(id))
+func (e *Engine) awaitDeletion(ctx context.Context, r *retirement, limit time.Duration) (pod *corev1.Pod) {
+	e.until(ctx, r.group, limit, func() bool {
+		pod = e.pod(string(r.id))
 		return pod == nil || pod.DeletionTimestamp != nil
 	})
 	return pod
 }
 
 // awaitEnd waits until a pod's container has ended; limit < 0: until the pod is gone.
-func (e *Engine) awaitEnd(ctx context.Context, id springtide.InstanceID, limit time.Duration) bool {
-	return e.until(ctx, limit, func() bool {
-		pod := e.pod(string(id))
+func (e *Engine) awaitEnd(ctx context.Context, r *retirement, limit time.Duration) bool {
+	return e.until(ctx, r.group, limit, func() bool {
+		pod := e.pod(string(r.id))
 		return pod == nil || limit >= 0 && containerStatus(pod).State.Terminated != nil
 	})
-}
-
-// until waits for a condition that observing brings about, and reports whether it
-// came; limit < 0: for ever.
-func (e *Engine) until(ctx context.Context, limit time.Duration, condition func() bool) bool {
-	if limit >= 0 {
-		limited, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		ctx = limited
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for !condition() {
-		if e.await(ctx) != nil {
-			return false
-		}
-	}
-	return true
 }

@@ -100,6 +100,9 @@ func (e *Engine) newRecord(ctx context.Context, task springtide.Task) (*corev1.S
 	if len(grant.Credentials) > 0 {
 		meta.Annotations[noteFiles] = "yes"
 	}
+	if len(grant.Mounts) > 0 {
+		meta.Annotations[noteMounts] = encode(grant.Mounts)
+	}
 	secrets := secretsOf(meta, task.Template, nil, grant)
 	record := &corev1.Secret{}
 	if err := e.client.create(ctx, e.client.secrets(), secrets[0], record); err != nil {
@@ -153,6 +156,9 @@ func (o Options) taskPod(task springtide.Task, record *corev1.Secret) *corev1.Po
 	main.Env = append(main.Env, variable("TIDE_APP", string(task.Environment.App)), variable("TIDE_ENV", string(task.Environment.Name)),
 		variable("TIDE_RELEASE", strconv.Itoa(task.Release)), variable("TIDE_TASK", task.ID), variable("TIDE_INSTANCE", task.ID))
 	spec := o.pod(record.Name, main, files)
+	var mounts []Mount
+	_ = json.Unmarshal([]byte(record.Annotations[noteMounts]), &mounts) // there need not be any
+	mount(&spec, mounts)
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gate}}
 	spec.TerminationGracePeriodSeconds = new(seconds(taskGrace))
@@ -162,6 +168,7 @@ func (o Options) taskPod(task springtide.Task, record *corev1.Secret) *corev1.Po
 	notes := map[string]string{
 		noteTask:     task.ID,
 		noteTemplate: encode(traits{Command: task.Command, Memory: task.Template.Process.Limits.Memory}),
+		noteMayGo:    "false", noteMustStay: "true", // nobody runs it again
 	}
 	return &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
@@ -195,7 +202,7 @@ func (e *Engine) awaitTask(ctx context.Context, task springtide.Task, name strin
 	seen := e.pod(name) != nil
 	for {
 		e.mu.Lock()
-		changed := e.changed
+		changed := e.waiting.on(name)
 		e.mu.Unlock()
 		pod := e.pod(name)
 		if pod != nil && over(pod) {
@@ -213,6 +220,7 @@ func (e *Engine) awaitTask(ctx context.Context, task springtide.Task, name strin
 		seen = seen || pod != nil
 		select {
 		case <-changed:
+		case <-time.After(requestLimit): // it may have been gone before it was observed
 		case <-ctx.Done():
 			return ended, ctx.Err()
 		}

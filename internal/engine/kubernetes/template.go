@@ -29,12 +29,14 @@ const (
 	// closing is how long edges have after that to end streams.
 	closing = 2 * time.Second
 
-	// filesGroup may write to the pod's own folders, whatever user the image names.
-	filesGroup = int64(65532)
+	// nobody is the user of containers that are not the app's, whatever their image says,
+	// and the group that may write to a pod's own folders, whatever user the app's names.
+	nobody = int64(65532)
 
-	homeFolder        = "/home/app"
-	temporaryFolder   = "/tmp"
-	credentialsFolder = "/run/credentials"
+	homeFolder      = "/home/app"
+	temporaryFolder = "/tmp"
+	// CredentialsFolder is where instances find what they are given as files.
+	CredentialsFolder = "/run/credentials"
 
 	// What is asked for where the manifest sets no limit, so that the scheduler, and
 	// whoever adds nodes, has something to go by.
@@ -79,7 +81,7 @@ func (o Options) traitsOf(process springtide.Process) traits {
 func (o Options) deployment(group springtide.Group, files bool) *appsv1.Deployment {
 	labels, selector := groupLabels(group.ID), map[string]string{labelGroup: nameOf(group.ID)}
 	t := o.traitsOf(group.Template.Process)
-	notes := map[string]string{noteGroup: group.ID.String(), noteTemplate: encode(t)}
+	notes := map[string]string{noteGroup: group.ID.String(), noteTemplate: encode(t), noteMayGo: "true"}
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: metav1.ObjectMeta{Name: nameOf(group.ID), Labels: labels, Annotations: map[string]string{noteGroup: group.ID.String()}},
@@ -98,7 +100,7 @@ func (o Options) deployment(group springtide.Group, files bool) *appsv1.Deployme
 
 func (o Options) podSpec(group springtide.Group, t traits, selector map[string]string, files bool) corev1.PodSpec {
 	process := group.Template.Process
-	main := o.container(nameOf(group.ID), process.Command, group.Template, files)
+	main := o.container(nameOf(group.ID), commandOf(process), group.Template, files)
 	main.Env = append(main.Env, variable("TIDE_APP", string(group.ID.Environment.App)), variable("TIDE_ENV", string(group.ID.Environment.Name)),
 		variable("TIDE_RELEASE", strconv.Itoa(group.ID.Release)),
 		corev1.EnvVar{Name: "TIDE_INSTANCE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}})
@@ -110,6 +112,9 @@ func (o Options) podSpec(group springtide.Group, t traits, selector map[string]s
 	}
 	setProbes(&main, process, o.Port)
 	spec := o.pod(nameOf(group.ID), main, files)
+	if isRunner(process) {
+		o.addRunner(&spec)
+	}
 	spec.TerminationGracePeriodSeconds = new(seconds(t.LetGo) + seconds(t.Grace+reporting+closing))
 	for _, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
 		spec.TopologySpreadConstraints = append(spec.TopologySpreadConstraints, corev1.TopologySpreadConstraint{
@@ -135,8 +140,8 @@ func (o Options) container(secret, command string, template springtide.Template,
 		{Name: "home", MountPath: homeFolder, SubPath: "home"}, {Name: "home", MountPath: temporaryFolder, SubPath: "tmp"},
 	}
 	if files {
-		variables = append(variables, variable("CREDENTIALS_DIRECTORY", credentialsFolder))
-		mounts = append(mounts, corev1.VolumeMount{Name: "credentials", MountPath: credentialsFolder, ReadOnly: true})
+		variables = append(variables, variable("CREDENTIALS_DIRECTORY", CredentialsFolder))
+		mounts = append(mounts, corev1.VolumeMount{Name: "credentials", MountPath: CredentialsFolder, ReadOnly: true})
 	}
 	return corev1.Container{
 		// A dollar sign is doubled, since the cluster replaces $$ and $(NAME) by itself.
@@ -175,7 +180,7 @@ func (o Options) pod(secret string, main corev1.Container, files bool) corev1.Po
 		// to end on SIGTERM, and somebody reaps what it leaves.
 		ShareProcessNamespace: new(true),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: new(true), FSGroup: new(filesGroup),
+			RunAsNonRoot: new(true), FSGroup: new(nobody),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
@@ -273,7 +278,13 @@ func workerVariables(process springtide.Process) map[string]string {
 	for n, queue := range process.Worker.Queues {
 		queues[n] = string(queue)
 	}
-	return map[string]string{"TIDE_QUEUES": strings.Join(queues, ","), "TIDE_SLOTS": strconv.Itoa(max(process.Scale.Concurrency, 1))}
+	variables := map[string]string{"TIDE_QUEUES": strings.Join(queues, ","), "TIDE_SLOTS": strconv.Itoa(max(process.Scale.Concurrency, 1))}
+	if isRunner(process) {
+		variables["TIDE_RUNNER_COMMAND"] = process.Command
+		variables["TIDE_RUNNER_TIMEOUT"] = process.Worker.Timeout.String()
+		variables["TIDE_RUNNER_GRACE"] = process.Worker.Grace.String()
+	}
+	return variables
 }
 
 func variable(name, value string) corev1.EnvVar { return corev1.EnvVar{Name: name, Value: value} }
@@ -300,9 +311,9 @@ func (e *Engine) validate(group springtide.Group) error {
 		return springtide.Errorf(springtide.Invalid, "%s: %d replicas are not possible", id, group.Replicas)
 	case strings.TrimSpace(process.Command) == "":
 		return springtide.Errorf(springtide.Invalid, "%s: there is no command", id)
-	case process.Worker != nil && !process.Worker.Own:
-		return springtide.Errorf(springtide.Invalid, "%s: a command that is started once for each run is not possible on a cluster", id).
-			WithHint("have the worker lease its runs itself")
+	case isRunner(process) && e.options.RunnerImage == "":
+		return springtide.Errorf(springtide.Invalid, "%s: there is no image of tide to take the runner from", id).
+			WithHint("name one, or have the worker lease its runs itself")
 	}
 	return validateTemplate(process.Command, group.Template)
 }

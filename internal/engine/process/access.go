@@ -1,7 +1,10 @@
 package process
 
 import (
+	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	"github.com/springtide/springtide"
 )
@@ -24,6 +27,17 @@ func (s spec) subject() Subject {
 	}
 	id := s.Group.ID
 	return Subject{Environment: id.Environment, Release: id.Release, Generation: id.Generation, Process: id.Process, Instance: s.Instance}
+}
+
+// Knows reports whether a task was begun and is not forgotten.
+func (e *Engine) Knows(_ context.Context, task string) (bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tasks[task] != nil {
+		return true, nil
+	}
+	_, err := os.Stat(filepath.Join(e.options.Data, "tasks", task))
+	return err == nil, nil
 }
 
 // Host gives the machine's address as instances reach it, and nobody from

@@ -71,6 +71,8 @@ func (b *backend) explain(err error) error {
 		return s3err.GetAPIError(s3err.ErrQuotaExceeded)
 	case errors.Is(err, syscall.ENOSPC):
 		return s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice)
+	case kind == springtide.Unavailable:
+		return s3err.GetAPIError(s3err.ErrSlowDown)
 	case kind == springtide.NotFound:
 		return s3err.GetAPIError(s3err.ErrNoSuchKey)
 	case kind == springtide.Invalid:

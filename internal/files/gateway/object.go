@@ -52,7 +52,7 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	if err != nil {
 		return out, err
 	}
-	entry, err := write(ctx, folder, *in.Key, body, files.PutOptions{
+	entry, err := create(ctx, folder, *in.Key, body, files.PutOptions{
 		Size:       size,
 		Attributes: attributes(in.ContentType, in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.Expires, in.Metadata),
 		Unless:     unless(in.IfMatch, in.IfNoneMatch),
@@ -66,14 +66,21 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	return out, nil
 }
 
-// write writes a file whose ETag is its MD5.
-func write(ctx context.Context, folder *files.Folder, key string, body io.Reader, o files.PutOptions) (files.Entry, error) {
+// create writes a file whose ETag is its MD5, and announces it.
+func create(ctx context.Context, folder *files.Folder, key string, body io.Reader, o files.PutOptions) (files.Entry, error) {
+	if err := folder.Announces(); err != nil {
+		return files.Entry{}, err
+	}
 	hash := md5.New()
 	o.Finish = func() (files.Attributes, error) {
 		o.Attributes.ETag = hex.EncodeToString(hash.Sum(nil))
 		return o.Attributes, nil
 	}
-	return folder.Put(ctx, key, io.TeeReader(body, hash), o)
+	entry, err := folder.Put(ctx, key, io.TeeReader(body, hash), o)
+	if err == nil {
+		err = folder.Announce(entry, o.ContentType)
+	}
+	return entry, err
 }
 
 // sums are the checksums that came in headers, in the order of kinds.
@@ -238,7 +245,7 @@ func (b *backend) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 	if in.MetadataDirective == types.MetadataDirectiveReplace {
 		kept = attributes(in.ContentType, in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.Expires, in.Metadata)
 	}
-	entry, err := write(ctx, folder, *in.Key, file, files.PutOptions{Size: file.Entry.Size, Attributes: kept})
+	entry, err := create(ctx, folder, *in.Key, file, files.PutOptions{Size: file.Entry.Size, Attributes: kept})
 	if err != nil {
 		return out, b.explain(err)
 	}

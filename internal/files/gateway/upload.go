@@ -113,7 +113,13 @@ func (b *backend) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMu
 	if err != nil {
 		return out, "", err
 	}
+	if err := folder.Announces(); err != nil {
+		return out, "", b.explain(err)
+	}
 	entry, err := folder.CompleteUpload(ctx, upload.ID, parts, strings.Trim(etag, `"`), unless(in.IfMatch, in.IfNoneMatch))
+	if err == nil {
+		err = folder.Announce(entry, upload.Attributes.ContentType)
+	}
 	if err != nil {
 		return out, "", b.explain(err)
 	}

@@ -55,6 +55,21 @@ var demandTests = []test{
 			f.Errorf("left: %v and %v", left, gone)
 		}
 	}},
+	{"A day of hours is forgotten at a time", func(f *fixture) {
+		ctx := f.Context()
+		f.environment(production)
+		for _, hour := range []int64{1, 24, 25, 60} {
+			f.check(f.PutDemand(ctx, []store.DemandHour{hourOf(web, hour, []byte("a"))}, nil))
+		}
+		for _, want := range []int{2, 1, 0, 0} {
+			f.check(f.ForgetDemand(ctx, 1_000_000))
+			left, err := f.Demand(ctx, web, 0, 100)
+			f.check(err)
+			if len(left) != want {
+				f.Errorf("left: %v, want %d", left, want)
+			}
+		}
+	}},
 	{"What instances used is of a process, the last counts", func(f *fixture) {
 		ctx := f.Context()
 		f.environment(production)

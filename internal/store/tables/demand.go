@@ -46,7 +46,7 @@ func (s *Store) Demand(ctx context.Context, of store.ProcessID, from, to int64) 
 // ForgetDemand implements store.Demand.
 func (s *Store) ForgetDemand(ctx context.Context, before int64) error {
 	return s.db.Note(ctx, func(tx Transaction) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM demand WHERE hour < ?`, before)
+		_, err := tx.ExecContext(ctx, `DELETE FROM demand WHERE hour < ? AND hour < (SELECT MIN(hour) FROM demand) + 24`, before)
 		return err
 	})
 }

@@ -1,12 +1,18 @@
 // Command app is what runs in the pods of the tests: it answers with its version
-// and the name of its pod, and ends at once on SIGTERM.
+// and the name of its pod, and ends at once on SIGTERM. At /work a request takes 2 ms of
+// a processor and 50 ms of waiting, as for a database, and two are served at a time.
 package main
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -14,7 +20,32 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "%s on %s\n", os.Getenv("VERSION"), host)
 	})
-	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: 10 * time.Second}
+	places := make(chan struct{}, 2)
+	http.HandleFunc("/work", func(http.ResponseWriter, *http.Request) {
+		places <- struct{}{}
+		defer func() { <-places }()
+		compute(2 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+	})
+	server := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "8080"), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(os.Stderr, server.ListenAndServe())
 	os.Exit(1)
+}
+
+// compute uses so much of a processor, however long that takes.
+func compute(d time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var block [1 << 10]byte
+	for end := used() + d; used() < end; {
+		sum := sha256.Sum256(block[:])
+		copy(block[:], sum[:])
+	}
+}
+
+// used is the processor time of this thread.
+func used() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now) // every Linux has it
+	return time.Duration(now.Nano())
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -113,4 +115,27 @@ func (i Image) archive() ([]byte, error) {
 		}
 	}
 	return archive.Bytes(), writer.Close()
+}
+
+// Trust has the nodes know a registry by its authority's certificate, in PEM; nil: no
+// more.
+func (c *Cluster) Trust(registry string, authority []byte) error {
+	for n := range c.nodes {
+		folder := c.path(nodeName(n), "certs.d", registry)
+		if err := os.RemoveAll(folder); err != nil {
+			return err
+		}
+		if authority == nil {
+			continue
+		}
+		hosts := fmt.Sprintf("[host.\"https://%s\"]\n  ca = %q\n", registry, filepath.Join(folder, "ca.pem"))
+		if err := errors.Join(
+			os.MkdirAll(folder, 0o755),
+			os.WriteFile(filepath.Join(folder, "ca.pem"), authority, 0o600),
+			os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(hosts), 0o600),
+		); err != nil {
+			return err
+		}
+	}
+	return nil
 }

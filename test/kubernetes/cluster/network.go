@@ -89,7 +89,7 @@ func (network) addNode(n int) error {
 	if err := all(commands...); err != nil {
 		return err
 	}
-	output, err := exec.Command("nsenter", "--net=/run/netns/"+namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1").CombinedOutput()
+	output, err := exec.Command("nsenter", "--net=/run/netns/"+namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("let node %d forward: %w: %s", n, err, output)
 	}
@@ -103,6 +103,10 @@ func (network) clear() error {
 		return err
 	}
 	var failed []error
+	// It goes first: with its namespace it would go by itself, at any moment.
+	if _, err := os.Stat("/sys/class/net/" + machineLink); err == nil {
+		failed = append(failed, ip("link del "+machineLink))
+	}
 	for _, path := range namespaces {
 		name := filepath.Base(path)
 		if err := killWithin(name); err != nil {
@@ -110,9 +114,6 @@ func (network) clear() error {
 			continue
 		}
 		failed = append(failed, ip("netns del "+name))
-	}
-	if _, err := os.Stat("/sys/class/net/" + machineLink); err == nil {
-		failed = append(failed, ip("link del "+machineLink))
 	}
 	for n := 1; n <= mostNodes; n++ {
 		failed = append(failed, clearGroups(n))

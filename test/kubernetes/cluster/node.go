@@ -7,12 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func nodeName(n int) string { return "node" + strconv.Itoa(n) }
+
+// nodeNamespaces are those that a node has for itself, besides its network.
+const nodeNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS
 
 // node is a machine of the cluster.
 type node struct{ *process }
@@ -58,7 +63,7 @@ func (c *Cluster) PowerOn(n int) error {
 		return err
 	}
 	started, err := begin(c.path("log", nodeName(n)+".log"), nodeNamespace(n), []string{executable, nodeArgument, path},
-		syscall.CLONE_NEWNS|syscall.CLONE_NEWPID|syscall.CLONE_NEWUTS)
+		nodeNamespaces)
 	if err != nil {
 		return fmt.Errorf("start node %d: %w", n, err)
 	}
@@ -108,23 +113,42 @@ func (o *nodeOrder) write(name, text string) error {
 	return os.WriteFile(o.path(name), []byte(text), 0o600)
 }
 
+// groupsRoot is where control groups are; in version 2 of them itself a group.
+const groupsRoot = "/sys/fs/cgroup"
+
 // groupFolders are a node's own roots in every hierarchy of control groups, so that
 // two kubelets never see each other's pods.
 func groupFolders(n int) (folders []string, err error) {
-	const root = "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.controllers"); err == nil {
-		return []string{filepath.Join(root, nodeNamespace(n))}, nil
+	if _, err := os.Stat(groupsRoot + "/cgroup.controllers"); err == nil {
+		return []string{filepath.Join(groupsRoot, nodeNamespace(n))}, nil
 	}
-	entries, err := os.ReadDir(root)
+	entries, err := os.ReadDir(groupsRoot)
 	for _, entry := range entries {
-		if info, err := os.Stat(filepath.Join(root, entry.Name(), "cgroup.procs")); err == nil && info.Mode().IsRegular() {
-			folders = append(folders, filepath.Join(root, entry.Name(), nodeNamespace(n)))
+		if info, err := os.Stat(filepath.Join(groupsRoot, entry.Name(), "cgroup.procs")); err == nil && info.Mode().IsRegular() {
+			folders = append(folders, filepath.Join(groupsRoot, entry.Name(), nodeNamespace(n)))
 		}
 	}
 	return folders, err
 }
 
+// delegate has the groups of nodes be given, in version 2, all that a kubelet insists on.
+func delegate() error {
+	controllers, err := os.ReadFile(groupsRoot + "/cgroup.controllers")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // version 1
+	}
+	for name := range strings.FieldsSeq(string(controllers)) {
+		if slices.Contains([]string{"cpu", "cpuset", "memory", "hugetlb", "pids"}, name) {
+			err = errors.Join(err, os.WriteFile(groupsRoot+"/cgroup.subtree_control", []byte("+"+name), 0o644))
+		}
+	}
+	return err
+}
+
 func makeGroups(n int) error {
+	if err := delegate(); err != nil {
+		return err
+	}
 	folders, err := groupFolders(n)
 	if err != nil {
 		return err

@@ -1,0 +1,158 @@
+package peer
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/springtide/springtide"
+)
+
+func token(t *testing.T, text string) Token {
+	t.Helper()
+	made, err := ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// listen gives the address of a control plane that answers each line.
+func listen(t *testing.T, with Token) string {
+	t.Helper()
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := Listen(raw, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				lines := bufio.NewReader(conn)
+				for {
+					line, err := lines.ReadString('\n')
+					if err != nil {
+						return
+					}
+					if _, err := io.WriteString(conn, "you said "+line); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return raw.Addr().String()
+}
+
+const secret = "a token that nobody guesses, as long as it has to be"
+
+func TestWhoHasTheTokenIsHeardAndBeatsAreNot(t *testing.T) {
+	t.Parallel()
+	dial, err := Dialer(listen(t, token(t, secret)), token(t, secret+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	lines := bufio.NewReader(conn)
+	for n, word := range []string{"first\n", "after some beats\n"} {
+		time.Sleep(time.Duration(n) * (Silence + beatEvery)) // neither end says anything of its own
+		if _, err := io.WriteString(conn, word); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := lines.ReadString('\n'); err != nil || line != "you said "+word {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+}
+
+func TestWhoHasAnotherTokenIsRefusedByBothEnds(t *testing.T) {
+	dial, err := Dialer(listen(t, token(t, secret)), token(t, strings.ToUpper(secret)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := dial(t.Context()); err == nil || !strings.Contains(err.Error(), "no control plane with our token") {
+		t.Fatalf("%v, %v", conn, err)
+	}
+	// An edge's own key is none of a control plane.
+	config, err := token(t, secret).config(controlPlane, edges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := net.Dial("tcp", listen(t, token(t, secret)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	config.VerifyConnection = nil // it would refuse first
+	if _, err := alive(tls.Client(raw, config)).Read(make([]byte, 1)); err == nil {
+		t.Error("a control plane let in another one as an edge")
+	}
+}
+
+func TestAnEndThatIsNotHeardOfIsGivenUp(t *testing.T) {
+	t.Parallel()
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	listener, err := Listen(raw, token(t, secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial, err := Dialer(raw.Addr().String(), token(t, secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if conn, err := dial(t.Context()); err == nil {
+			close(conn.(*connection).closed) // it beats no more, and keeps its connection
+		}
+	}()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	began := time.Now()
+	_, err = conn.Read(make([]byte, 1))
+	if fault, ok := errors.AsType[net.Error](err); !ok || !fault.Timeout() || time.Since(began) < Silence-time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
+func TestATokenThatCanBeGuessedIsRefused(t *testing.T) {
+	if _, err := ParseToken("password"); springtide.KindOf(err) != springtide.Invalid {
+		t.Error(err)
+	}
+	path := filepath.Join(t.TempDir(), "token")
+	if _, err := ReadToken(path); springtide.KindOf(err) != springtide.Invalid {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if read, err := ReadToken(path); err != nil || read != token(t, secret) {
+		t.Error(err)
+	}
+}

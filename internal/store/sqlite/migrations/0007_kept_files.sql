@@ -1,0 +1,3 @@
+-- The files that several control planes share are kept in PostgreSQL only: here they
+-- are in the data folder.
+SELECT 1;
