@@ -31,7 +31,8 @@ func TestARolloutSurvivesTheControlPlanesDeathAtEveryStep(t *testing.T) {
 			killed := make(chan error, 1)
 			watching, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			go func() { killed <- killAt(watching, p, step) }()
+			began := time.Now()
+			go func() { killed <- killAt(watching, p, began, step) }()
 			deploy, err := p.Deploy(t.Context(), app) // the CLI goes on where it was
 			if killErr := <-killed; killErr != nil {
 				t.Fatal(killErr)
@@ -72,17 +73,18 @@ func TestARolloutSurvivesTheControlPlanesDeathAtEveryStep(t *testing.T) {
 	}
 }
 
-// killAt kills the control plane when it tells of a rollout's step.
-func killAt(ctx context.Context, p *platform.Platform, step string) error {
+// killAt kills the control plane when it tells of a rollout's step, or has told
+// of it since then.
+func killAt(ctx context.Context, p *platform.Platform, since time.Time, step string) error {
 	status, err := p.Status(ctx)
 	if err != nil {
 		return err
 	}
-	for event, err := range p.Client.Events(ctx, api.EventQuery{Environment: story.Quiz, After: -1}) {
+	for event, err := range p.Client.Events(ctx, api.EventQuery{Environment: story.Quiz}) {
 		if err != nil {
 			return err
 		}
-		if (event.Kind == "rollout.step" || event.Kind == "release.line") && strings.Contains(event.Message, step) {
+		if event.Time.After(since) && (event.Kind == "rollout.step" || event.Kind == "release.line") && strings.Contains(event.Message, step) {
 			return syscall.Kill(status.Processes.Control, syscall.SIGKILL)
 		}
 	}
