@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -512,5 +513,33 @@ func TestTheNextEdgeServesFromTheDisk(t *testing.T) {
 	})
 	if asked := app.asked.Load(); asked == 20 {
 		t.Error("nothing was found on the disk")
+	}
+}
+
+func TestWhoHasItsPartOfAnAnswerThatBreaksOffKeepsTheConnection(t *testing.T) {
+	app := startCached(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"one"`)
+		w.Header().Set("Content-Length", "200000")
+		_, _ = w.Write(make([]byte, 100_000))
+		panic(http.ErrAbortHandler)
+	})
+	client := app.edge.client(t, false)
+	for i, field := range []string{`If-None-Match: "one"`, "Range: bytes=10-19", `If-None-Match: "one"`} {
+		var kept bool
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { kept = info.Reused }})
+		request, err := http.NewRequestWithContext(ctx, "GET", "https://"+testHost+"/"+strconv.Itoa(i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, value, _ := strings.Cut(field, ": ")
+		request.Header.Set(name, value)
+		response, body := do(t, client, request)
+		want := http.StatusNotModified
+		if i == 1 {
+			want = http.StatusPartialContent
+		}
+		if response.StatusCode != want || len(body) != 10*(i%2) || kept != (i > 0) {
+			t.Errorf("request %d: %s, %d bytes, on a kept connection: %t", i, response.Status, len(body), kept)
+		}
 	}
 }

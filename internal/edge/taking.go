@@ -26,7 +26,9 @@ type taking struct {
 	outcome cache.Outcome
 	// at is how much of the body has come, sent how much of it the client got.
 	at, sent int64
-	room     [16]message.Field
+	// served says that the client has its part: the rest is only for the cache.
+	served bool
+	room   [16]message.Field
 }
 
 // take passes a request on as the cache wants it, again if it says so. An error
@@ -34,7 +36,7 @@ type taking struct {
 func (e *edge) take(t *taking, g *gate) (*gate, error) {
 	x := t.x
 	for {
-		t.outcome, t.at = cache.Outcome{}, 0
+		t.outcome, t.at, t.served = cache.Outcome{}, 0, false
 		x.client, x.onward, x.covered = t, t.fetch.Request().Fields, t.fetch.Covered(time.Now())
 		at, err := e.pass(x, g)
 		t.leave()
@@ -42,8 +44,11 @@ func (e *edge) take(t *taking, g *gate) (*gate, error) {
 			return at, err
 		}
 		x.bytes = t.sent
-		if t.outcome.Do != cache.Relay {
+		switch {
+		case t.outcome.Do != cache.Relay:
 			x.aborted = false // it is the instance's answer that was broken off
+		case x.aborted && t.served && !x.abandoned(nil): // and so it is here
+			x.aborted = t.outcome.Rest == nil && t.client.end(nil) != nil
 		}
 		if t.outcome.Do != cache.Again {
 			return at, nil
@@ -115,17 +120,20 @@ func (t *taking) Write(p []byte) (int, error) {
 	if o.Length >= 0 {
 		to = min(to, o.Skip+o.Length)
 	}
-	if from >= to {
+	if from < to {
+		n, err := t.client.Write(p[int64(len(p))-(t.at-from) : int64(len(p))-(t.at-to)])
+		t.sent += int64(n)
+		if err != nil {
+			return 0, err
+		}
+	}
+	if o.Length < 0 || t.at < o.Skip+o.Length || t.served {
 		return len(p), nil
 	}
-	n, err := t.client.Write(p[int64(len(p))-(t.at-from) : int64(len(p))-(t.at-to)])
-	t.sent += int64(n)
-	if err == nil && t.at > to { // what is left is only for the cache
-		err = t.client.flush()
-	}
-	if err != nil {
+	if err := t.client.flush(); err != nil {
 		return 0, err
 	}
+	t.served = true
 	return len(p), nil
 }
 
