@@ -107,6 +107,7 @@ func Run(ctx context.Context, options Options, force <-chan os.Signal) error {
 			}
 			notify("READY=1")
 		case <-s.edge.ended():
+			s.forgetEdge(s.edge.pid)
 			s.edge.schedule()
 		case <-s.edge.due:
 			s.edge.again()
@@ -275,6 +276,12 @@ func (s *Supervisor) startEdge() (*child, error) {
 		return nil, fmt.Errorf("the edge did not become ready (%s): %w", started.describe(), err)
 	}
 	return started, nil
+}
+
+// forgetEdge removes what an edge that has ended is found by: one that was killed has
+// left it behind, and its number may soon be another process's.
+func (s *Supervisor) forgetEdge(pid int) {
+	_ = os.Remove(filepath.Join(s.options.DataFolder, "run", fmt.Sprintf("edge-%d.sock", pid))) // it removes its own
 }
 
 // childEnvironment is this process's environment without what was meant for it

@@ -377,6 +377,9 @@ func TestAControlPlaneThatKeepsEndingDoesNotDelayTheEdge(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the edge was back after %s", took)
 	}
+	if _, err := os.Stat(filepath.Join(p.data, "run", fmt.Sprintf("edge-%d.sock", first))); err == nil {
+		t.Error("the edge that was killed is still told of")
+	}
 	if starts := p.starts(); starts > 4 {
 		t.Errorf("the control plane was started %d times", starts)
 	}
