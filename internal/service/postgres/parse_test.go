@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -68,4 +69,18 @@ func FuzzChange(f *testing.F) {
 			t.Errorf("%q is taken", name)
 		}
 	})
+}
+
+func TestWhyAProgramFailedIsToldAlsoIfItSaysMoreAfterIt(t *testing.T) {
+	for said, want := range map[string]string{
+		"":                              "initdb: it ended",
+		"creating folder\nno more room": "initdb: it ended: no more room",
+		"FATAL:  could not map memory\nchild process exited with exit code 1\ninitdb: removing data directory \"x\"":       "initdb: it ended: FATAL:  could not map memory",
+		"child process was terminated by signal 9: Killed\ninitdb: removing data directory \"x\"":                          "initdb: it ended: child process was terminated by signal 9: Killed",
+		"initdb: error: the first\ninitdb: error: could not create directory \"x\"\ninitdb: removing data directory \"x\"": "initdb: it ended: initdb: error: could not create directory \"x\"",
+	} {
+		if got := failure("initdb", errors.New("it ended"), &tail{[]byte(said)}).Error(); got != want {
+			t.Errorf("of %q it is told %q, want %q", said, got, want)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -62,12 +63,22 @@ func command(ctx context.Context, s service.Server, p program) (*exec.Cmd, *tail
 	return command, tail
 }
 
-// failure says what became of a program, of kind Failed.
+// wrong is in a line that says why a program failed.
+var wrong = regexp.MustCompile(`(?i)\b(error|fatal|panic): |terminated by signal`)
+
+// failure says what became of a program, of kind Failed, and why: by its last line, or
+// the last that tells of an error, for initdb says in the end only that it cleans up.
 func failure(name string, err error, tail *tail) error {
 	failed := springtide.Errorf(springtide.Failed, "%s: %w", name, err)
 	failed.Lines = tail.lines()
-	if len(failed.Lines) > 0 {
-		failed.Message += ": " + failed.Lines[len(failed.Lines)-1]
+	why := ""
+	for _, line := range failed.Lines {
+		if wrong.MatchString(line) || !wrong.MatchString(why) {
+			why = line
+		}
+	}
+	if why != "" {
+		failed.Message += ": " + why
 	}
 	return failed
 }
