@@ -138,6 +138,8 @@ func TestWhatWasLearntOutlivesTheControlPlane(t *testing.T) {
 	story.Get(t, client, url+"/api/tide")
 	tide(t, p, "scale", "web=4..6")
 	story.Eventually(t, "a fourth", time.Minute, func() bool { return ready(t, p) == 4 })
+	tide(t, p, "scale", "web=3..6") // decided when all four starts are known
+	story.Eventually(t, "one to go", time.Minute, func() bool { return ready(t, p) == 3 })
 	before, _, _ := learnt(t, p)
 	learning := time.Now()
 	story.Eventually(t, "it to be stored", time.Minute, func() bool { return time.Since(learning) > 15*time.Second })
@@ -150,8 +152,7 @@ func TestWhatWasLearntOutlivesTheControlPlane(t *testing.T) {
 		after, service, at = learnt(t, p)
 		return at.After(killed)
 	})
-	// The fourth start was learnt after the decision that ordered it.
-	if after == 1 || service == 0 || after > 5*before || before > 5*after {
+	if after == 1 || service == 0 || after != before {
 		t.Errorf("the start takes %.3f s and a request %.3f s; before it was %.3f s", after, service, before)
 	}
 	if said := tide(t, p, "explain", "--replay"); !strings.Contains(said, "decided again: the same") {
@@ -252,11 +253,18 @@ func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
 		if err != nil {
 			return -1
 		}
+		var busiest springtide.Minute
 		for _, m := range minutes {
 			sum += m.Requests
-			if m.Instances > 6 || m.Requests > 0 && (m.Service <= 0 || m.P95 <= 0) {
+			if m.Instances > 6 {
 				t.Errorf("%+v", m)
 			}
+			if m.Requests > busiest.Requests {
+				busiest = m
+			}
+		}
+		if busiest.Service <= 0 || busiest.P95 <= 0 { // a request may be over in another minute than it came in
+			return -1
 		}
 		return sum
 	}

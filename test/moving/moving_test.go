@@ -326,13 +326,13 @@ func wholeOrNothing(t *testing.T, p *platform.Platform, round int) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		releases, err := p.Client.Releases(t.Context(), page)
+		secrets, secretsErr := p.Client.Secrets(t.Context(), page)
 		kind := springtide.KindOf(err)
-		if kind == springtide.Unavailable && time.Now().Before(deadline) {
-			continue // it is being started again
+		if (kind == springtide.Unavailable || springtide.KindOf(secretsErr) == springtide.Unavailable) && time.Now().Before(deadline) {
+			continue // it is being started again, or about to be
 		}
-		secrets, _ := p.Client.Secrets(t.Context(), page)
 		if kind != springtide.NotFound && (len(releases) < 4 || len(secrets) != 1 || secrets[0].Version == 0) {
-			t.Errorf("round %d: %d releases, secrets %v, %v", round, len(releases), secrets, err)
+			t.Errorf("round %d: %d releases, %v, secrets %v, %v", round, len(releases), err, secrets, secretsErr)
 		}
 		return
 	}

@@ -21,11 +21,11 @@ import (
 )
 
 // clerk serves one request after the other, each for 40 ms: 25 a second at most,
-// and what is more waits inside of it. Below /work it is 20 ms of a processor. From a
-// time on it takes a minute to start.
+// and what is more waits inside of it. Below /work it is 20 ms of a processor. Once a
+// file is there it takes a minute to start.
 const clerk = `
 import http.server, os, threading, time
-if time.time() > float(os.environ.get("SLOW_FROM", "inf")): time.sleep(60)
+if os.path.exists(os.environ.get("SLOW_IF", "")): time.sleep(60)
 desk = threading.Lock()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -234,9 +234,12 @@ func TestAnInstanceThatIsNotReadyInTimeIsNotCountedOnAndThatIsSaid(t *testing.T)
 			t.Log(sentences)
 		}
 	})
-	slowFrom := time.Now().Add(5 * time.Second)
-	url := deployAs(t, p, fmt.Sprintf(manifest, "requests: 10")+fmt.Sprintf("    env: { SLOW_FROM: %q }\n", fmt.Sprint(slowFrom.Unix())))
-	story.Eventually(t, "the time from which it starts slowly", time.Minute, func() bool { return ready(t, p) == 1 && time.Now().After(slowFrom.Add(time.Second)) })
+	slow := filepath.Join(story.Folder(t), "slow")
+	url := deployAs(t, p, fmt.Sprintf(manifest, "requests: 10")+fmt.Sprintf("    env: { SLOW_IF: %q }\n", slow))
+	story.Eventually(t, "the one that starts soon", time.Minute, func() bool { return ready(t, p) == 1 })
+	if err := os.WriteFile(slow, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	stopFew := load(t, p, url+"/healthz", 20)
 	id := springtide.EnvironmentID{App: "clerk", Name: springtide.Production}
 	var ordered time.Time
