@@ -78,5 +78,5 @@ func checkEngine(ctx context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	return control.CheckEngine(ctx, engine, newLogger(os.Stderr, "serve", slog.LevelInfo))
+	return control.CheckEngine(ctx, engine, o.Data, os.Getenv(storeVariable), newLogger(os.Stderr, "serve", slog.LevelInfo))
 }

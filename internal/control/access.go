@@ -31,6 +31,12 @@ type access struct {
 	key, shared []byte
 }
 
+// The files of the two, in the data folder.
+const (
+	instanceKey = "instance-key"
+	ledgerKey   = "ledger-key" // a copy
+)
+
 // tokenPrefix marks the tokens of instances.
 const tokenPrefix = "tide_instance_"
 

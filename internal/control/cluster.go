@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,10 +65,11 @@ func kubernetesOptions(o EngineOptions, router engine.Router, logger *slog.Logge
 	}
 }
 
-// CheckEngine tries what is said of the engine. A cluster that does not answer is no
-// error: what runs there goes on, and edges serve it. The logger is told of what is no
-// error either.
-func CheckEngine(ctx context.Context, o EngineOptions, logger *slog.Logger) error {
+// CheckEngine tries what is said of the engine, for the platform of a data folder,
+// with a store of its own or a shared one. A cluster that does not answer is no error:
+// what runs there goes on, and edges serve it. The logger is told of what is no error
+// either.
+func CheckEngine(ctx context.Context, o EngineOptions, data, store string, logger *slog.Logger) error {
 	if err := o.Validate(); err != nil || !o.onCluster() {
 		return err
 	}
@@ -72,10 +77,35 @@ func CheckEngine(ctx context.Context, o EngineOptions, logger *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if err := cmp.Or(e.Check(ctx), e.CheckNamespace(ctx)); err != nil && springtide.KindOf(err) != springtide.Unavailable {
-		return err
+	ours := func(ctx context.Context) error { return checkOwner(ctx, e, data, store) }
+	for _, check := range []func(context.Context) error{e.Check, e.CheckNamespace, ours} {
+		switch err := check(ctx); {
+		case springtide.KindOf(err) == springtide.Unavailable:
+			return nil
+		case err != nil:
+			return err
+		}
 	}
 	return nil
+}
+
+// checkOwner looks whether the namespace is another platform's. One that comes to a
+// shared store for the first time finds out with its first group.
+func checkOwner(ctx context.Context, e *kubernetes.Engine, data, store string) error {
+	path := filepath.Join(data, instanceKey)
+	if store != "" {
+		path = filepath.Join(data, ledgerKey)
+	}
+	key, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && store != "":
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return e.CheckOwner(ctx, "") // new: it has no name yet
+	case err != nil:
+		return err
+	}
+	return e.CheckOwner(ctx, platformNameOf(key))
 }
 
 // nobody is the edges of an engine that does not run.

@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -89,8 +93,45 @@ func TestAClusterThatIsAwayIsNoErrorAndOneThatRefusesIs(t *testing.T) {
 	}))
 	defer refusing.Close()
 	for url, kind := range map[string]springtide.ErrorKind{"http://127.0.0.1:1": "", refusing.URL: springtide.Unauthorized} {
-		if err := CheckEngine(t.Context(), EngineOptions{Kind: EngineKubernetes, Kubeconfig: kubeconfigOf(t, url)}, slog.New(slog.DiscardHandler)); springtide.KindOf(err) != kind {
+		if err := CheckEngine(t.Context(), EngineOptions{Kind: EngineKubernetes, Kubeconfig: kubeconfigOf(t, url)}, t.TempDir(), "", slog.New(slog.DiscardHandler)); springtide.KindOf(err) != kind {
 			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestAPlatformDoesNotStartInTheNamespaceOfAnother(t *testing.T) {
+	key := []byte("the key of the one that is there")
+	owner := `{"kind": "Secret", "apiVersion": "v1", "data": {"platform": "` + base64.StdEncoding.EncodeToString([]byte(platformNameOf(key))) + `"}}`
+	allowing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.URL.Path == "/version":
+			_, _ = io.WriteString(w, `{"major": "1", "minor": "34"}`)
+		case strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews"):
+			_, _ = io.WriteString(w, `{"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": true}}`)
+		default:
+			_, _ = io.WriteString(w, owner)
+		}
+	}))
+	defer allowing.Close()
+	for _, test := range []struct {
+		what, file, key, store string
+		kind                   springtide.ErrorKind
+	}{
+		{"the same", instanceKey, string(key), "", ""},
+		{"another", instanceKey, "the key of somebody else", "", springtide.Conflict},
+		{"a new one", "nothing", "", "", springtide.Conflict},
+		{"the same by its store", ledgerKey, string(key), "postgres://db", ""},
+		{"another by its store", ledgerKey, "the key of somebody else", "postgres://db", springtide.Conflict},
+		{"one that does not know its store yet", instanceKey, "of this server", "postgres://db", ""},
+	} {
+		data := t.TempDir()
+		if err := os.WriteFile(filepath.Join(data, test.file), []byte(test.key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := EngineOptions{Kind: EngineKubernetes, Kubeconfig: kubeconfigOf(t, allowing.URL)}
+		if err := CheckEngine(t.Context(), o, data, test.store, slog.New(slog.DiscardHandler)); springtide.KindOf(err) != test.kind {
+			t.Errorf("%s: %v", test.what, err)
 		}
 	}
 }

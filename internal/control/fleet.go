@@ -120,10 +120,13 @@ func (p *plane) placeWithin() time.Duration {
 // platformName is how the platform knows its namespace again: all that share a store
 // are one.
 func (p *plane) platformName() string {
-	key := p.access.key
 	if p.Store != "" {
-		key = p.access.shared
+		return platformNameOf(p.access.shared)
 	}
+	return platformNameOf(p.access.key)
+}
+
+func platformNameOf(key []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sign(key, []byte("platform"))[:12])
 }
 

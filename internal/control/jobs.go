@@ -23,11 +23,11 @@ func (p *plane) joinJobs(ctx context.Context) (err error) {
 	if p.instances, err = p.listenForInstances(ctx); err != nil {
 		return err
 	}
-	key, err := sharedKey(ctx, filepath.Join(p.DataFolder, "ledger-key"), p.book.Key)
+	key, err := sharedKey(ctx, filepath.Join(p.DataFolder, ledgerKey), p.book.Key)
 	if err != nil {
 		return err
 	}
-	if p.access, err = openAccess(p.fleet, filepath.Join(p.DataFolder, "instance-key"), key); err != nil {
+	if p.access, err = openAccess(p.fleet, filepath.Join(p.DataFolder, instanceKey), key); err != nil {
 		return err
 	}
 	outside := newOutside(p.fleet, p.HTTPS, p.url, p.authority)

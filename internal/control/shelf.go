@@ -46,7 +46,7 @@ const keepEvery = time.Second
 
 // shared are the files, and the folders of files, that are kept.
 func shared() []string {
-	return []string{"root-key", "recovery.json", "secret-sources", "secret-answers", "instance-key", "ca", "certificates", "ticket-keys"}
+	return []string{"root-key", "recovery.json", "secret-sources", "secret-answers", instanceKey, "ca", "certificates", "ticket-keys"}
 }
 
 // newShelf makes a shelf whose key is made of a text that is the same everywhere.

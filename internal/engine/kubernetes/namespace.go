@@ -38,11 +38,20 @@ func (e *Engine) Own(ctx context.Context, platform string) error {
 	if err := e.ensure(ctx, e.client.secrets(), made); err != nil {
 		return e.client.fault("kubernetes", err)
 	}
+	return e.CheckOwner(ctx, platform)
+}
+
+// CheckOwner looks whether the namespace is another platform's, which is an error of
+// kind Conflict. platform is empty for one that has no name yet.
+func (e *Engine) CheckOwner(ctx context.Context, platform string) error {
 	found := &corev1.Secret{}
-	if err := e.client.get(ctx, e.client.secrets(), ownerSecret, found); err != nil {
+	err := e.client.get(ctx, e.client.secrets(), ownerSecret, found)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // nobody's
+	case err != nil:
 		return e.client.fault("kubernetes", err)
-	}
-	if string(found.Data[ownerKey]) != platform {
+	case string(found.Data[ownerKey]) != platform:
 		return springtide.Errorf(springtide.Conflict, "namespace %s is used by another Springtide", e.client.namespace).
 			WithHint("each needs one of its own; if the other is gone for good: kubectl -n %s delete secret %s", e.client.namespace, ownerSecret)
 	}

@@ -10,14 +10,22 @@ import (
 
 func TestANamespaceBelongsToThePlatformThatTookItFirst(t *testing.T) {
 	b := newBench(t)
+	if err := b.engine.CheckOwner(t.Context(), ""); err != nil {
+		t.Errorf("what is nobody's yet: %v", err)
+	}
 	for range 2 { // the same one comes again
 		if err := b.engine.Own(t.Context(), "one"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := b.engine.Own(t.Context(), "two")
-	if springtide.KindOf(err) != springtide.Conflict || !strings.Contains(err.Error(), "namespace apps is used by another Springtide") {
-		t.Errorf("another platform: %v", err)
+	for what, err := range map[string]error{
+		"another platform":     b.engine.Own(t.Context(), "two"),
+		"another one, at once": b.engine.CheckOwner(t.Context(), "two"),
+		"one without a name":   b.engine.CheckOwner(t.Context(), ""),
+	} {
+		if springtide.KindOf(err) != springtide.Conflict || !strings.Contains(err.Error(), "namespace apps is used by another Springtide") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
