@@ -85,6 +85,7 @@ func (p *platform) serve() {
 	p.Helper()
 	p.served = exec.Command(p.tide, p.arguments...)
 	p.served.Stderr = p.T.Output()
+	p.served.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // it ends what it started
 	p.served.WaitDelay = time.Second
 	if err := p.served.Start(); err != nil {
 		p.Fatal(err)
@@ -295,6 +296,10 @@ func TestAPlatformServesItsAppsOnACluster(t *testing.T) {
 	})
 	p.failsForTheClustersReason(folder, []byte(authority))
 	p.livesOn()
+	other := append(slices.Clone(p.arguments), "--data", filepath.Join(filepath.Dir(p.data), "other"))
+	if said := p.refused(other...); !strings.Contains(said, "namespace "+platformNamespace+" is used by another Springtide") {
+		t.Errorf("another platform: %s", said)
+	}
 	before := p.pods("page")
 	p.stop()
 	if after := p.pods("page"); after != before || before == "" {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -81,7 +82,8 @@ func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if err := c.network.clear(); err != nil {
+	c.endWhenInterrupted()
+	if err := c.clearLeft(); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"credentials", "etcd", "log"} {
@@ -131,8 +133,50 @@ func (c *Cluster) Close() error {
 	for _, end := range c.close {
 		failed = append(failed, end())
 	}
-	failed = append(failed, c.network.clear(), c.turn.Close())
+	failed = append(failed, c.network.clear(), c.turn.Truncate(0), c.turn.Close())
 	return errors.Join(failed...)
+}
+
+// clearLeft removes what a cluster has left whose test was killed, and notes that this
+// one's folder is to be removed if that happens to it.
+func (c *Cluster) clearLeft() error {
+	if err := c.network.clear(); err != nil {
+		return err
+	}
+	left, err := io.ReadAll(c.turn)
+	if err == nil && len(left) > 0 {
+		err = os.RemoveAll(string(left))
+	}
+	if err == nil {
+		err = c.turn.Truncate(0)
+	}
+	if err != nil {
+		return fmt.Errorf("remove what a cluster before has left: %w", err)
+	}
+	_, err = c.turn.WriteAt([]byte(c.options.Folder), 0)
+	return err
+}
+
+// endWhenInterrupted has nothing be left by a test that its user ends; until [Close],
+// which knows better what is running.
+func (c *Cluster) endWhenInterrupted() {
+	signals, closed := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	c.close = append(c.close, func() error {
+		signal.Stop(signals)
+		close(closed)
+		return nil
+	})
+	go func() {
+		select {
+		case <-signals:
+			if err := errors.Join(c.network.clear(), os.RemoveAll(c.options.Folder)); err != nil {
+				fmt.Fprintln(os.Stderr, "what the cluster has left is removed with the next one:", err)
+			}
+			os.Exit(130)
+		case <-closed:
+		}
+	}()
 }
 
 // takeTurn waits until no other cluster runs on this machine.
