@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,6 +58,8 @@ func TestAPlatformOnAClusterKeepsStateThereAndMovesBeforeServersGo(t *testing.T)
 	if seen := p.cli("run", "--app", "page", "--", "cat uploads/seen"); strings.Count(seen, "-rw."+platformNamespace+":5432/app") != 2 {
 		t.Errorf("two instances have seen %q", seen)
 	}
+	p.lists("services", `db +postgres 17 +ready +\S+-rw\.`+platformNamespace+`:5432 +\S+ +the cluster's db-page-\w+`)
+	p.lists("files", `uploads +uploads +- +- +20\S* ?GiB +claim files-page-production-uploads-\w+`)
 	class := s.kubectl("-n", platformNamespace, "get", "pods", "-l", "springtide.dev/role=instance", "-o", "jsonpath={.items[0].spec.priorityClassName}")
 	if class != "springtide-high" {
 		t.Errorf("its priority is %q", class)
@@ -76,4 +79,13 @@ func TestAPlatformOnAClusterKeepsStateThereAndMovesBeforeServersGo(t *testing.T)
 	p.until("the database to hibernate", func() bool {
 		return s.kubectl("-n", platformNamespace, "get", "clusters.postgresql.cnpg.io", "-o", `jsonpath={.items[0].metadata.annotations.cnpg\.io/hibernation}`) == "on"
 	})
+	p.lists("services", `db +postgres 17 +stopped .*no release names it; its data is in the cluster's db-page-\w+`)
+}
+
+// lists looks for a row among those that a listing of the app has.
+func (p *platform) lists(what, row string) {
+	p.Helper()
+	if rows := p.cli(what, "--app", "page"); !regexp.MustCompile(`(?m)^` + row + ` *$`).MatchString(rows) {
+		p.Errorf("tide %s has no row %s:\n%s", what, row, rows)
+	}
 }
