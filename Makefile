@@ -57,10 +57,11 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
 
+# With the flags that tide is built with: what both are made of is compiled once.
 test-kubernetes: init ## a real Kubernetes of two nodes on this machine; its first build takes two processors ten minutes
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && go vet . && go test .
-	cd test/kubernetes && go vet ./... && go test -parallel 4 -timeout 45m ./...
+	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go test -trimpath -parallel 4 -timeout 45m ./...
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff

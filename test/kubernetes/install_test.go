@@ -50,7 +50,7 @@ func (s *stage) install(t *testing.T) *installation {
 	i := &installation{T: t, stage: s, folder: t.TempDir()}
 	i.tide = filepath.Join(i.folder, "tide")
 	i.run("go", "build", "-C", "../..", "-trimpath", "-o", i.tide, "./cmd/tide")
-	i.run("go", "run", "-C", "../..", "./deploy/image", "-tide", i.tide, "-base", cluster.Registry+"/base:1", "-push", tideImage)
+	i.run("go", "run", "-C", "../..", "-trimpath", "./deploy/image", "-tide", i.tide, "-base", cluster.Registry+"/base:1", "-push", tideImage)
 	s.namespace(t, ownNamespace)
 	s.inNamespace("create", "secret", "generic", "springtide", "--from-literal=store="+servePostgres(t), "--from-literal=key="+strings.Repeat("0123456789abcdef", 4))
 	s.inNamespace("create", "secret", "generic", "springtide-edge", "--from-literal=token="+strings.Repeat("fedcba9876543210", 4))
