@@ -44,6 +44,9 @@ type Instance struct {
 	// Ejected is until when an edge gives it no requests, since it failed while
 	// others did not; then it is tried again. Zero: it is not ejected.
 	Ejected time.Time `json:"ejected,omitzero"`
+	// Lost says that the machine it runs on does not answer its cluster. It may run on,
+	// or be gone without a word.
+	Lost bool `json:"lost,omitempty"`
 	// Reason says why it is not ready: how it ended, what its probe answered.
 	Reason string `json:"reason,omitempty"`
 	// LastLines are the last lines it wrote before it ended; at most 20.

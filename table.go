@@ -1,10 +1,14 @@
 package springtide
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Table is the routing table: all that an edge needs to know. It is whole (it
-// replaces the one before), versioned, and small enough to be sent as one line
-// of JSON.
+// replaces the one before), versioned, and sent as one line of JSON. An edge that
+// has got it is sent changes of it from then on, if it takes them.
 type Table struct {
 	// Version only grows, also over restarts of the control plane.
 	Version int64   `json:"version"`
@@ -20,6 +24,35 @@ type Table struct {
 	PurgesSince int64   `json:"purges_since,omitempty"`
 	// Challenges are answered for every host, also one that has no route.
 	Challenges []Challenge `json:"challenges,omitempty"`
+}
+
+// TableChange is one line of JSON that an edge gets in place of a table: all of
+// that, or what has changed of its routes.
+type TableChange struct {
+	Table
+	// Since is the version of the table that is changed; 0: this is a whole one.
+	Since int64 `json:"since,omitempty"`
+	// Changed are routes by their places. There are as many routes as before, and all
+	// else is as it was.
+	Changed map[int]Route `json:"changed,omitempty"`
+}
+
+// After gives the table that the change makes of this one, which stays as it is.
+func (t Table) After(by TableChange) (Table, error) {
+	if by.Since == 0 {
+		return by.Table, nil
+	}
+	if by.Since != t.Version {
+		return Table{}, fmt.Errorf("a change of routing table %d came where there is table %d", by.Since, t.Version)
+	}
+	t.Version, t.Routes = by.Version, slices.Clone(t.Routes)
+	for place, route := range by.Changed {
+		if place < 0 || place >= len(t.Routes) {
+			return Table{}, fmt.Errorf("a change of routing table %d has a route at %d, where there are %d", by.Since, place, len(t.Routes))
+		}
+		t.Routes[place] = route
+	}
+	return t, nil
 }
 
 // Challenge is an answer by which a certificate authority sees that whoever asks
@@ -120,6 +153,9 @@ const (
 	BackendReady    BackendState = "ready"    // give it requests
 	BackendRetiring BackendState = "retiring" // no new request; let what is open go on
 	BackendClosing  BackendState = "closing"  // end what is still open, politely
+	// BackendLost is retiring as long as it can be reached: it may be gone without a
+	// word, and then what is open on it is given up.
+	BackendLost BackendState = "lost"
 )
 
 // EdgeReport is what an edge tells the control plane: at least every 100 ms
@@ -134,6 +170,8 @@ type EdgeReport struct {
 	// Acknowledged is the version of the table in force: every request that
 	// arrives from now on is routed by it.
 	Acknowledged int64 `json:"acknowledged"`
+	// Changes says that the edge takes a [TableChange] where it could get a table.
+	Changes bool `json:"changes,omitempty"`
 	// Leaving says that the edge accepts no more connections and only drains.
 	Leaving bool `json:"leaving,omitempty"`
 	// Cache is what the edge's cache holds.

@@ -29,7 +29,7 @@ type edge struct {
 
 	mu      sync.Mutex
 	table   springtide.Table
-	bytes   int // of the table, as it came
+	bytes   int // of a whole table, as it came
 	tables  int // how many came
 	changed chan struct{}
 }
@@ -60,14 +60,20 @@ func (e *edge) speak(ctx context.Context, conn net.Conn) {
 	defer telling.Wait()
 	defer cancel()
 	telling.Go(func() { e.report(ctx, conn) })
+	var table springtide.Table
 	for lines := bufio.NewReaderSize(conn, 1<<20); ; {
 		line, err := lines.ReadBytes('\n')
-		var table springtide.Table
-		if err != nil || json.Unmarshal(line, &table) != nil {
+		var change springtide.TableChange
+		if err != nil || json.Unmarshal(line, &change) != nil {
+			return
+		}
+		if table, err = table.After(change); err != nil {
 			return
 		}
 		e.mu.Lock()
-		e.table, e.bytes = table, len(line)
+		if e.table = table; change.Since == 0 {
+			e.bytes = len(line)
+		}
 		e.tables++
 		close(e.changed)
 		e.changed = make(chan struct{})
@@ -84,7 +90,7 @@ func (e *edge) report(ctx context.Context, conn net.Conn) {
 		e.mu.Lock()
 		table, changed := e.table, e.changed
 		e.mu.Unlock()
-		report := springtide.EdgeReport{Edge: "edge", Sequence: sequence, Acknowledged: table.Version}
+		report := springtide.EdgeReport{Edge: "edge", Sequence: sequence, Acknowledged: table.Version, Changes: true}
 		if e.busy.Load() {
 			report.Demand, report.Instances = demand(table)
 		}

@@ -146,6 +146,8 @@ func (x *exchange) end(cause error) {
 	}
 	x.cause = cause
 	switch {
+	case x.tunnel != nil && errors.Is(cause, errInstanceLost):
+		x.tunnel.end(closeBadGateway, false)
 	case x.tunnel != nil:
 		x.tunnel.end(closeGoingAway, true)
 	case x.upstream != nil:

@@ -96,12 +96,17 @@ func (f *feed) speak(ctx context.Context, conn net.Conn) error {
 // listen takes tables until the connection breaks.
 func (f *feed) listen(conn net.Conn) error {
 	tables := json.NewDecoder(conn)
+	var table springtide.Table
 	for {
-		var table springtide.Table
-		if err := tables.Decode(&table); err != nil {
-			if errors.Is(err, io.EOF) {
-				return errors.New("it closed the connection")
-			}
+		var change springtide.TableChange
+		err := tables.Decode(&change)
+		if errors.Is(err, io.EOF) {
+			return errors.New("it closed the connection")
+		}
+		if err == nil {
+			table, err = table.After(change)
+		}
+		if err != nil { // the next connection begins with a whole table
 			return err
 		}
 		f.apply(table)
@@ -137,7 +142,7 @@ func (f *feed) send(conn net.Conn) error {
 	f.bell.clear()
 	report := f.report(time.Now())
 	f.sequence++
-	report.Sequence = f.sequence
+	report.Sequence, report.Changes = f.sequence, true
 	line, err := json.Marshal(report)
 	if err == nil {
 		err = conn.SetWriteDeadline(time.Now().Add(reportTimeout))

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -164,5 +166,23 @@ func TestAGroupThatIsGoneIsForgotten(t *testing.T) {
 	r.report(time.Now())
 	if len(r.gates) != 0 {
 		t.Errorf("%d gates are kept", len(r.gates))
+	}
+}
+
+func TestTheFeedTakesChangesAndNoneOfATableThatItHasNot(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	var got []springtide.Table
+	f := &feed{apply: func(table springtide.Table) { got = append(got, table) }, told: make(chan struct{}, 1)}
+	go io.WriteString(theirs, `{"version":7,"routes":[{"hosts":["a"]},{"hosts":["b"]}],"purges_since":3}
+{"version":9,"since":7,"changed":{"1":{"hosts":["c"]}}}
+{"version":12,"since":11,"changed":{}}
+`)
+	err := f.listen(ours)
+	if err == nil || !strings.Contains(err.Error(), "there is table 9") {
+		t.Errorf("got %v", err)
+	}
+	if len(got) != 2 || got[0].Routes[1].Hosts[0] != "b" || got[1].Version != 9 || got[1].PurgesSince != 3 || got[1].Routes[0].Hosts[0] != "a" || got[1].Routes[1].Hosts[0] != "c" {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -212,13 +212,23 @@ func (f *forwarder) answer(x *exchange, to destination, u *upstream, stream bool
 	switch {
 	case complete:
 		err = x.client.end(passable(trailer))
-	case stream && u.head.Length < 0 && x.ctx.Err() == nil && !byClient(x.over()) && (x.over() != nil || to.lettingGo()):
+	case stream && u.head.Length < 0 && x.ctx.Err() == nil && x.endsPolitely(to):
 		// An event stream whose instance is let go ends as if it were complete.
 		err = x.client.end(nil)
 	}
 	x.aborted = err != nil
 	to.sent(x.bytes - counted)
 	return complete
+}
+
+// endsPolitely says that what is left unfinished is so since the instance, or the
+// edge, is let go.
+func (x *exchange) endsPolitely(to account) bool {
+	cause := x.over()
+	if cause == nil {
+		return to.lettingGo()
+	}
+	return !byClient(cause) && !errors.Is(cause, errInstanceLost)
 }
 
 // begin sends the head of the final answer.

@@ -32,6 +32,7 @@ var (
 var (
 	errInstanceClosing = errors.New("the instance is being stopped")
 	errEdgeClosing     = errors.New("the edge is being stopped")
+	errInstanceLost    = errors.New("the instance cannot be reached any more")
 )
 
 // gate lets the requests of one process through to its instances: as many at a
@@ -81,6 +82,7 @@ type instance struct {
 	weight   float64   // of a request on it, in balancing
 	since    time.Time // when it became ready
 	answered bool      // since the last sweep
+	doubted  bool      // somebody looks whether it can be reached
 }
 
 // sound says that it may be asked, if it has a free slot.
@@ -356,6 +358,8 @@ func (g *gate) place(backends []springtide.Backend, now time.Time) {
 			}
 		case springtide.BackendClosing:
 			i.end(errInstanceClosing, false)
+		case springtide.BackendLost:
+			g.doubt(i)
 		}
 	}
 	g.balancer.ready = ready

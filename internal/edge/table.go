@@ -9,10 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/durable"
 )
+
+// keepPause is how many times as long as it took to write a table nothing is written
+// after it.
+const keepPause = 9
 
 // tableFile keeps the newest table on disk, so that an edge can start while the
 // control plane is away. It has private keys in it.
@@ -54,15 +59,21 @@ func (f *tableFile) keep(table springtide.Table) {
 	notify(f.wake)
 }
 
-// run writes what keep was given until ctx ends, then what is left.
+// run writes what keep was given until ctx ends, then what is left. Where tables are
+// large and come fast not each of them is written.
 func (f *tableFile) run(ctx context.Context) {
 	for {
 		select {
 		case <-f.wake:
-			f.write()
 		case <-ctx.Done():
 			f.write()
 			return
+		}
+		began := time.Now()
+		f.write()
+		select {
+		case <-time.After(keepPause * time.Since(began)):
+		case <-ctx.Done():
 		}
 	}
 }

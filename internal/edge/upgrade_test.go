@@ -20,7 +20,11 @@ import (
 // socketInstance serves WebSockets that echo, until stop is closed: then it
 // hangs up in the middle of things, as a killed process does.
 func socketInstance(t *testing.T, id string, stop <-chan struct{}) springtide.Backend {
-	return serveInstance(t, id, func(w http.ResponseWriter, r *http.Request) {
+	return serveInstance(t, id, echoing(stop))
+}
+
+func echoing(stop <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 		if err != nil {
 			return
@@ -42,7 +46,7 @@ func socketInstance(t *testing.T, id string, stop <-chan struct{}) springtide.Ba
 				return
 			}
 		}
-	})
+	}
 }
 
 func dialSocket(t *testing.T, e *testEdge) *websocket.Conn {

@@ -7,8 +7,9 @@
 //	instances (engine) ─────┘       ◀── acknowledgement, demand, load ──
 //
 // An edge connects to the feed, says which table it has in force, and is sent
-// every newer one. Both directions are lines of JSON: [springtide.Table] and
-// [springtide.EdgeReport].
+// every newer one: the first of a connection whole, then, if the edge says that it
+// takes that, only the routes that changed. Both directions are lines of JSON:
+// [springtide.TableChange] and [springtide.EdgeReport].
 //
 // An edge is live while it is connected, and for [Options.LostAfter] after its
 // connection broke: it may only have lost the connection and still serve by an

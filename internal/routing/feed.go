@@ -77,7 +77,7 @@ func (p *Publisher) attend(ctx context.Context, conn net.Conn) error {
 	defer sender.Wait()
 	defer cancel()
 	sender.Go(func() {
-		if err := p.send(ctx, conn, hello.Acknowledged); err != nil && ctx.Err() == nil {
+		if err := p.send(ctx, conn, hello); err != nil && ctx.Err() == nil {
 			p.options.Logger.Warn("an edge did not take the routing table", "edge", hello.Edge, "error", err)
 		}
 		cancel()
@@ -95,20 +95,26 @@ func (p *Publisher) attend(ctx context.Context, conn net.Conn) error {
 }
 
 // send writes every newer table to the edge until ctx ends; tables that were
-// replaced meanwhile are left out.
-func (p *Publisher) send(ctx context.Context, conn net.Conn, sent int64) error {
+// replaced meanwhile are left out. The first one is whole, since the edge may have
+// its own from another publisher; then an edge that takes changes gets those.
+func (p *Publisher) send(ctx context.Context, conn net.Conn, hello springtide.EdgeReport) error {
+	sent, whole := hello.Acknowledged, true
 	for {
 		p.mu.Lock()
-		version, line, changed := p.table.Version, p.line, p.changed
+		edition, changed := p.edition, p.changed
 		p.mu.Unlock()
-		if version > sent {
+		if version := edition.table.Version; version > sent {
+			line, err := edition.text(sent, whole)
+			if err != nil {
+				return err
+			}
 			if err := conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				return err
 			}
 			if _, err := conn.Write(line); err != nil {
 				return err
 			}
-			sent = version
+			sent, whole = version, !hello.Changes
 		}
 		select {
 		case <-changed:
@@ -170,7 +176,7 @@ func (p *Publisher) take(report springtide.EdgeReport) {
 	e.sequence = report.Sequence
 	e.acknowledged, e.leaving, e.loads, e.faults = report.Acknowledged, report.Leaving, loads, report.Faults
 	p.ahead = max(p.ahead, report.Acknowledged)
-	behind := p.table.Version > 0 && p.table.Version < p.ahead
+	behind := p.edition.table.Version > 0 && p.edition.table.Version < p.ahead
 	p.notify()
 	p.mu.Unlock()
 	if behind {

@@ -76,7 +76,7 @@ func (p *Publisher) wait(ctx context.Context, wish int64, what string, condition
 	for {
 		p.mu.Lock()
 		if version == 0 && p.made >= wish {
-			version = p.table.Version
+			version = p.edition.table.Version
 		}
 		met, changed := version != 0 && condition(version), p.changed
 		p.mu.Unlock()

@@ -1,10 +1,8 @@
 package routing
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"slices"
@@ -61,8 +59,7 @@ type Publisher struct {
 	options Options
 	refresh chan struct{}
 
-	making  sync.Mutex // one table is made at a time, of what is known by then
-	content []byte     // the newest table without its version; guarded by making
+	making sync.Mutex // one table is made at a time, of what is known by then
 	// issued are the certificates of the newest table, by the route's hosts, and
 	// incomplete says that one of them is missing or old; guarded by making.
 	issued     map[string]springtide.Certificate
@@ -78,8 +75,7 @@ type Publisher struct {
 	ahead    int64
 	snapshot *springtide.Snapshot
 	letGo    map[springtide.InstanceID]springtide.BackendState
-	table    springtide.Table
-	line     []byte // the table as one line of JSON
+	edition  *edition // of the newest table
 	edges    map[string]*edge
 }
 
@@ -102,6 +98,7 @@ func New(options Options) *Publisher {
 		refresh: make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		letGo:   make(map[springtide.InstanceID]springtide.BackendState),
+		edition: &edition{},
 		edges:   make(map[string]*edge),
 	}
 }
@@ -194,7 +191,7 @@ func (p *Publisher) publish(ctx context.Context, wish int64) (complete bool, err
 	for i := range routes {
 		routes[i].Backends = backends(routes[i], instances[routes[i].Environment], p.letGo)
 	}
-	last, ahead := p.table.Version, p.ahead
+	newest, ahead := p.edition, p.ahead
 	p.mu.Unlock()
 
 	table := springtide.Table{Routes: routes, Certificates: p.certificates(routes), TicketKeys: p.options.TicketKeys(time.Now())}
@@ -207,32 +204,30 @@ func (p *Publisher) publish(ctx context.Context, wish int64) (complete bool, err
 			return false, err
 		}
 	}
-	content, err := json.Marshal(table)
+	next, differs, err := newest.next(table)
 	if err != nil {
 		return false, err
 	}
-	if bytes.Equal(content, p.content) && ahead <= last {
+	last := newest.table.Version
+	if last > 0 && !differs && ahead <= last {
 		p.mu.Lock()
 		p.made = wishes
 		p.notify()
 		p.mu.Unlock()
 		return !p.incomplete, nil
 	}
-	for table.Version <= max(last, ahead) { // an edge may come from before the store was lost
-		if table.Version, err = p.options.Versions.NextTableVersion(ctx); err != nil {
+	version := int64(0)
+	for version <= max(last, ahead) { // an edge may come from before the store was lost
+		if version, err = p.options.Versions.NextTableVersion(ctx); err != nil {
 			return false, err
 		}
 	}
-	line, err := json.Marshal(table)
-	if err != nil {
-		return false, err
-	}
-	p.content = content
+	next.number(version)
 	p.mu.Lock()
-	p.table, p.line, p.made = table, append(line, '\n'), wishes
+	p.edition, p.made = next, wishes
 	p.notify()
 	p.mu.Unlock()
-	p.options.Published(table.Version)
+	p.options.Published(version)
 	return !p.incomplete, nil
 }
 
@@ -284,6 +279,9 @@ func backends(route springtide.Route, instances []springtide.Instance, letGo map
 		}
 		if forced, ok := letGo[instance.ID]; ok {
 			state = forced
+		}
+		if instance.Lost && state == springtide.BackendRetiring {
+			state = springtide.BackendLost
 		}
 		list = append(list, springtide.Backend{Instance: instance.ID, Group: id, Address: instance.Address, State: state})
 	}

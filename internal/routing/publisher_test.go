@@ -98,14 +98,20 @@ type fakeEdge struct {
 
 func connect(t *testing.T, path, name string) *fakeEdge {
 	t.Helper()
+	e := dialFeed(t, path, name)
+	e.report(0)
+	return e
+}
+
+// dialFeed gives an edge that has said nothing yet.
+func dialFeed(t *testing.T, path, name string) *fakeEdge {
+	t.Helper()
 	conn, err := socket.Dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	e := &fakeEdge{t: t, name: name, conn: conn, in: bufio.NewReader(conn)}
-	e.report(0)
-	return e
+	return &fakeEdge{t: t, name: name, conn: conn, in: bufio.NewReader(conn)}
 }
 
 func (e *fakeEdge) report(acknowledged int64, loads ...springtide.InstanceLoad) {
@@ -118,16 +124,21 @@ func (e *fakeEdge) report(acknowledged int64, loads ...springtide.InstanceLoad) 
 
 func (e *fakeEdge) table() springtide.Table {
 	e.t.Helper()
+	return e.change().Table
+}
+
+func (e *fakeEdge) change() springtide.TableChange {
+	e.t.Helper()
 	e.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	line, err := e.in.ReadBytes('\n')
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	var table springtide.Table
-	if err := json.Unmarshal(line, &table); err != nil {
+	var change springtide.TableChange
+	if err := json.Unmarshal(line, &change); err != nil {
 		e.t.Fatal(err)
 	}
-	return table
+	return change
 }
 
 func TestAReportThatIsTwiceOrLateIsNotPassedOn(t *testing.T) {
@@ -191,6 +202,31 @@ func TestOnlyReadyInstancesOfTheActiveGroupAreGivenRequests(t *testing.T) {
 	second := states(e.table())
 	if second["a"] != springtide.BackendRetiring || second["next"] != springtide.BackendReady {
 		t.Fatalf("after the switch: %v", second)
+	}
+}
+
+func TestAnInstanceThatIsLostIsSaidToBeUnlessItsStreamsAreToEnd(t *testing.T) {
+	p, _, path := start(t)
+	lost, unhealthy := ready("lost", 1), ready("unhealthy", 1)
+	lost.State, lost.Lost, unhealthy.State = springtide.InstanceUnhealthy, true, springtide.InstanceUnhealthy
+	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1), lost, unhealthy}})
+	e := connect(t, path, "edge-1")
+	told := states(e.table())
+	if told["a"] != springtide.BackendReady || told["lost"] != springtide.BackendLost || told["unhealthy"] != springtide.BackendRetiring {
+		t.Errorf("the edge was told %v", told)
+	}
+	go p.LetGo(t.Context(), "unhealthy")
+	go p.LetGo(t.Context(), "lost")
+	go p.CloseStreams(t.Context(), "a")
+	for told["a"] != springtide.BackendClosing {
+		told = states(e.table())
+		if told["lost"] != springtide.BackendLost || told["unhealthy"] != springtide.BackendRetiring {
+			t.Fatalf("the edge was told %v", told)
+		}
+	}
+	go p.CloseStreams(t.Context(), "lost")
+	if told = states(e.table()); told["lost"] != springtide.BackendClosing {
+		t.Errorf("the edge was told %v", told)
 	}
 }
 
@@ -463,7 +499,7 @@ func openFiles(t *testing.T) int {
 func (p *Publisher) version() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.table.Version
+	return p.edition.table.Version
 }
 
 func TestPublicCertificatesGoBeforeTheOthersAndChallengesReachTheEdges(t *testing.T) {

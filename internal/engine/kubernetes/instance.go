@@ -48,6 +48,10 @@ func observe(pod *corev1.Pod) (instance springtide.Instance, ok bool) {
 		// Readiness was lost after this start, not before it.
 		if status.Started != nil && *status.Started && ready.LastTransitionTime.After(running.StartedAt.Time) {
 			instance.State, instance.Reason = springtide.InstanceUnhealthy, unreadyReason(pod, ready)
+			instance.Lost = nodeLost(pod)
+			// What it has open goes on: edges have to know of it still. When it became
+			// ready is not in the status any more.
+			instance.Ready = running.StartedAt.Time
 		} else if last != nil {
 			instance.Reason = endReason(last, t, ready)
 		}
@@ -140,11 +144,15 @@ func unschedulable(pod *corev1.Pod) string {
 }
 
 func unreadyReason(pod *corev1.Pod, ready corev1.PodCondition) string {
-	if containerStatus(pod).Ready {
+	if nodeLost(pod) {
 		return "its node does not answer: " + pod.Spec.NodeName
 	}
 	return oneLine("its health check fails: " + ready.Message)
 }
+
+// nodeLost says of a pod that is not ready that its node does not answer: its
+// container was ready when that was last heard of.
+func nodeLost(pod *corev1.Pod) bool { return containerStatus(pod).Ready }
 
 // endReason is how an attempt ended. One that was never ready, and lived as long as
 // a start may take, was ended for that by the kubelet.

@@ -131,6 +131,10 @@ func TestAnInstanceIsToldFromWhatTheClusterSaysOfItsPod(t *testing.T) {
 		if !ok || got.State != test.state || got.Reason != test.reason || got.CrashLoop != test.loop || got.Address != "10.1.2.3:8080" || !got.Ordered.Equal(at(0).Time) {
 			t.Errorf("%s: %+v", test.what, got)
 		}
+		// Edges have to know of what was ready, as long as it may have something open.
+		if unready := test.state == springtide.InstanceUnhealthy; unready && got.Ready.IsZero() || got.Lost != (test.what == "lost its node") {
+			t.Errorf("%s: %+v", test.what, got)
+		}
 	}
 	evicted := testPod(func(p *corev1.Pod, _ *corev1.ContainerStatus) { p.Status.Phase = corev1.PodFailed })
 	if got, ok := observe(evicted); ok {
