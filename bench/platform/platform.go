@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +49,8 @@ type Platform struct {
 	ended   chan struct{}
 	command *exec.Cmd
 	err     error
+	// addresses stay ours while nobody listens on them, until nobody knows the platform.
+	addresses []*Address
 }
 
 // Folder makes a temporary folder for a platform and what it works on. Others
@@ -65,13 +66,17 @@ func Folder(pattern string) (string, error) {
 // Start runs `tide serve` and returns when it serves the API.
 func Start(ctx context.Context, options Options) (*Platform, error) {
 	var err error
-	if options.HTTPS, err = orFree(options.HTTPS); err != nil {
-		return nil, err
-	}
-	if options.HTTP, err = orFree(options.HTTP); err != nil {
-		return nil, err
-	}
 	p := &Platform{Options: options}
+	for _, address := range []*string{&p.HTTPS, &p.HTTP} {
+		if *address != "" {
+			continue
+		}
+		own, err := Reserve()
+		if err != nil {
+			return nil, err
+		}
+		*address, p.addresses = own.String(), append(p.addresses, own)
+	}
 	if p.Tide, err = filepath.Abs(options.Tide); err != nil {
 		return nil, err
 	}
@@ -216,16 +221,4 @@ func (p *Platform) Stop() error {
 func (p *Platform) Wait() error {
 	<-p.ended
 	return p.err
-}
-
-func orFree(address string) (string, error) {
-	if address != "" {
-		return address, nil
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }

@@ -93,13 +93,14 @@ func setUp(env *testscript.Env, binary, examples string) error {
 	env.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 	env.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(env.WorkDir))
 	for _, name := range []string{"HTTPS", "HTTP", "API"} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := platform.Reserve()
 		if err != nil {
 			return err
 		}
-		env.Setenv(name, listener.Addr().String())
-		env.Setenv(name+"_PORT", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
-		listener.Close()
+		env.Defer(func() { address.Close() })
+		_, port, _ := strings.Cut(address.String(), ":")
+		env.Setenv(name, address.String())
+		env.Setenv(name+"_PORT", port)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ const whole = `app: shop
 processes:
   web:
     command: exec python3 server.py
-    health: { start: 2s }
+    health: { start: 5s }
 `
 
 var shop = springtide.EnvironmentID{App: "shop", Name: springtide.Production}
@@ -50,7 +50,7 @@ type mistake struct {
 }
 
 func mistakes() []mistake {
-	processes := "app: shop\nprocesses:\n  web:\n    command: exec python3 server.py\n    health: { start: 2s }\n"
+	processes := "app: shop\nprocesses:\n  web:\n    command: exec python3 server.py\n    health: { start: 5s }\n"
 	return []mistake{
 		{"an unknown key", strings.Replace(whole, "command", "comand", 1), "", 2, []string{"tide.yaml:4", "comand", "command"}},
 		{"no YAML", "app: [shop\n", "", 2, []string{"tide.yaml:"}},
@@ -60,10 +60,10 @@ func mistakes() []mistake {
 		{"a build that fails", processes + "build: { command: 'echo no compiler >&2; exit 2' }\n", "", 1, []string{"build", "exit status 2", "no compiler"}},
 		{"a build that hangs", processes + "build: { command: 'sleep 60', timeout: 1s }\n", "", 1, []string{"build", "1s", "timeout"}},
 		{"no such command", strings.Replace(whole, "exec python3", "exec pyhton3", 1), "", 1, []string{"pyhton3", "not found"}},
-		{"it never listens", "", "import time\ntime.sleep(60)\n", 1, []string{"listen"}},
+		{"it never listens", strings.Replace(whole, "5s", "1s", 1), "import time\ntime.sleep(60)\n", 1, []string{"listen"}},
 		{"the wrong port", "", strings.Replace(server, `int(os.environ["PORT"])`, "3456", 1), 1, []string{"3456", "PORT"}},
 		{"it exits at once", "", "import sys\nsys.exit('no database')\n", 1, []string{"exit status 1", "no database"}},
-		{"the health check fails", strings.Replace(whole, "{ start: 2s }", "{ start: 2s, path: /nowhere }", 1), "", 1, []string{"/nowhere", "404"}},
+		{"the health check fails", strings.Replace(whole, "{ start: 5s }", "{ start: 5s, path: /nowhere }", 1), "", 1, []string{"/nowhere", "404"}},
 	}
 }
 

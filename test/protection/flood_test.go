@@ -393,12 +393,7 @@ func edgeWithTLS(t *testing.T) *securedEdge {
 // run runs the binary as an edge on a table, and gives its address when it listens.
 func run(t *testing.T, scheme, table string, arguments ...string) (address string, process int) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = free.Addr().String()
-	free.Close()
+	address = story.Address(t)
 	command := exec.Command(story.Binary(t), append([]string{"edge", "--table", table, "--listen", scheme + address}, arguments...)...)
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -22,9 +22,10 @@ import (
 // edgeAlone runs the binary as an edge on a route, and gives its address.
 func edgeAlone(t *testing.T, route map[string]any, arguments ...string) string {
 	t.Helper()
+	large := make([]byte, 32<<20)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
-			_, _ = w.Write(make([]byte, 32<<20))
+			_, _ = w.Write(large)
 			return
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
