@@ -73,10 +73,13 @@
 // An instance as the edge sees it:
 //
 //	ready ──→ retiring ──→ closing ──→ (gone)
+//	  └────────┴────→ lost ──────────────────↑
 //
 // A ready one is given requests, unless it is ejected since it fails (see conduct).
 // A retiring one is given no more; what is open
-// goes on. What is open on one that is closing or gone is ended: a WebSocket by
+// goes on. So it does on one that is said to be lost, as long as the edge can reach
+// it (lost); if not, what can be repeated is, and all else breaks off.
+// What is open on one that is closing or gone is ended: a WebSocket by
 // a close frame with code 1001 between two frames, an event stream by the end
 // of its body, anything else by breaking off, so that nobody takes half an
 // answer for a whole one. When an instance that is retiring or closing ends a
