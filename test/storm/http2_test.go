@@ -46,12 +46,11 @@ func (c *http2Client) round(ctx context.Context, judge judge) {
 	if c.random.IntN(3) == 0 {
 		s.resize(c.window())
 	}
-	_ = s.conn.SetDeadline(time.Now().Add(patience))
 	var asking sync.WaitGroup
 	for range 1 + c.random.IntN(10) {
 		q := c.next()
 		q.began = time.Now()
-		resets, grain := c.random.IntN(60) == 0, int64(1)<<(8+c.random.IntN(9))
+		resets, grain := c.random.IntN(60) == 0, max(int64(1)<<(8+c.random.IntN(9)), min(q.length, 64<<20)/256)
 		asking.Go(func() { judge(q, c.ask(s, q, resets, grain)) })
 	}
 	asking.Wait()
@@ -270,8 +269,8 @@ func (st *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(st.body) == 0 && !st.ended && st.err == nil && s.err == nil {
-		if more := max(st.read, st.grain-max(st.window, 0)); st.window <= 0 || s.window <= 0 || st.read > 0 {
-			s.give(st, st.read, max(more, 0))
+		if more := max(st.read, st.grain-max(st.window, 0)); st.window <= 0 || st.read > 0 {
+			s.give(st, st.read, more)
 			continue
 		}
 		s.changed.Wait()
@@ -309,6 +308,7 @@ func (s *session) give(st *stream, session, of int64) {
 // listen takes the edge's frames until the connection ends.
 func (s *session) listen() {
 	for {
+		_ = s.conn.SetDeadline(time.Now().Add(patience))
 		frame, err := s.framer.ReadFrame()
 		s.mu.Lock()
 		if err == nil {
