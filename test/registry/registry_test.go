@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -121,7 +120,7 @@ func whole(t *testing.T, image v1.Image) {
 
 func TestAReleaseIsPulledFromThePlatformWithTheTokenOnly(t *testing.T) {
 	host := hub(t)
-	address := free(t)
+	address := story.Address(t)
 	p := story.Platform(t, "--api", address)
 	folder := source(t, `base: "`+host+`/base:1"`)
 	story.Deploy(t, p, folder)
@@ -170,17 +169,6 @@ func TestAReleaseIsPulledFromThePlatformWithTheTokenOnly(t *testing.T) {
 	if listed := story.Output(t, p.Command(t.Context(), "releases", "--images", "--app", "page")); !strings.Contains(listed, named) {
 		t.Errorf("tide releases --images shows\n%s", listed)
 	}
-}
-
-// free gives an address of this machine that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func TestAReleaseIsPushedToARegistryOfOnesOwnBeforeItStarts(t *testing.T) {

@@ -128,10 +128,10 @@ func TestAChangeOfTheRoutingIsInForceOnceTheCommandReturns(t *testing.T) {
 func TestAnAnswerThatDoesNotBeginInTimeIsAGatewayTimeout(t *testing.T) {
 	p := story.Platform(t)
 	app := story.Prebuilt(t)
-	story.Edit(t, app, "    grace: 10s", "    grace: 10s\n    timeout: 300ms")
+	story.Edit(t, app, "    grace: 10s", "    grace: 10s\n    timeout: 2s")
 	url := story.Deploy(t, p, app)
 	client := story.HTTP(t, p)
-	response, err := client.Get(url + "/slow?ms=5000")
+	response, err := client.Get(url + "/slow?ms=10000")
 	if err != nil {
 		t.Fatal(err)
 	}

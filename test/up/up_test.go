@@ -62,7 +62,7 @@ func command(t *testing.T) *terminal {
 	if err := platform.CopyApp(filepath.Join(story.Root(t), "examples", "python"), app); err != nil {
 		t.Fatal(err)
 	}
-	https := freeAddress(t)
+	https := story.Address(t)
 	up := &terminal{data: filepath.Join(root, "data"), https: https, output: new(screen)}
 	up.Cmd = exec.Command(story.Binary(t), "up", app, "--https", https, "--http", "127.0.0.1:0")
 	up.Env = append(os.Environ(), "TIDE_DATA="+up.data, "HOME="+root)
@@ -79,16 +79,6 @@ func command(t *testing.T) *terminal {
 		}
 	})
 	return up
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // start runs it and waits until the app is served.
