@@ -200,6 +200,10 @@ const (
 	DefaultPriority = 10
 	// MostInstances is how many instances of a process anybody may ask for.
 	MostInstances = 10_000
+	// HoldFor is how long a request waits for an instance, HoldLimit how many may wait
+	// at an edge for one group.
+	HoldFor   = 30 * time.Second
+	HoldLimit = 10_000
 )
 
 // Limits bound what one instance, one build or one task may use. Zero: no limit.

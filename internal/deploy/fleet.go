@@ -7,16 +7,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine"
-)
-
-// How requests wait for an instance.
-const (
-	holdFor   = 30 * time.Second
-	holdLimit = 10_000
 )
 
 // Fleet holds what is wanted of every environment and makes the engine run it.
@@ -244,8 +237,8 @@ func (f *Fleet) Routes(context.Context) ([]springtide.Route, error) {
 				Environment:   id.Environment,
 				Group:         springtide.GroupID{Environment: id.Environment, Release: id.Number, Process: name, Generation: environment.Generation},
 				Concurrency:   process.Scale.Concurrency,
-				HoldFor:       holdFor,
-				HoldLimit:     holdLimit,
+				HoldFor:       springtide.HoldFor,
+				HoldLimit:     springtide.HoldLimit,
 				AnswerWithin:  process.Timeout,
 				TryWithin:     process.TryTimeout,
 				SlowStart:     process.SlowStart,

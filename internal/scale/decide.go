@@ -40,7 +40,7 @@ type Verdict struct {
 // Decide says how many instances a group should have: all of them, those that
 // are coming included. It is pure. See the package documentation for the law.
 func Decide(now time.Time, spec Spec, o Observation, h History) Verdict {
-	w := spec.windows(h.ColdStart, h.Reversals)
+	w := spec.windows(h.ColdStart, h.Reversals, h.TooLate)
 	f := o.fleet(now, h.SlowStart, w.lifetime)
 	c := &decider{
 		now: now, spec: spec, o: o, h: h, windows: w,
@@ -237,27 +237,27 @@ func (c *decider) blocked(lower int) (Reason, string) {
 	return "", ""
 }
 
-// surplus says that there are more than twice as many as were needed in the whole
-// window: what was ordered for requests that were held and are worked off.
+// surplus says that there are more than half as many again, and one, as were needed in
+// the whole window: what was ordered for requests that were held and are worked off.
 func (c *decider) surplus(lower int) bool {
-	return c.demand.slots > 0 && c.from > 2*lower && c.demand.held+c.demand.later == 0
+	return c.demand.slots > 0 && 2*c.from > 3*lower+2 && c.demand.held+c.demand.later == 0
 }
 
 // rest is for how long after a scale-out none may go.
 func (c *decider) rest(lower int) time.Duration {
 	if c.surplus(lower) {
-		return c.windows.afterOut / 3
+		return min(c.windows.afterOut/3, surplusRest)
 	}
 	return c.windows.afterOut
 }
 
 // shrink takes away a tenth at most, one at least, and none before its time; of
-// a surplus a quarter, whatever its age.
+// a surplus half, whatever its age.
 func (c *decider) shrink(lower, filled, spare int) (Reason, int, string) {
 	c.step = max(c.from/10, 1)
 	old := c.fleet.mature + c.fleet.failed
 	if c.surplus(lower) {
-		c.step, old = max(c.from/4, 1), c.from
+		c.step, old = max(c.from/2, 1), c.from
 	}
 	to := max(lower, c.from-c.step, c.from-old)
 	var limit string

@@ -94,8 +94,8 @@ func TestEveryDecisionExplainsItself(t *testing.T) {
 			"stays at 2: the minimum; needs 1: 1 req/s x 100 ms = 0.1 busy slots, 0 held, 0.5 slots of head-room, 10 slots each",
 		},
 		{
-			"less is needed", web(1, 40, 10), running(30), steady(391, 200*time.Millisecond), 23, ReasonLess,
-			"30 to 23: needed at most 9.21 in the last 1m30s, 10 at 95% fill; at most 7 fewer every 5 s",
+			"less is needed", web(1, 40, 10), running(30), steady(391, 200*time.Millisecond), 15, ReasonLess,
+			"30 to 15: needed at most 9.21 in the last 1m30s, 10 at 95% fill; at most 15 fewer every 5 s",
 		},
 		{
 			"a little less is needed", web(1, 40, 10), running(11), steady(391, 200*time.Millisecond), 10, ReasonLess,
@@ -294,7 +294,7 @@ func TestAShortStableForShrinksEveryWindow(t *testing.T) {
 	for i := range o.Instances {
 		o.Instances[i].Ready = noon.Add(-7 * time.Second)
 	}
-	if v := Decide(noon, spec, o, h); v.To != 8 {
+	if v := Decide(noon, spec, o, h); v.To != 5 {
 		t.Errorf("%s", v.Sentence)
 	}
 	h.LastDemand, h.LastOut = noon.Add(-5*time.Second), time.Time{}
@@ -416,6 +416,11 @@ func drawHistory(t *rapid.T) History {
 	h.Elapsed = drawDuration(t, "elapsed", time.Second)
 	h.ColdStart = drawDuration(t, "cold start", 30*time.Second)
 	h.Reversals = rapid.IntRange(0, 4).Draw(t, "reversals")
+	h.TooLate = rapid.IntRange(0, 4).Draw(t, "too late")
+	h.Quarter = drawDuration(t, "quarter", 250*time.Millisecond)
+	for i := range h.Quarters {
+		h.Quarters[i] = float32(rapid.IntRange(0, 300).Draw(t, "in a quarter"))
+	}
 	if rapid.Bool().Draw(t, "forecast") {
 		h.Forecast = Forecast{Slots: rapid.Float64Range(0, 500).Draw(t, "forecast slots"), Error: rapid.Float64Range(0, 1).Draw(t, "forecast error")}
 	}

@@ -129,9 +129,10 @@ func headroom(busy, noise, slots float64, service time.Duration) float64 {
 }
 
 // stableNeed is the highest need, in instances, within the window: of each span,
-// the mean demand and its head-room.
+// the mean demand and its head-room. What is being served counts over longer spans:
+// those who were held are served at once when instances come, and that is no demand.
 func stableNeed(d demand, h History, w windows) float64 {
-	arrived, busy, cores := h.peaks(w.stable, w.mean)
+	arrived, busy, cores := h.peaks(w.stable, w.mean, w.work)
 	slots := float64(d.slots)
 	need := busy / slots
 	if d.known {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/springtide/springtide"
 	"pgregory.net/rapid"
 )
 
@@ -40,7 +41,7 @@ func TestMoreDemandNeverNeedsFewer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec, o, h := drawSpec(t), drawObservation(t), drawHistory(t)
 		before := Decide(noon, spec, o, h)
-		switch rapid.IntRange(0, 2).Draw(t, "what grows") {
+		switch rapid.IntRange(0, 3).Draw(t, "what grows") {
 		case 0:
 			o.Held += rapid.IntRange(1, 1000).Draw(t, "more held")
 		case 1:
@@ -51,6 +52,8 @@ func TestMoreDemandNeverNeedsFewer(t *testing.T) {
 				before = Decide(noon, spec, o, h)
 			}
 			h.Current.Arrived += float32(rapid.IntRange(1, 1000).Draw(t, "more arrived"))
+		case 3:
+			h.Quarters[0] += float32(rapid.IntRange(1, 1000).Draw(t, "more in this quarter of a second"))
 		}
 		after := Decide(noon, spec, o, h)
 		if after.Inputs["need"] < before.Inputs["need"] {
@@ -164,6 +167,67 @@ func TestWhatWasOrderedIsNotOrderedAgainForThoseWhoWait(t *testing.T) {
 	}
 	if v := Decide(noon, web(1, 50, 10), o, h); v.To != first.To || v.Inputs["held_later"] != 0 {
 		t.Errorf("those that come in a second work it off: %s\nfirst: %s", v.Sentence, first.Sentence)
+	}
+}
+
+func TestAStepIsSeenInItsFirstQuarterOfASecond(t *testing.T) {
+	m, now := NewMeter(), noon
+	tell := func(arrived int) {
+		now = now.Add(100 * time.Millisecond)
+		m.Report(now, springtide.EdgeReport{Edge: "edge-1", Demand: []springtide.Demand{{
+			Group: simulatedGroup, Interval: 100 * time.Millisecond, Arrived: arrived,
+		}}})
+	}
+	for range 300 {
+		tell(2)
+	}
+	for range 3 {
+		tell(40)
+	}
+	_, h := m.View(now, simulatedGroup, nil)
+	if _, rate := h.rates(1); rate < 200 || rate > 400 {
+		t.Errorf("400 a second arrive, %.0f are certain", rate)
+	}
+}
+
+func TestNoMoreWaitThanAreHeld(t *testing.T) {
+	h := steady(400, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart = time.Minute, 70*time.Second
+	o := running(1)
+	o.Held, o.Edges = 100, 1
+	if v := Decide(noon, web(1, 500, 10), o, h); v.Inputs["held_later"] > 10_000 {
+		t.Errorf("an edge holds 10,000: %s", v.Sentence)
+	}
+	h = steady(100, 200*time.Millisecond)
+	h.ColdStart, h.SlowStart = time.Minute, 70*time.Second
+	if v := Decide(noon, web(1, 500, 10), o, h); v.Inputs["held_later"] > 3000 {
+		t.Errorf("100 a second wait for 30 s each: %s", v.Sentence)
+	}
+}
+
+func TestWhatIsServedOfAQueueIsNoDemandThatLasts(t *testing.T) {
+	h := steady(100, 200*time.Millisecond)
+	n := len(h.Seconds)
+	for i := n - 40; i < n-20; i++ {
+		h.Seconds[i].Busy = 0     // they were held for 20 s,
+		h.Seconds[i+20].Busy = 40 // and served in as many
+	}
+	w := web(1, 50, 10).windows(time.Second, 1, 0)
+	d := demand{known: true, service: 200 * time.Millisecond, slots: 10, noise: 1}
+	if need := stableNeed(d, h, w); need > 3.2 {
+		t.Errorf("20 slots and head-room are needed, not %.2f instances of ten", need)
+	}
+}
+
+func TestAPulseThatComesBackIsNotAveragedAway(t *testing.T) {
+	h := steady(30, 200*time.Millisecond)
+	for i := range 10 { // 200 s ago
+		h.Seconds[len(h.Seconds)-200+i].Arrived = 300
+	}
+	h.Reversals, h.TooLate = 5, 5
+	o := running(8)
+	if v := Decide(noon, web(1, 50, 10), o, h); v.To != 8 {
+		t.Errorf("ten seconds need 60 slots: %s", v.Sentence)
 	}
 }
 

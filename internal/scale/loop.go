@@ -181,7 +181,7 @@ func (l *loop) verdict(now time.Time, st *state) Verdict {
 	worked := WorkHistory{
 		Since: later(since, st.since), LastWork: lastWork, LastOut: history.LastOut, LastIn: history.LastIn,
 		ColdStart: history.ColdStart, SlowStart: history.SlowStart,
-		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart, 0).stable),
+		Needed: st.needs.highest(now, st.spec.windows(history.ColdStart, 0, 0).stable),
 	}
 	verdict := DecideWork(now, st.spec, work, worked)
 	st.keep(verdict, Evidence{Now: now, Spec: st.spec, Work: &work, WorkHistory: &worked})

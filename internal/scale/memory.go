@@ -22,7 +22,9 @@ type Memory struct {
 	lastOut, lastIn time.Time
 	// reversals are when it grew though it should not have shrunk, in the last hour.
 	reversals []time.Time
-	minutes   minutes
+	// tooLate are those of them that came too late for some.
+	tooLate []time.Time
+	minutes minutes
 }
 
 // Learn takes up what is known of the minutes before, of an earlier release or an
@@ -33,8 +35,9 @@ func (m *Memory) Learn(now time.Time, group springtide.GroupID, past Past) {
 
 // Recall adds to a history what is remembered.
 func (m *Memory) Recall(now time.Time, h *History) {
-	m.reversals = slices.DeleteFunc(m.reversals, func(at time.Time) bool { return now.Sub(at) > reversalMemory })
-	h.LastOut, h.LastIn, h.Reversals = m.lastOut, m.lastIn, len(m.reversals)
+	forgotten := func(at time.Time) bool { return now.Sub(at) > reversalMemory }
+	m.reversals, m.tooLate = slices.DeleteFunc(m.reversals, forgotten), slices.DeleteFunc(m.tooLate, forgotten)
+	h.LastOut, h.LastIn, h.Reversals, h.TooLate = m.lastOut, m.lastIn, len(m.reversals), len(m.tooLate)
 	h.Forecast = m.minutes.forecast(now, h.SlowStart)
 }
 
@@ -48,6 +51,9 @@ func (m *Memory) Remember(now time.Time, v Verdict) {
 		since, late := now.Sub(m.lastIn), v.Inputs["held_later"] > 0
 		if v.Reason == ReasonDemand && (since < reversalSoon || late && since < reversalWithin) {
 			m.reversals = append(m.reversals, now)
+			if late {
+				m.tooLate = append(m.tooLate, now)
+			}
 		}
 		m.lastOut = now
 	case v.To < v.From:

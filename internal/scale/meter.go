@@ -14,7 +14,7 @@ const (
 	edgeLost = 10 * time.Second
 	// keptSeconds covers the longest window that is not asked for, the mean at
 	// its beginning, and the seconds that tell noise.
-	keptSeconds = int((mostStable + needMean) / time.Second)
+	keptSeconds = int((mostStable + workMean) / time.Second)
 )
 
 // Meter folds what edges and the engine report into what [Decide] needs to know
@@ -41,10 +41,11 @@ func NewMeter() *Meter {
 
 // groupMeter is what is known of one group.
 type groupMeter struct {
-	seconds ring
-	live    liveRing
-	total   Totals
-	gauges  map[string]gauge // by edge
+	seconds  ring
+	quarters ring // of a second, in a time that goes four times as fast
+	live     liveRing
+	total    Totals
+	gauges   map[string]gauge // by edge
 
 	service   serviceMeter
 	starts    coldStarts
@@ -165,7 +166,7 @@ func (m *Meter) Observe(now time.Time, snapshot springtide.Snapshot) (news bool)
 func (m *Meter) Keep(now time.Time, id springtide.GroupID, window time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := int((min(window, longestWindow) + needMean) / time.Second)
+	n := int((min(window, longestWindow) + workMean) / time.Second)
 	m.group(now, id).seconds.grow(max(n, keptSeconds))
 }
 
@@ -229,6 +230,7 @@ func (m *Meter) View(now time.Time, id springtide.GroupID, seconds []Second) (Ob
 		LastDemand: g.lastDemand,
 	}
 	h.Seconds, h.Current = g.seconds.until(second, seconds)
+	h.Quarters, h.Quarter = g.lastQuarters(m.since(now))
 	h.Processor = now.Sub(g.measured) <= usageLost
 	if g.curve != nil {
 		g.curve.learn(now, second, g)
@@ -265,6 +267,7 @@ func (m *Meter) group(now time.Time, id springtide.GroupID) *groupMeter {
 		changed: now,
 	}
 	g.seconds.grow(keptSeconds)
+	g.quarters.grow(len(History{}.Quarters) - 1)
 	var starts *coldStarts
 	var service *serviceMeter
 	if p := m.predecessor(id); p != nil {
@@ -335,6 +338,7 @@ func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Dem
 	}
 	if d.Arrived > 0 || d.BusyTime > 0 {
 		g.seconds.spread(since, d.Interval, Second{Arrived: float32(max(d.Arrived, 0)), Busy: float32(max(d.BusyTime, 0).Seconds())})
+		g.quarters.spread(4*since, 4*min(d.Interval, time.Minute), Second{Arrived: float32(max(d.Arrived, 0))})
 	}
 	if d.Arrived == 0 && d.Completed == 0 && d.Refused == 0 && d.Failed == 0 {
 		return false
@@ -345,6 +349,18 @@ func (g *groupMeter) count(now time.Time, since time.Duration, d *springtide.Dem
 	g.live.add(int64(since/time.Second), d)
 	g.changed = now
 	return true
+}
+
+// lastQuarters gives the arrivals of the last quarters of a second, the newest first,
+// and for how long that one has lasted.
+func (g *groupMeter) lastQuarters(since time.Duration) (last [3]float32, elapsed time.Duration) {
+	var whole [len(last) - 1]Second
+	quarters, current := g.quarters.until(int64(4*since/time.Second), whole[:0])
+	last[0] = current.Arrived
+	for i := range quarters {
+		last[len(quarters)-i] = quarters[i].Arrived
+	}
+	return last, 4 * since % time.Second / 4
 }
 
 // set takes an edge's gauge; it tells whether it is another than before.

@@ -96,7 +96,7 @@ func TestAGroupThatGoesUpAndDownIsWatchedForLonger(t *testing.T) {
 	if h.Reversals != 1 || !h.LastOut.Equal(noon.Add(30*time.Minute)) || !h.LastIn.Equal(noon.Add(6*time.Minute)) {
 		t.Errorf("%+v", h)
 	}
-	if w := web(1, 10, 10).windows(time.Second, h.Reversals); w.stable != 3*time.Minute {
+	if w := web(1, 10, 10).windows(time.Second, h.Reversals, h.TooLate); w.stable != 3*time.Minute {
 		t.Errorf("a window of %s, want twice 90 s", w.stable)
 	}
 	m.Recall(noon.Add(2*time.Hour), &h)

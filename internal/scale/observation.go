@@ -38,6 +38,10 @@ type History struct {
 	Seconds []Second
 	Current Second
 	Elapsed time.Duration
+	// Quarters are the requests of the last quarters of a second, the newest first,
+	// which has only lasted for Quarter.
+	Quarters [3]float32
+	Quarter  time.Duration
 	// Service is the mean time a request takes, waiting excluded; 0: not known yet.
 	Service time.Duration
 	// ColdStart is the 90th percentile of the times from an order to readiness,
@@ -47,8 +51,9 @@ type History struct {
 	LastDemand time.Time
 	// LastOut and LastIn are when instances were last added and taken away.
 	LastOut, LastIn time.Time
-	// Reversals is how often it grew soon after it had shrunk, in the last hour.
-	Reversals int
+	// Reversals is how often it grew soon after it had shrunk, in the last hour;
+	// TooLate, how many of these times too late for some.
+	Reversals, TooLate int
 	// Curve is what was learnt of the latency by concurrency, where that is a
 	// target.
 	Curve Curve
@@ -77,15 +82,26 @@ const (
 
 // rates gives the arrivals per second: the mean of the last minute, and that of
 // now. The latter is the mean of the last 6 s, or that of the last 2 s less 1.5
-// standard deviations or of the last second less 3, if those are more.
+// standard deviations, or of the last second, half or quarter of one less 3, if those
+// are more.
 func (h History) rates(noise float64) (minute, now float64) {
 	watched := min(max(float64(len(h.Seconds)), 6), 60)
 	now = h.arrivedWithin(6) / 6
-	for _, short := range [...]struct{ window, z float64 }{{2, 1.5}, {1, 3}} {
-		rate := h.arrivedWithin(short.window) / short.window
-		now = max(now, rate-short.z*math.Sqrt(noise*rate/short.window))
+	certain := func(arrived, window, z float64) float64 {
+		return (arrived - z*math.Sqrt(noise*arrived)) / window
 	}
-	return h.arrivedWithin(watched) / watched, now
+	now = max(now, certain(h.arrivedWithin(2), 2, 1.5), certain(h.arrivedWithin(1), 1, 3))
+	half, quarter := h.arrivedLately()
+	return h.arrivedWithin(watched) / watched, max(now, certain(half, 0.5, 3), certain(quarter, 0.25, 3))
+}
+
+// arrivedLately gives how many requests arrived in the last half and the last quarter
+// of a second.
+func (h History) arrivedLately() (half, quarter float64) {
+	rest := 1 - min(max(4*h.Quarter.Seconds(), 0), 1) // of the oldest quarter that is within
+	quarter = float64(h.Quarters[0]) + rest*float64(h.Quarters[1])
+	half = float64(h.Quarters[0]) + float64(h.Quarters[1]) + rest*float64(h.Quarters[2])
+	return half, quarter
 }
 
 // noise is how much the arrivals scatter from one second to the next: 1 for
@@ -117,27 +133,35 @@ func (h History) noise() float64 {
 	return max(1, (prior+sum-first-second)/float64(prior+count-2))
 }
 
-// peaks gives the highest means, over a span each, of arrivals, of requests being
-// served and of cores in use, among all spans that ended within the window.
-func (h History) peaks(window, span time.Duration) (arrived, busy, used float64) {
+// peaks gives the highest means of arrivals and of cores in use, over a span each,
+// and of requests being served, over another that is no shorter, among all spans that
+// ended within the window.
+func (h History) peaks(window, span, work time.Duration) (arrived, busy, used float64) {
 	width := max(int(span/time.Second), 1)
+	wide := max(int(work/time.Second), width)
 	n := len(h.Seconds)
 	first := max(n-int(window/time.Second), 0) // the first span ends with this second
+	from, wideFrom := max(first-width+1, 0), max(first-wide+1, 0)
 	var arrivals, slots, cores float64
-	for i := max(first-width+1, 0); i < n; i++ {
-		arrivals += float64(h.Seconds[i].Arrived)
+	for i := wideFrom; i < n; i++ {
 		slots += float64(h.Seconds[i].Busy)
-		cores += float64(h.Seconds[i].Cores)
-		if begin := i - width; begin >= max(first-width+1, 0) {
-			arrivals -= float64(h.Seconds[begin].Arrived)
+		if begin := i - wide; begin >= wideFrom {
 			slots -= float64(h.Seconds[begin].Busy)
+		}
+		if i < from {
+			continue
+		}
+		arrivals += float64(h.Seconds[i].Arrived)
+		cores += float64(h.Seconds[i].Cores)
+		if begin := i - width; begin >= from {
+			arrivals -= float64(h.Seconds[begin].Arrived)
 			cores -= float64(h.Seconds[begin].Cores)
 		}
 		if i >= first {
 			covered := float64(min(width, i+1))
 			arrived = max(arrived, arrivals/covered)
-			busy = max(busy, slots/covered)
 			used = max(used, cores/covered)
+			busy = max(busy, slots/float64(min(wide, i+1)))
 		}
 	}
 	return arrived, busy, used

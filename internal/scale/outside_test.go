@@ -83,7 +83,7 @@ func (w *outsideWorld) decide() {
 	}
 	w.last = DecideWork(w.now, w.spec, o, WorkHistory{
 		Since: since, LastWork: lastWork, LastOut: w.lastOut, LastIn: w.lastIn, ColdStart: time.Second, SlowStart: time.Second,
-		Needed: w.needs.highest(w.now, w.spec.windows(time.Second, 0).stable),
+		Needed: w.needs.highest(w.now, w.spec.windows(time.Second, 0, 0).stable),
 	})
 	w.needs.add(w.now, int(w.last.Inputs["need"]))
 	switch to := w.last.To; {

@@ -3,6 +3,8 @@ package scale
 import (
 	"math"
 	"time"
+
+	"github.com/springtide/springtide"
 )
 
 const (
@@ -130,20 +132,25 @@ func (h History) peakBefore() float64 {
 // heldAfter gives how many requests will be held when an order of now has become
 // an instance: what is held now, and what arrives (the rate going straight from
 // that of now to the expected one) beyond what the instances serve that are
-// ready, or were ordered and come before.
+// ready, or were ordered and come before. Nobody waits for longer than is held for,
+// so it is no more than arrives in that time, nor than edges hold.
 func (o Observation) heldAfter(now time.Time, h History, f fleet, rate, expected float64, service time.Duration, slots int) float64 {
 	const parts = 20
 	perInstance := float64(slots) / service.Seconds()
 	part := h.ColdStart.Seconds() / parts
 	coming := o.comingAt(now, h, f)
 	held, there := float64(o.Held), float64(f.ready)
+	most := max(springtide.HoldLimit*float64(max(o.Edges, 1)), held)
 	for i := range parts {
 		at := (float64(i) + 0.5) / parts
 		for len(coming) > 0 && coming[0] <= at*h.ColdStart.Seconds() {
 			coming = coming[1:]
 			there++
 		}
-		held = max(held+(rate+(expected-rate)*at-there*perInstance)*part, 0)
+		held = min(max(held+(rate+(expected-rate)*at-there*perInstance)*part, 0), most)
+		if begun := at - springtide.HoldFor.Seconds()/h.ColdStart.Seconds(); begun >= 0 {
+			held = min(held, (rate+(expected-rate)*(at+begun)/2)*springtide.HoldFor.Seconds())
+		}
 	}
 	return held
 }

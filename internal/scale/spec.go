@@ -26,10 +26,13 @@ type Spec struct {
 const (
 	shortestStable = 90 * time.Second
 	longestStable  = 180 * time.Second
-	mostStable     = 5 * time.Minute // where the group goes up and down
+	mostStable     = 5*time.Minute + needMean // where the group goes up and down
 	needMean       = 30 * time.Second
+	leastMean      = 5 * time.Second // where it grew too late for some
+	workMean       = needMean + springtide.HoldFor
 	stepInterval   = 5 * time.Second
 	afterScaleOut  = 90 * time.Second
+	surplusRest    = 20 * time.Second // the same for a surplus, at most
 	lifetime       = 120 * time.Second
 
 	// longestWindow bounds what is remembered: a longer StableFor counts as this.
@@ -41,7 +44,8 @@ const (
 // windows are the times over which a group is watched before it shrinks.
 type windows struct {
 	stable   time.Duration // the need must have been lower for so long,
-	mean     time.Duration // each value of it a mean over this
+	mean     time.Duration // each value of it a mean over this,
+	work     time.Duration // and of what was being served, over this
 	step     time.Duration // between one scale-in and the next
 	afterOut time.Duration // between a scale-out and a scale-in
 	lifetime time.Duration // from an instance's readiness to its end, at least
@@ -52,11 +56,13 @@ type windows struct {
 // of them in proportion.
 //
 // Where a group grew soon after it had shrunk, the window is longer: by itself for
-// each time within an hour.
-func (s Spec) windows(coldStart time.Duration, reversals int) windows {
+// each time within an hour. Where that was too late for some, the means are over less,
+// so that a pulse of seconds is not averaged away: half, a third, a quarter.
+func (s Spec) windows(coldStart time.Duration, reversals, tooLate int) windows {
 	w := windows{
 		stable:   min(min(max(10*coldStart, shortestStable), longestStable)*time.Duration(1+reversals), mostStable),
-		mean:     needMean,
+		mean:     max((needMean / time.Duration(1+tooLate)).Truncate(time.Second), leastMean),
+		work:     workMean,
 		step:     stepInterval,
 		afterOut: afterScaleOut,
 		lifetime: lifetime,
@@ -74,6 +80,7 @@ func (s Spec) windows(coldStart time.Duration, reversals int) windows {
 			return time.Duration(float64(d) * float64(stable) / float64(shortestStable)).Round(time.Millisecond)
 		}
 		w.mean = max(shrink(needMean), time.Second) // the history is in seconds
+		w.work = shrink(workMean)
 		w.step = shrink(stepInterval)
 		w.afterOut = stable
 		w.lifetime = shrink(lifetime)

@@ -14,7 +14,7 @@ const workLost = 10 * time.Second
 // them, those that are coming included. It is pure. See the package
 // documentation for the law; spec.Worker must not be nil.
 func DecideWork(now time.Time, spec Spec, o WorkObservation, h WorkHistory) Verdict {
-	w := spec.windows(h.ColdStart, 0)
+	w := spec.windows(h.ColdStart, 0, 0)
 	seen := Observation{Replicas: o.Replicas, Instances: o.Instances, Capacity: o.Capacity, Granted: o.Granted, Shared: o.Shared}
 	queues := o.Queues
 	if o.Known {
