@@ -3,7 +3,6 @@ package zero
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -76,12 +75,7 @@ func TestAnIdleAppGoesAndComesBackWithTheFirstRequest(t *testing.T) {
 // ownStart is how long the app takes to its first answer where nothing is between.
 func ownStart(t *testing.T, folder string) time.Duration {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := story.Address(t)
 	command := exec.CommandContext(t.Context(), "sh", "-c", "sleep 1; exec python3 app.py")
 	command.Dir = folder
 	command.Env = append(os.Environ(), "PORT="+address[strings.LastIndexByte(address, ':')+1:])
