@@ -30,15 +30,16 @@
 //     long as 80% of the machine's processors are in use (or for 10 s, where that
 //     is not measured). Requests are slow then, and more starts would make them slower.
 //  2. The rate is the mean of the last 6 s, or that of the last 2 s less 1.5
-//     standard deviations or of the last second less 3, if those are more.
+//     standard deviations, or of the last second, half or quarter of one less 3, if
+//     those are more.
 //  3. A rise goes on for a cold start: where a straight line through the last four
 //     times 1, 2, 4 or 8 s climbs by more than noise does, the rate that is expected
 //     by then counts (see rise.go): in a straight line, or at its pace where a cold
 //     start is longer than 8 s. Not where it is a step, and no further than to the highest rate of
 //     the last minutes before it has passed that.
 //  4. Busy slots are rate x service time. Requests that will be held when an order
-//     of now is ready, with what was ordered before counted as it comes, need as
-//     many more as work them off in 2 s: held x service time / 2 s.
+//     of now is ready, with what was ordered before counted as it comes, and no
+//     more than arrive while one is held or than edges hold, need as many more as work them off in 2 s: held x service time / 2 s.
 //     A rise counts for that only once more are held than are served in a twelfth
 //     of a second.
 //  5. Head-room is two standard deviations of the busy slots over the time of a
@@ -60,11 +61,14 @@
 //  9. Fewer are needed once the need was lower for a whole window (ten cold
 //     starts, but 90 to 180 s; so much longer for each time within an hour that
 //     demand made it grow within 90 s after it had shrunk, or within 10 minutes and
-//     too late for some, up to 5 minutes): the highest 30 s mean in it
-//     must leave the remaining instances at most 95% full. Then a tenth goes every 5
+//     too late for some, up to five and a half minutes): the highest 30 s mean in it
+//     must leave the remaining instances at most 95% full. Where it was too late for
+//     some, the means are over a half of that, a third, a quarter, 5 s at least, so that
+//     a pulse of seconds is not averaged away; what was being served is a mean of a
+//     minute, since a queue that is served at once is no demand that lasts. Then a tenth goes every 5
 //     s, one at least; nothing within 90 s of a scale-out, and no instance that has
-//     not been ready for two minutes. Of more than twice what was needed in the
-//     window a quarter goes, 30 s after a scale-out and whatever its age: it was
+//     not been ready for two minutes. Of more than half as many again as were needed
+//     in the window, and one, half goes, 20 s after a scale-out and whatever its age: it was
 //     ordered for requests that were held.
 //  10. The last one stops, where none is allowed, once nothing has been under way
 //     for Idle, and for ten cold starts. The first held request starts one.
