@@ -77,13 +77,12 @@ func load(t *testing.T, p *platform.Platform, url string, rate int) (stop func()
 	var mu sync.Mutex
 	failed := 0
 	running.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
-		for {
+		began := time.Now()
+		for sent := time.Duration(0); ; sent++ {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-time.After(time.Until(began.Add(sent * time.Second / time.Duration(rate)))): // a ticker leaves out what it is late for
 			}
 			running.Go(func() {
 				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
