@@ -104,11 +104,6 @@ func (e *edge) admit(v *visitor) (ok bool) {
 	return ok
 }
 
-// floodsFrom says whether a client is refused for floods, before it has a connection.
-func (e *edge) floodsFrom(address netip.Addr) bool {
-	return e.counts(address) && e.floods.refuses(clientOf(address.WithZone("")))
-}
-
 // enterCap counts a connection of a client, unless it has too many.
 func (e *edge) enterCap(address netip.Addr) (*guest, bool) {
 	if e.counts(address) {

@@ -25,6 +25,8 @@ const (
 	// alone, which a client with many sessions has many times.
 	resetDebt = 2500 * time.Microsecond
 	noiseDebt = 250 * time.Microsecond
+	// unshownDebts are those of an address that is maybe not the client's own.
+	unshownDebts = "unshown"
 )
 
 // floods knows the clients whose debt is not paid. However many there are, it takes 4 MiB.
@@ -55,6 +57,18 @@ func (f *floods) owes(client netip.Addr, debt time.Duration) bool {
 		f.logger.Warn("a client floods; its new connections are refused for a while", "client", client, "while", owed-floodCredit)
 	}
 	return true
+}
+
+// doubts says that a client has to show that his address is his own: he owes half of what
+// he may, or somebody who uses it does. What that one owes, which is added, has no other
+// consequence.
+func (f *floods) doubts(client netip.Addr, debt time.Duration) bool {
+	if f.longest <= 0 {
+		return false
+	}
+	now := time.Now()
+	unshown := f.debts.owe(bucket{of: unshownDebts, client: client}, debt, floodCredit, now)
+	return max(unshown, f.debts.owe(bucket{client: client}, 0, floodCredit+f.longest, now)) > floodCredit/2
 }
 
 // refuses says whether a client's new connection is refused, and counts it.

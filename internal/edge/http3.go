@@ -52,8 +52,9 @@ var errNoRoom = errors.New("there is no room for one more connection")
 
 // quicServer serves HTTP/3.
 type quicServer struct {
-	doors []*quicDoor
-	tls   *tls.Config
+	doors      []*quicDoor
+	tls        *tls.Config
+	handshakes handshakes
 	// announced is what clients of TCP are told; "" where it is not served.
 	announced string
 }
@@ -175,7 +176,7 @@ func (e *edge) openQUIC(listener Listener) (_ *quicDoor, err error) {
 	reset, token := quic.StatelessResetKey(deriveKey(key, quicPurposeReset)), quic.TokenGeneratorKey(deriveKey(key, quicPurposeToken))
 	d.transport = &quic.Transport{
 		Conn: d.socket, ConnectionIDGenerator: d.socket.number, StatelessResetKey: &reset, TokenGeneratorKey: &token,
-		VerifySourceAddress: func(net.Addr) bool { return !unverified.Allow() },
+		VerifySourceAddress: func(from net.Addr) bool { return e.suspects(from) || !unverified.Allow() },
 		ConnContext:         d.admit,
 	}
 	d.listener, err = d.transport.Listen(e.quic.tls, &quic.Config{
@@ -209,30 +210,27 @@ func deriveKey(key []byte, purpose string) (derived [sha256.Size]byte) {
 	return derived
 }
 
-// admission is a QUIC connection as the room counts it, from before its handshake
-// until its end.
-type admission struct{ of net.Addr }
-
-// Close implements io.Closer. The connection is closed as a quicVisitor, or with
-// the transport.
-func (a *admission) Close() error { return nil }
-
 // admit takes a place for a connection, or refuses it. What was read before a
 // younger edge did is served while this one drains: the client cannot know.
 func (d *quicDoor) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	if udp, ok := info.RemoteAddr.(*net.UDPAddr); ok && d.edge.floodsFrom(udp.AddrPort().Addr().Unmap()) {
+	if client := d.edge.clientByUDP(info.RemoteAddr); client.IsValid() && d.edge.floods.refuses(client) {
 		return nil, errFloods
 	}
+	a, err := d.edge.newAdmission(info)
+	if err != nil {
+		return nil, err
+	}
 	if d.edge.draining.Load() && !d.socket.resting() || !d.edge.room.take() {
+		a.shake()
 		return nil, errNoRoom
 	}
-	a := &admission{info.RemoteAddr}
 	d.edge.room.enter(a)
 	context.AfterFunc(ctx, func() {
+		a.account()
 		d.edge.room.giveBack()
 		d.edge.room.leave(a)
 	})
-	return ctx, nil
+	return context.WithValue(ctx, admissionKey{}, a), nil
 }
 
 // attend takes connections until the door is closed.
@@ -265,6 +263,8 @@ type quicVisitor struct {
 	conn   *quic.Conn
 	server http3.Server // of this connection alone: each is to end in its own time
 	edge   *edge
+	guest  *guest
+	asked  *atomic.Bool
 	open   atomic.Int32 // requests whose head has come
 
 	// Only the clock has these:
@@ -275,15 +275,18 @@ type quicVisitor struct {
 
 // serveQUIC serves a connection until its end.
 func (e *edge) serveQUIC(conn *quic.Conn) {
-	if udp, ok := conn.RemoteAddr().(*net.UDPAddr); ok {
-		guest, ok := e.enterCap(udp.AddrPort().Addr().Unmap())
-		if !ok {
+	a := conn.Context().Value(admissionKey{}).(*admission)
+	a.shown.Store(true)
+	a.shake()
+	v := &quicVisitor{conn: conn, edge: e, asked: &a.asked}
+	if a.client.IsValid() {
+		var ok bool
+		if v.guest, ok = e.enterCap(a.client); !ok {
 			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many connections")
 			return
 		}
-		defer guest.leave()
+		defer v.guest.leave()
 	}
-	v := &quicVisitor{conn: conn, edge: e}
 	v.server = http3.Server{Handler: v, MaxHeaderBytes: message.HeadLimit}
 	e.room.enter(v)
 	e.clock.watch(v)
@@ -297,6 +300,13 @@ func (e *edge) serveQUIC(conn *quic.Conn) {
 
 // ServeHTTP serves one request.
 func (v *quicVisitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v.asked.Store(true)
+	if v.guest.Streams(0) {
+		reject(w)
+		return
+	}
+	v.guest.Streams(1)
+	defer v.guest.Streams(-1)
 	v.open.Add(1)
 	defer v.open.Add(-1)
 	v.edge.serveStream(w, r)
