@@ -92,8 +92,8 @@ func certificateOf(t *testing.T, p *platform.Platform, name string) api.Certific
 }
 
 func TestADomainGetsACertificateByHTTPAndWhatFailsIsSaid(t *testing.T) {
-	https, plain := free(t), free(t)
-	ca := startPebble(t, pebbleOptions{http: plain, https: free(t), blocked: []string{"blocked.example.com"}})
+	https, plain := story.Address(t), story.Address(t)
+	ca := startPebble(t, pebbleOptions{http: plain, https: story.Address(t), blocked: []string{"blocked.example.com"}})
 	p := serve(t, ca, https, plain)
 	if own, err := p.CA(t.Context()); err != nil || !trusted(https, "leaflet.localhost", own) {
 		t.Errorf("the local name is not served by the own authority: %v", err)
@@ -181,9 +181,9 @@ func ownFile(t *testing.T, p *platform.Platform, https string, ca *pebble) {
 }
 
 func TestACertificateIsObtainedByTLSAndRenewedThoughTheControlPlaneIsKilled(t *testing.T) {
-	https, plain := free(t), free(t)
+	https, plain := story.Address(t), story.Address(t)
 	const life = 40 * time.Second
-	ca := startPebble(t, pebbleOptions{http: free(t), https: https, life: life, slow: 3 * time.Second})
+	ca := startPebble(t, pebbleOptions{http: story.Address(t), https: https, life: life, slow: 3 * time.Second})
 	p := serve(t, ca, https, plain)
 	tide(t, p, "domains", "add", "--app", "leaflet", domain)
 	table := filepath.Join(p.Data, "edge", "table.json")
@@ -228,8 +228,8 @@ func kill(t *testing.T, p *platform.Platform) {
 const accountKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
 func TestAServerThatWantsAnAccountOfOnesOwnSaysSo(t *testing.T) {
-	https, plain := free(t), free(t)
-	p := serve(t, startPebble(t, pebbleOptions{http: plain, https: free(t), account: "ours", key: accountKey}), https, plain)
+	https, plain := story.Address(t), story.Address(t)
+	p := serve(t, startPebble(t, pebbleOptions{http: plain, https: story.Address(t), account: "ours", key: accountKey}), https, plain)
 	tide(t, p, "domains", "add", "--app", "leaflet", domain)
 	story.Eventually(t, "the failure to be said", patience, func() bool {
 		return strings.Contains(tide(t, p, "status"), domain+": none could be obtained: the ACME server says externalAccountRequired")
@@ -237,8 +237,8 @@ func TestAServerThatWantsAnAccountOfOnesOwnSaysSo(t *testing.T) {
 }
 
 func TestAWildcardIsObtainedThroughAProgramThatKnowsDNS(t *testing.T) {
-	https, plain := free(t), free(t)
-	ca := startPebble(t, pebbleOptions{http: free(t), https: free(t), account: "ours", key: accountKey})
+	https, plain := story.Address(t), story.Address(t)
+	ca := startPebble(t, pebbleOptions{http: story.Address(t), https: story.Address(t), account: "ours", key: accountKey})
 	key := filepath.Join(story.Folder(t), "eab.key")
 	if err := os.WriteFile(key, []byte(accountKey+"\n"), 0o600); err != nil {
 		t.Fatal(err)

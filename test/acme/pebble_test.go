@@ -71,8 +71,11 @@ func TestMain(m *testing.M) {
 // startPebble starts one that ends with the test.
 func startPebble(t *testing.T, o pebbleOptions) *pebble {
 	t.Helper()
+	if _, err := programs(); err != nil { // before an address is taken: it takes a while
+		t.Fatal(err)
+	}
 	folder := t.TempDir()
-	p := &pebble{root: filepath.Join(folder, "root.pem"), dns: free(t), issuers: x509.NewCertPool()}
+	p := &pebble{root: filepath.Join(folder, "root.pem"), dns: story.Address(t), issuers: x509.NewCertPool()}
 	authority, err := cert.OpenAuthority(filepath.Join(folder, "ca"))
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +84,7 @@ func startPebble(t *testing.T, o pebbleOptions) *pebble {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen, management, names := free(t), free(t), free(t)
+	listen, management, names := story.Address(t), story.Address(t), story.Address(t)
 	p.directory = "https://" + listen + "/dir"
 	if o.life == 0 {
 		o.life = 90 * 24 * time.Hour
@@ -159,17 +162,6 @@ func (p *pebble) readIssuers(t *testing.T, authority *cert.Authority, management
 		text, err := io.ReadAll(response.Body)
 		return err == nil && p.issuers.AppendCertsFromPEM(text)
 	})
-}
-
-// free gives an address of this machine that nobody uses.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func port(t *testing.T, address string) int {

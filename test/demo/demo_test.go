@@ -3,7 +3,6 @@ package demo
 
 import (
 	"encoding/json"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,7 @@ import (
 func TestTheDemoLosesNoRequestAndLeavesNothingRunning(t *testing.T) {
 	root := story.Root(t)
 	command := exec.CommandContext(t.Context(), "go", "run", "./bench/demo", "-quick", "-json",
-		"-tide", story.Binary(t), "-app", filepath.Join(root, "examples", "quiz"), "-https", freeAddress(t), "-http", freeAddress(t))
+		"-tide", story.Binary(t), "-app", filepath.Join(root, "examples", "quiz"), "-https", story.Address(t), "-http", story.Address(t))
 	command.Dir = root
 	var stdout, stderr strings.Builder
 	command.Stdout, command.Stderr = &stdout, &stderr
@@ -45,14 +44,4 @@ func TestTheDemoLosesNoRequestAndLeavesNothingRunning(t *testing.T) {
 			t.Errorf("the demo did not say %q:\n%s", line, stderr.String())
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

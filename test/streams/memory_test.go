@@ -79,8 +79,8 @@ func TestAQuietEventStreamCostsTheEdgeLittle(t *testing.T) {
 // process and address.
 func edgeBeforeApp(t *testing.T) (process int, edge string) {
 	t.Helper()
-	origin := free(t)
-	edge = free(t)
+	origin := story.Address(t)
+	edge = story.Address(t)
 	serve(t, origin, exec.Command(buildApp(t), "sockets"), "HOST=127.0.0.1", "PORT="+portOf(origin))
 	table := filepath.Join(t.TempDir(), "table.json")
 	if err := os.WriteFile(table, fmt.Appendf(nil, `{"routes": [{"backends": [%q]}]}`, origin), 0o644); err != nil {
@@ -142,18 +142,6 @@ func serve(t *testing.T, address string, command *exec.Cmd, environment ...strin
 		return err == nil
 	})
 	return command.Process.Pid
-}
-
-// free gives an address that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
