@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +59,7 @@ func startCluster(ctx context.Context) (url string, end func(), err error) {
 		return "", nil, err
 	}
 	command := exec.CommandContext(ctx, program, clusterArgument)
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also if this one is killed
 	command.Stderr = os.Stderr
 	output, err := command.StdoutPipe()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/springtide/springtide"
@@ -99,6 +100,7 @@ func (p *plane) start(ctx context.Context) error {
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.command = exec.CommandContext(ctx, program, controlArgument, p.folder, p.kubeconfig)
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also if this one is killed
 	p.command.Stderr = os.Stderr
 	p.command.WaitDelay = time.Second
 	if err := p.command.Start(); err != nil {
