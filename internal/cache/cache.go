@@ -204,13 +204,14 @@ func (c *Cache) find(id uint64) *entry {
 	return e
 }
 
-// keep puts an entry into both tiers.
+// keep puts an entry into both tiers, on disk first, as remove takes it out: who reads
+// what was there before, and keeps it in memory, sees that the version is another.
 func (c *Cache) keep(e *entry) {
-	c.change(e.id).version.Add(1)
-	c.entries.Set(e.id, e)
 	if c.disk != nil {
 		c.disk.write(fileKey{id: e.id}, e.encode())
 	}
+	c.change(e.id).version.Add(1)
+	c.entries.Set(e.id, e)
 }
 
 // forget takes an entry out of both tiers. The slices of its body are left to be
@@ -218,11 +219,11 @@ func (c *Cache) keep(e *entry) {
 func (c *Cache) forget(e *entry) { c.remove(e.id) }
 
 func (c *Cache) remove(id uint64) {
-	c.change(id).version.Add(1)
-	c.entries.Invalidate(id)
 	if c.disk != nil {
 		c.disk.remove(fileKey{id: id})
 	}
+	c.change(id).version.Add(1)
+	c.entries.Invalidate(id)
 }
 
 // slice gives a slice of a large body, if it is stored.
