@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/springtide/springtide"
 	"pgregory.net/rapid"
+
+	"github.com/springtide/springtide"
 )
 
 func TestNoDecisionLeavesTheRangeOrHasNoSentence(t *testing.T) {
