@@ -39,13 +39,15 @@ func freePort(t *testing.T) int {
 }
 
 // redisServerOf runs a real Redis with a password, and gives its URL and a client of it.
+// The server's program is in Debian's redis-tools, under another name.
 func redisServerOf(t *testing.T, arguments ...string) (string, *client.Client) {
 	t.Helper()
 	port := freePort(t)
-	server := exec.Command("redis-server", append([]string{
+	server := exec.Command("redis-check-rdb", append([]string{
 		"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pass", "--dir", t.TempDir(),
 		"--pidfile", filepath.Join(t.TempDir(), "pid"),
 	}, arguments...)...)
+	server.Args[0] = "redis-server"
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
