@@ -200,9 +200,9 @@ const (
 	DefaultPriority = 10
 	// MostInstances is how many instances of a process anybody may ask for.
 	MostInstances = 10_000
-	// HoldFor is how long a request waits for an instance, HoldLimit how many may wait
-	// at an edge for one group.
-	HoldFor   = 30 * time.Second
+	// HoldFor is how long a request waits for an instance.
+	HoldFor = 30 * time.Second
+	// HoldLimit is how many may wait at an edge for one group.
 	HoldLimit = 10_000
 )
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"net"
 	"syscall"
@@ -51,7 +52,8 @@ func (g *gate) look(i *instance, address string) {
 // canReach says that a machine answers, be it that nobody listens there; also if the
 // edge itself has no socket left to find out.
 func canReach(address string) bool {
-	conn, err := net.DialTimeout("tcp", address, reachLimit)
+	dialer := net.Dialer{Timeout: reachLimit}
+	conn, err := dialer.DialContext(context.Background(), "tcp", address)
 	if err == nil {
 		conn.Close()
 	}
