@@ -174,8 +174,12 @@ func (s *session) fetchFile(ctx context.Context, c *client.Client, id springtide
 		_, err := io.Copy(s.stdout, content)
 		return err
 	}
-	if info, err := os.Stat(to); err == nil && info.IsDir() {
+	switch info, err := os.Stat(to); {
+	case err != nil:
+	case info.IsDir():
 		to = filepath.Join(to, path.Base(from.Path))
+	case !info.Mode().IsRegular(): // a pipe, or a device: nothing takes its place
+		return writeInto(to, content)
 	}
 	// A file that is half there is not there.
 	file, err := os.CreateTemp(filepath.Dir(to), ".tide-*")
@@ -193,6 +197,16 @@ func (s *session) fetchFile(ctx context.Context, c *client.Client, id springtide
 		return err
 	}
 	return s.printResult(to, "written")
+}
+
+// writeInto writes into what is there already.
+func writeInto(path string, content io.Reader) error {
+	into, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return springtide.Errorf(springtide.Invalid, "%w", err)
+	}
+	_, err = io.Copy(into, content)
+	return errors.Join(err, into.Close())
 }
 
 // synced is what a sync did.
