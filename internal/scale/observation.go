@@ -157,11 +157,19 @@ func (h History) peaks(window, span, work time.Duration) (arrived, busy, used fl
 			arrivals -= float64(h.Seconds[begin].Arrived)
 			cores -= float64(h.Seconds[begin].Cores)
 		}
-		if i >= first {
-			covered := float64(min(width, i+1))
-			arrived = max(arrived, arrivals/covered)
-			used = max(used, cores/covered)
-			busy = max(busy, slots/float64(min(wide, i+1)))
+		if i < first {
+			continue
+		}
+		// Ten thousand groups are gone through: max would look for what is no number.
+		covered, coveredWide := float64(min(width, i+1)), float64(min(wide, i+1))
+		if arrivals > arrived*covered {
+			arrived = arrivals / covered
+		}
+		if cores > used*covered {
+			used = cores / covered
+		}
+		if slots > busy*coveredWide {
+			busy = slots / coveredWide
 		}
 	}
 	return arrived, busy, used
@@ -200,13 +208,13 @@ func (o Observation) comingAt(now time.Time, h History, f fleet) []float64 {
 // known to do so again and again.
 func (o Observation) fleet(now time.Time, slowStart, lifetime time.Duration) fleet {
 	var f fleet
-	patience := max(slowStart, 10*time.Second)
+	patience, ripe := max(slowStart, 10*time.Second), now.Add(-lifetime)
 	for i := range o.Instances {
 		instance := &o.Instances[i]
 		switch instance.State {
 		case springtide.InstanceReady:
 			f.ready++
-			if now.Sub(instance.Ready) >= lifetime {
+			if !instance.Ready.After(ripe) {
 				f.mature++
 			}
 		case springtide.InstanceStarting:
