@@ -123,6 +123,32 @@ func TestWhatIsStoredSurvivesARestart(t *testing.T) {
 	p.expectForwarded(0)
 }
 
+// Who reads the disk in between would otherwise bring back to memory what is forgotten.
+func TestWhatIsForgottenLeavesTheDiskBeforeTheMemory(t *testing.T) {
+	p, _ := onDisk(t, t.TempDir(), Options{})
+	ready(t, p)
+	p.serve(p.ok("old", "Cache-Control: max-age=60"))
+	p.get("/")
+	written(t, p)
+	primary := key{scope: "shop/production", scheme: "https", host: "shop.example", target: "/"}
+	id := primary.hash(p.cache.seed)
+	p.cache.disk.mu.Lock()
+	removed := make(chan struct{})
+	go func() { p.cache.remove(id); close(removed) }()
+	for range 50 { // it waits for the disk all the while
+		if _, there := p.cache.entries.GetIfPresent(id); !there {
+			t.Error("it was out of memory while it was on disk")
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p.cache.disk.mu.Unlock()
+	<-removed
+	if p.cache.find(id) != nil {
+		t.Error("it is still found")
+	}
+}
+
 func TestADamagedFileIsAMissAndIsRemoved(t *testing.T) {
 	for _, c := range []struct {
 		name   string
