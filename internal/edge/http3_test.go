@@ -132,6 +132,10 @@ func TestTheClientsOfAnEdgeThatWasKilledHearItFromTheNext(t *testing.T) {
 	if response, err := client.Do(request); err == nil {
 		response.Body.Close()
 	}
+	select { // its streams hear it before its context does
+	case <-first.Context().Done():
+	case <-ctx.Done():
+	}
 	if _, reset := errors.AsType[*quic.StatelessResetError](context.Cause(first.Context())); !reset {
 		t.Errorf("it heard %v", context.Cause(first.Context()))
 	}
