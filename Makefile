@@ -10,7 +10,7 @@ FILES   := internal/files/embedded/tide-files.gz
 STORIES := /(cmd/tide|test/[a-z]+)$$
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
-.PHONY: help build image init setup demo test test-kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-kubernetes bench-scale bench-surge clean
+.PHONY: help build image init setup demo test test-kubernetes kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-kubernetes bench-scale bench-surge clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -42,8 +42,9 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 	$(MAKE) --no-print-directory build
 	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
 
+# What is vetted is compiled for it: as the tests are, once.
 test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
-	go vet ./...
+	go vet -race ./...
 	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
 	go test -race -p 2 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
 	cd bench/jobs && go vet .
@@ -57,11 +58,15 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
 
-# With the flags that tide is built with: what both are made of is compiled once.
-test-kubernetes: init ## a real Kubernetes of two nodes on this machine; its first build takes two processors ten minutes
+test-kubernetes: kubernetes ## the tests on a real Kubernetes of two nodes, on this machine
 	@./deploy/setup.sh test-kubernetes
-	cd deploy/kubernetes/rendered && go vet . && go test .
-	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go test -trimpath -parallel 4 -timeout 45m ./...
+	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath .
+	cd test/kubernetes && CGO_ENABLED=0 go test -trimpath -parallel 4 -timeout 45m ./...
+
+# With the flags that tide is built with: what both are made of is compiled once.
+kubernetes: init ## that Kubernetes; two processors take ten minutes for it, the first time
+	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go vet -trimpath .
+	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go run -trimpath ./programs
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff

@@ -300,7 +300,8 @@ func TestAPlatformServesItsAppsOnACluster(t *testing.T) {
 	if said := p.refused(other...); !strings.Contains(said, "namespace "+platformNamespace+" is used by another Springtide") {
 		t.Errorf("another platform: %s", said)
 	}
-	before := p.pods("page")
+	var before string
+	p.until("no pod that is still to go", func() bool { before = p.pods("page"); return strings.Count(before, "web-") == 2 })
 	p.stop()
 	if after := p.pods("page"); after != before || before == "" {
 		t.Errorf("the pods were %s, and without the platform they are %s", before, after)
