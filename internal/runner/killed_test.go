@@ -61,14 +61,15 @@ func awaitClingy(t *testing.T, f *fake, run *fakeRun) {
 
 func TestAKilledRunnerLeavesNothingOfItsRuns(t *testing.T) {
 	f := newFake(t)
-	f.lease = 2 * time.Second
+	f.lease = time.Minute // its end is not what ends them
 	run := f.enqueue(clingy)
 	cmd := startApart(t, f)
 	awaitClingy(t, f, run)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	awaitNone(t, time.Second, left(run)...)
+	awaitNone(t, promptly, left(run)...)
+	f.change(func() { run.until = time.Now() })
 	startApart(t, f)
 	if ended := f.end(run); ended.Verdict != jobs.Succeeded || run.Attempt < 2 {
 		t.Errorf("%+v", ended)
@@ -77,7 +78,7 @@ func TestAKilledRunnerLeavesNothingOfItsRuns(t *testing.T) {
 
 func TestAStoppedRunnerLeavesNothingOfItsRunsWhenTheirLeasesEnd(t *testing.T) {
 	f := newFake(t)
-	f.lease = 1500 * time.Millisecond
+	f.lease = 6 * time.Second // killed after four
 	run := f.enqueue(clingy)
 	cmd := startApart(t, f)
 	awaitClingy(t, f, run)
@@ -98,6 +99,7 @@ func TestAStoppedRunnerLeavesNothingOfItsRunsWhenTheirLeasesEnd(t *testing.T) {
 
 func TestAKilledInitLeavesNothingOfItsRun(t *testing.T) {
 	f := newFake(t)
+	f.lease = time.Minute
 	// An orphan of somebody else's is none of the runner's business.
 	run, other := f.enqueue(clingy), f.enqueue("echo up; sleep 2; echo done")
 	cmd := startApart(t, f)
@@ -106,7 +108,7 @@ func TestAKilledInitLeavesNothingOfItsRun(t *testing.T) {
 	if err := syscall.Kill(initOf(t, cmd.Process.Pid, run), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitNone(t, 2*time.Second, left(run)...)
+	awaitNone(t, promptly, left(run)...)
 	if ended := f.end(run); ended.Verdict != jobs.Failed || ended.Reason != "was killed together with its init" {
 		t.Errorf("%+v", ended)
 	}
@@ -117,7 +119,6 @@ func TestAKilledInitLeavesNothingOfItsRun(t *testing.T) {
 
 func TestAStoppedInitIsKilledByTheRunner(t *testing.T) {
 	f := newFake(t)
-	f.lease = 1500 * time.Millisecond
 	run := f.enqueue(clingy)
 	cmd := startApart(t, f)
 	awaitClingy(t, f, run)
@@ -125,11 +126,12 @@ func TestAStoppedInitIsKilledByTheRunner(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.change(func() { run.Fence += 100 })
-	awaitNone(t, 5*time.Second, left(run)...)
+	awaitNone(t, promptly, left(run)...)
 }
 
 func TestWhatTheRunnerHadBeforeItBecameOneIsLeftAlone(t *testing.T) {
 	f := newFake(t)
+	f.lease = time.Minute
 	run := f.enqueue(clingy)
 	helper := "98762." + strconv.Itoa(os.Getpid())
 	cmd := startCommand(t, f, "sh", "-c", "sleep "+helper+" & exec "+os.Args[0])
@@ -143,7 +145,7 @@ func TestWhatTheRunnerHadBeforeItBecameOneIsLeftAlone(t *testing.T) {
 	if err := syscall.Kill(initOf(t, cmd.Process.Pid, run), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitNone(t, 2*time.Second, left(run)...)
+	awaitNone(t, promptly, left(run)...)
 	if len(alive(helper)) != 1 {
 		t.Error("the helper was killed")
 	}

@@ -167,6 +167,9 @@ func alive(marks ...string) (found []string) {
 	return found
 }
 
+// promptly bounds what is done at once, on a machine that has much else to do.
+const promptly = 20 * time.Second
+
 func awaitNone(t *testing.T, limit time.Duration, marks ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
@@ -215,7 +218,7 @@ func TestACommandIsToldOfItsRunAndItsEndIsTold(t *testing.T) {
 
 func TestHowACommandEndsSaysWhatBecomesOfItsRun(t *testing.T) {
 	f := newFake(t)
-	startHere(t, f, func(o *Options) { o.Command = "exit 9" })
+	startHere(t, f, func(o *Options) { o.Command, o.Grace = "exit 9", 2*time.Second })
 	for _, one := range []struct {
 		command, reason string
 		code            int
@@ -235,11 +238,11 @@ func TestHowACommandEndsSaysWhatBecomesOfItsRun(t *testing.T) {
 			t.Errorf("%q: %+v", one.command, ended)
 		}
 	}
-	late := f.enqueue("echo before; trap 'echo asked' TERM; sleep 30 & wait; sleep 30", func(r *fakeRun) { r.TimeoutSeconds = 0.3 })
-	if ended := f.end(late); ended.Verdict != jobs.Failed || ended.Reason != "timed out after 300ms" || ended.Output != "before\nasked\n" {
+	late := f.enqueue("echo before; trap 'echo asked' TERM; sleep 30 & wait; sleep 30", func(r *fakeRun) { r.TimeoutSeconds = 2 })
+	if ended := f.end(late); ended.Verdict != jobs.Failed || ended.Reason != "timed out after 2s" || ended.Output != "before\nasked\n" {
 		t.Errorf("%+v", ended)
 	}
-	awaitNone(t, time.Second, mark(late))
+	awaitNone(t, promptly, mark(late))
 }
 
 func TestAnEndIsToldThoughItCannotBeWrittenDown(t *testing.T) {
@@ -286,7 +289,6 @@ func TestWhatTheLedgerDoesNotLetStartNeverBegins(t *testing.T) {
 
 func TestProgressReachesThePlatform(t *testing.T) {
 	f := newFake(t)
-	f.lease = 600 * time.Millisecond
 	run := f.enqueue(`echo '{"percent":40,"message":"so far"}' > "$RUN_PROGRESS"; while ! test -e "$RUN_RESULT"; do sleep 0.05; done; exit 0`)
 	startHere(t, f, nil)
 	f.await("the progress", func() bool { return run.progress == springtide.Progress{Percent: 40, Message: "so far"} })
@@ -295,7 +297,8 @@ func TestProgressReachesThePlatform(t *testing.T) {
 }
 
 func TestTheLastProgressReachesThePlatformBeforeTheEnd(t *testing.T) {
-	f := newFake(t) // with a lease so long that no heartbeat is due meanwhile
+	f := newFake(t)
+	f.lease = 90 * time.Second // no heartbeat is due meanwhile
 	run := f.enqueue(`echo '{"percent":100,"message":"all"}' > "$RUN_PROGRESS"`)
 	startHere(t, f, nil)
 	f.end(run)
@@ -308,29 +311,26 @@ func TestTheLastProgressReachesThePlatformBeforeTheEnd(t *testing.T) {
 
 func TestACancelledRunIsAskedToEndAndThenKilled(t *testing.T) {
 	f := newFake(t)
-	f.lease = 600 * time.Millisecond
 	polite := f.enqueue("trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.05; done")
 	stubborn := f.enqueue("trap '' TERM; echo up; setsid sleep 600 & while :; do sleep 0.05; done")
-	startHere(t, f, nil)
-	f.await("both", func() bool { return strings.Contains(string(polite.output)+string(stubborn.output), "up\n") })
+	startHere(t, f, func(o *Options) { o.Grace = 2 * time.Second })
 	f.await("both", func() bool { return len(polite.output) > 0 && len(stubborn.output) > 0 })
 	f.change(func() { polite.cancel, stubborn.cancel = true, true })
 	for _, run := range []*fakeRun{polite, stubborn} {
 		if ended := f.end(run); ended.Verdict != jobs.Failed || ended.Reason != "cancelled" || run == polite && !strings.Contains(ended.Output, "asked\n") {
 			t.Errorf("%+v", ended)
 		}
-		awaitNone(t, time.Second, mark(run))
+		awaitNone(t, promptly, mark(run))
 	}
 }
 
 func TestALostLeaseKillsTheRunAndNobodyIsTold(t *testing.T) {
 	f := newFake(t)
-	f.lease = 600 * time.Millisecond
 	run := f.enqueue("trap '' TERM; (setsid sleep 600 &) ; echo up; while :; do sleep 0.05; done")
 	startHere(t, f, nil)
 	f.await("its begin", func() bool { return len(run.output) > 0 })
 	f.change(func() { run.state, run.Fence = springtide.RunDead, run.Fence+100 })
-	awaitNone(t, 2*time.Second, mark(run))
+	awaitNone(t, promptly, mark(run))
 	f.change(func() {
 		if len(run.completed) > 0 || f.stale > 0 {
 			t.Errorf("%+v, %d stale", run.completed, f.stale)
@@ -340,11 +340,12 @@ func TestALostLeaseKillsTheRunAndNobodyIsTold(t *testing.T) {
 
 func TestARunGoesOnWhileThePlatformIsAwayForAShortTime(t *testing.T) {
 	f := newFake(t)
-	run := f.enqueue("echo one; sleep 1.2; echo two")
+	f.lease = 9 * time.Second // six without a word end the run
+	run := f.enqueue("echo one; sleep 3.3; echo two")
 	startHere(t, f, nil)
 	f.await("its begin", func() bool { return run.state == springtide.RunRunning })
 	f.change(func() { f.away = true })
-	time.Sleep(1400 * time.Millisecond) // the run ends meanwhile
+	time.Sleep(3500 * time.Millisecond) // a heartbeat is due and the run ends meanwhile
 	f.change(func() { f.away = false })
 	if ended := f.end(run); ended.Verdict != jobs.Succeeded || ended.Output != "one\ntwo\n" || run.Attempt != 1 {
 		t.Errorf("%+v", ended)
@@ -353,7 +354,7 @@ func TestARunGoesOnWhileThePlatformIsAwayForAShortTime(t *testing.T) {
 
 func TestARunIsKilledBeforeItsLeaseEndsAndTakenUpAgainWhenThePlatformIsBack(t *testing.T) {
 	f := newFake(t)
-	f.lease = 1500 * time.Millisecond // killed after a second
+	f.lease = 6 * time.Second // killed after four
 	run := f.enqueue("test $ATTEMPT -gt 1 && exit 0; (setsid env -i sleep 98761.5 &); while :; do sleep 0.05; done")
 	startHere(t, f, nil)
 	poll(t, "its begin", func() bool { return len(alive(mark(run))) > 0 && len(alive("98761.5")) > 0 })
@@ -373,7 +374,6 @@ func TestARunnerThatIsToEndFinishesWhatItHasAndTakesNothingMore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)
-			f.lease = 600 * time.Millisecond
 			run := f.enqueue("sleep 1; echo done")
 			h := startHere(t, f, func(o *Options) { o.Slots = 1 })
 			f.await("its begin", func() bool { return run.state == springtide.RunRunning })
@@ -391,7 +391,6 @@ func TestARunnerThatIsToEndFinishesWhatItHasAndTakesNothingMore(t *testing.T) {
 
 func TestAnInterruptGivesRunsBack(t *testing.T) {
 	f := newFake(t)
-	f.lease = 600 * time.Millisecond
 	polite := f.enqueue("echo up; exec sleep 600")
 	stubborn := f.enqueue("trap '' TERM; echo up; while :; do sleep 0.05; done")
 	h := startHere(t, f, nil)
@@ -404,7 +403,7 @@ func TestAnInterruptGivesRunsBack(t *testing.T) {
 		if ended := f.end(run); ended.Verdict != jobs.Returned {
 			t.Errorf("%+v", ended)
 		}
-		awaitNone(t, time.Second, mark(run))
+		awaitNone(t, promptly, mark(run))
 	}
 }
 
@@ -438,11 +437,12 @@ func TestATokenThatIsRefusedEndsTheRunner(t *testing.T) {
 	if told, ok := errors.AsType[*springtide.Error](err); !ok || told.Kind != springtide.Unauthorized || told.Hint != "use another" {
 		t.Errorf("%v", err)
 	}
-	awaitNone(t, time.Second, mark(run))
+	awaitNone(t, promptly, mark(run))
 }
 
 func TestManyRunsAreCarriedOutAtATime(t *testing.T) {
 	f := newFake(t)
+	f.lease = time.Minute
 	var runs []*fakeRun
 	for n := range 60 {
 		runs = append(runs, f.enqueue("echo "+strconv.Itoa(n)))
