@@ -241,7 +241,8 @@ func TestBuildsOneAfterAnotherHaveOnePath(t *testing.T) {
 
 func TestABuildGivesWayToWhatServes(t *testing.T) {
 	b := newBuilder(t)
-	made := read(t, mustBuild(t, b, app("sleep 0.1; nice > nice; cat /proc/self/oom_score_adj > oom"), sourceOf(t, files{"x": "y"})).Root)
+	made := read(t, mustBuild(t, b, app(`for i in $(seq 1000); do test "$(nice) $(cat /proc/self/oom_score_adj)" = "10 500" && break; sleep 0.02; done
+		nice > nice; cat /proc/self/oom_score_adj > oom`), sourceOf(t, files{"x": "y"})).Root)
 	if made["nice"] != "10\n" || made["oom"] != "500\n" {
 		t.Errorf("nice %q, out-of-memory score %q", made["nice"], made["oom"])
 	}
@@ -339,13 +340,13 @@ func stubbornApp(t *testing.T, then string) (springtide.App, string) {
 func TestABuildThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
 	b := newBuilder(t)
 	asked, out := stubbornApp(t, "sleep 1000")
-	asked.Build.Timeout = 700 * time.Millisecond
+	asked.Build.Timeout = 4 * time.Second // in which it starts all of them
 	began := time.Now()
 	failure := failedBuild(t.Context(), t, b, asked, sourceOf(t, files{"x": "y"}))
-	if failure.Kind != springtide.Failed || failure.Message != "build timed out after 700ms" || !slices.Equal(failure.Lines, []string{"started"}) {
+	if failure.Kind != springtide.Failed || failure.Message != "build timed out after 4s" || !slices.Equal(failure.Lines, []string{"started"}) {
 		t.Errorf("got %s %v", failure, failure.Lines)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	checkGone(t, out)

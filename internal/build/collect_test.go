@@ -85,8 +85,8 @@ func TestNothingToCollectIsNoError(t *testing.T) {
 }
 
 func TestCollectingDoesNotDisturbBuilds(t *testing.T) {
-	b := New(Options{Data: dataFolder(t), Grace: time.Minute})
-	other := New(Options{Data: b.options.Data, Grace: time.Minute})
+	b := New(Options{Data: dataFolder(t), Grace: time.Hour})
+	other := New(Options{Data: b.options.Data, Grace: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	var collector sync.WaitGroup
 	collector.Go(func() {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,11 +123,13 @@ func checkRoot(t *testing.T, b *Builder, digest springtide.Digest) {
 func TestTheCommandOfAKilledBuilderIsEndedByTheNext(t *testing.T) {
 	b := newBuilder(t)
 	mark := marker + "=" + filepath.Join(b.builds, "quiz.1")
-	orphan := exec.CommandContext(t.Context(), "setsid", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+	orphan := exec.CommandContext(t.Context(), "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
 	orphan.Env = append(os.Environ(), mark)
+	orphan.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := orphan.Start(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the orphan's environment", func() bool { return len(marked([]byte(mark))) > 0 })
 	files{"quiz.1/source/half": "built"}.write(t, b.builds)
 	files{"quiz.1.lock": ""}.write(t, b.builds)
 	mustBuild(t, b, app("true"), sourceOf(t, files{"x": "y"}))

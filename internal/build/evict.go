@@ -10,11 +10,12 @@ import (
 )
 
 // evict kills every process that carries the mark of the build in that folder,
-// and returns when none is left, or after two seconds. It finds what has made
-// itself a daemon, and what a builder that was killed has left behind.
+// and returns when none is left, or after ten seconds: what may not have much of the
+// processor takes its time to end. It finds what has made itself a daemon, and what a
+// builder that was killed has left behind.
 func evict(folder string) {
 	mark := []byte(marker + "=" + folder)
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		found := false
 		for _, pid := range marked(mark) {
 			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found

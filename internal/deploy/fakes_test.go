@@ -19,7 +19,7 @@ import (
 )
 
 // fakeEngine starts instances at once, in memory. What a command says decides
-// how they fare: "broken" crashes for ever, "stuck" never becomes ready.
+// how they fare: "broken" crashes for ever, "stuck" is not ready before it is freed.
 type fakeEngine struct {
 	mu      sync.Mutex
 	groups  map[springtide.GroupID]springtide.Group
@@ -30,7 +30,8 @@ type fakeEngine struct {
 	// hold keeps what Remove removes until it is closed.
 	hold chan struct{}
 	// gate keeps commands that say "gated" from ending until it is closed.
-	gate chan struct{}
+	gate  chan struct{}
+	freed bool // what is stuck is ready
 	// failing is how many times Remove will fail.
 	failing int
 	// away is how many times Apply will find that the cluster does not answer.
@@ -100,13 +101,22 @@ func (e *fakeEngine) snapshot() springtide.Snapshot {
 			case strings.Contains(group.Template.Process.Command, "broken"):
 				instance.State, instance.Ready, instance.Restarts = springtide.InstanceCrashed, time.Time{}, 3
 				instance.Reason, instance.LastLines = "exit status 1", []string{"panic: no such table"}
-			case strings.Contains(group.Template.Process.Command, "stuck"):
+			case strings.Contains(group.Template.Process.Command, "stuck") && !e.freed:
 				instance.State, instance.Ready, instance.Reason = springtide.InstanceStarting, time.Time{}, "connection refused"
 			}
 			snapshot.Instances = append(snapshot.Instances, instance)
 		}
 	}
 	return snapshot
+}
+
+// free has what is stuck become ready.
+func (e *fakeEngine) free() {
+	e.mu.Lock()
+	e.freed = true
+	snapshot := e.snapshot()
+	e.mu.Unlock()
+	e.observe(snapshot)
 }
 
 func (e *fakeEngine) Watch(context.Context) iter.Seq2[springtide.Snapshot, error] { return nil }
@@ -188,7 +198,7 @@ func (p *fakePlatform) Read(source string, _ springtide.EnvironmentName) (spring
 	app := springtide.App{
 		Name: "quiz", KeepReleases: 2, ReleaseCommand: p.release,
 		Processes: map[springtide.ProcessName]springtide.Process{
-			springtide.Web: {Command: source, HTTP: true, Health: springtide.Health{Start: time.Second}, Scale: springtide.Scale{Min: p.min, Max: 4}},
+			springtide.Web: {Command: source, HTTP: true, Health: springtide.Health{Start: 20 * time.Second}, Scale: springtide.Scale{Min: p.min, Max: 4}},
 		},
 	}
 	if p.worker != nil {

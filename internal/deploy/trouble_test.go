@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,15 +87,19 @@ func TestWhatCannotBeUndoneAtOnceIsTriedAgainAndTheReasonIsKept(t *testing.T) {
 func TestTheOldInstancesStayUntilTheNewRoutingCouldBeMade(t *testing.T) {
 	r := newRig(t)
 	r.deploy("one")
+	const tries = 1000 // more than there will be
 	full := springtide.Errorf(springtide.Unavailable, "the disk is full")
 	r.platform.mu.Lock()
-	r.platform.settle = []error{full, full}
+	r.platform.settle = slices.Repeat([]error{full}, tries)
 	r.platform.mu.Unlock()
 	id := r.deployer.Deploy(quiz, "two", "", func() {})
-	eventually(t, "the first try", func() bool { r.platform.mu.Lock(); defer r.platform.mu.Unlock(); return len(r.platform.settle) == 1 })
+	eventually(t, "the first try", func() bool { r.platform.mu.Lock(); defer r.platform.mu.Unlock(); return len(r.platform.settle) < tries })
 	if !r.engine.has(web(1, 1)) {
 		t.Error("the old group is gone although the edges cannot know")
 	}
+	r.platform.mu.Lock()
+	r.platform.settle = nil
+	r.platform.mu.Unlock()
 	if work := r.wait(id); work.Err != nil {
 		t.Fatal(work.Err)
 	}
@@ -137,7 +142,10 @@ func TestAnEnvironmentIsNotStoppedWhileARolloutWouldStartItAgain(t *testing.T) {
 	if err := r.fleet.Stop(t.Context(), quiz); springtide.KindOf(err) != springtide.Conflict {
 		t.Fatalf("stop: %v", err)
 	}
-	r.wait(id)
+	r.engine.free()
+	if work := r.wait(id); work.Err != nil {
+		t.Fatal(work.Err)
+	}
 	if err := r.fleet.Stop(t.Context(), quiz); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +291,7 @@ func TestASlowDiskDoesNotKeepTheRoutesFromBeingRead(t *testing.T) {
 	}()
 	select {
 	case <-read:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the routes wait for the disk")
 	}
 	close(slow.release)
@@ -325,12 +333,15 @@ func TestGroupsThatAClusterCouldNotTakeAreTakenWhenItIsBack(t *testing.T) {
 	r.stop()
 	r.engine.mu.Lock()
 	clear(r.engine.groups)
-	r.engine.away = 2
+	r.engine.away = 1000 // more often than it will be asked
 	r.engine.mu.Unlock()
 	r.start()
 	if r.engine.has(web(1, 1)) {
 		t.Fatal("the engine was not away")
 	}
+	r.engine.mu.Lock()
+	r.engine.away = 1 // once more
+	r.engine.mu.Unlock()
 	eventually(t, "the group", func() bool { return r.engine.has(web(1, 1)) })
 }
 

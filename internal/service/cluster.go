@@ -62,8 +62,10 @@ type unit struct {
 	taken  time.Time
 	reason string
 	lag    Lag
-	// starved counts what was ended for want of memory.
-	starved int
+	// starved counts what was ended for want of memory; starving is what was last
+	// told of that, if it was at the last look: it may be about to end altogether.
+	starved  int
+	starving string
 }
 
 func (m *Manager) newCluster(r record) *cluster {

@@ -92,7 +92,7 @@ func runDoomed(told string) {
 	m, err := service.New(options)
 	if err == nil {
 		go m.Run(context.Background())
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		err = operations[d.Operation](ctx, m)
 	}

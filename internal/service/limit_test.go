@@ -67,16 +67,17 @@ func TestAServerKeepsToItsLimitsAndTheReasonOfItsEndIsTold(t *testing.T) {
 		}
 		return false
 	}
-	starve := func() {
-		limiter.mu.Lock()
-		defer limiter.mu.Unlock()
-		limiter.starved++
-	}
-	starve()
+	limiter.mu.Lock()
+	limiter.starved++
+	limiter.mu.Unlock()
 	w.eventually("it is told that a part of it has died", func() bool { return why("service.starved") })
-	starve()
 	pid := w.server(service.RolePrimary).PID
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	limiter.mu.Lock() // Who looks meanwhile learns of both.
+	limiter.starved++
+	err := syscall.Kill(pid, syscall.SIGKILL)
+	w.eventually("it is dead", func() bool { return syscall.Kill(pid, 0) != nil })
+	limiter.mu.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("it is back", func() bool {

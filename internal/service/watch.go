@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,11 +129,11 @@ func (c *cluster) collect() {
 			continue
 		}
 		reason := u.child.reason
-		if starved := c.starved(u, r.Spec.Limits, one.Folder); starved != "" {
+		if starved := cmp.Or(c.starved(u, r.Spec.Limits, one.Folder), u.starving); starved != "" {
 			reason += "; " + starved
 		}
 		c.released(one.Folder)
-		c.note(func() { u.starved = 0 })
+		c.note(func() { u.starved, u.starving = 0, "" })
 		if line := lastLine(filepath.Join(c.manager.options.Folder, one.Folder)); line != "" {
 			reason += ": " + line
 		}
@@ -322,8 +323,8 @@ func (c *cluster) look(ctx context.Context, server Server, u *unit) {
 
 // tellStarved tells that a part of a server was ended, which goes on by itself.
 func (c *cluster) tellStarved(server Server, u *unit) {
-	if starved := c.starved(u, server.Spec.Limits, c.folderOf(server)); starved != "" {
-		c.manager.happened(c.id, "service.starved", fmt.Sprintf("a process of the %s of service %s has died: %s", server.Role, c.id.Name, starved), "role", string(server.Role))
+	if u.starving = c.starved(u, server.Spec.Limits, c.folderOf(server)); u.starving != "" {
+		c.manager.happened(c.id, "service.starved", fmt.Sprintf("a process of the %s of service %s has died: %s", server.Role, c.id.Name, u.starving), "role", string(server.Role))
 	}
 }
 

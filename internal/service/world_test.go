@@ -222,7 +222,7 @@ func (w *world) server(role service.Role) service.ServerStatus {
 
 func (w *world) eventually(what string, met func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !met(); {
+	for deadline := time.Now().Add(time.Minute); !met(); {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("not yet: %s; it is %+v", what, w.List(quiz))
 		}
