@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -500,7 +502,8 @@ func taskTimeout(b *bench) {
 }
 
 func taskOverRestart(b *bench) {
-	task := b.task("long", "echo ran; while ! test -e $HOME/go; do sleep 0.05; test $((n=n+1)) -lt 40 || exit 6; done")
+	// Where it cannot be told to end it does after ten seconds, in which it is let go of.
+	task := b.task("long", "echo ran; until test -e go || test $((n=n+1)) -gt 200; do sleep 0.05; done; exit 6")
 	ctx, cancel := context.WithCancel(b.Context())
 	left := make(chan error, 1)
 	go func() {
@@ -513,6 +516,11 @@ func taskOverRestart(b *bench) {
 		b.Errorf("letting go of a task: %v", err)
 	}
 	b.Engine = b.Restart(nil)
+	if b.Remote == nil {
+		if err := os.WriteFile(filepath.Join(b.root, "go"), nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
 	if exit, err := b.Engine.Exec(b.Context(), task); err != nil || exit.Code != 6 {
 		b.Errorf("after the restart: %+v, %v", exit, err)
 	}

@@ -119,7 +119,7 @@ func (b *bench) group(mode string, replicas int) springtide.Group {
 			Process: springtide.Process{
 				Command: "./app", HTTP: true,
 				Health: springtide.Health{
-					Path: "/health", Interval: 100 * time.Millisecond, Timeout: time.Second,
+					Path: "/health", Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
 					Start: 20 * time.Second, Failures: 3,
 				},
 				Drain: 5 * time.Second, Grace: 2 * time.Second,

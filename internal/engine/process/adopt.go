@@ -52,8 +52,8 @@ func (e *Engine) load() error {
 		return err
 	}
 	for _, name := range e.groups.names() {
-		if !known[name] && !tasks[name] {
-			e.groups.existing(name).remove() // Fails if something runs in it, a build for one.
+		if group := e.groups.existing(name); !known[name] && !tasks[name] && len(group.processes()) == 0 { // else a build runs in it, for one
+			group.remove()
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ func takes(limits springtide.Limits) int64 {
 func (e *Engine) promised() (bytes int64) {
 	for _, i := range e.instances {
 		if i.view.State == springtide.InstanceStarting {
-			_, held, _ := e.groups.existing(i.spec.key()).usage()
+			_, held, _ := e.groups.existing(i.key()).usage()
 			bytes += max(takes(i.spec.Group.Template.Process.Limits)-held, 0)
 		}
 	}
@@ -34,9 +34,9 @@ func (e *Engine) promised() (bytes int64) {
 }
 
 // roomFor says why there is no room for one more instance, where so many bytes are
-// promised to others; empty if there is.
-func roomFor(limits springtide.Limits, promised int64) string {
-	need, available := takes(limits), availableMemory()
+// promised to others and so many are available (-1: unknown); empty if there is.
+func roomFor(limits springtide.Limits, promised, available int64) string {
+	need := takes(limits)
 	if available < 0 || available-promised >= need {
 		return ""
 	}

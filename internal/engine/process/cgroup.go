@@ -281,18 +281,28 @@ func (g *cgroup) processes() []int {
 	return pids
 }
 
-// kill ends all members, also those that they fork meanwhile.
-func (g *cgroup) kill() {
-	for range 100 {
-		pids := g.processes()
-		if len(pids) == 0 {
-			return
-		}
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		time.Sleep(2 * time.Millisecond) // The kernel has to end them.
+// endLimit bounds how long processes may take to end once they were killed. What may
+// not have much of the processor needs longer than one would think.
+const endLimit = 10 * time.Second
+
+// untilEnded calls look until it sees nothing more, or the limit is over.
+func untilEnded(look func() (more bool)) {
+	pause := 2 * time.Millisecond
+	for deadline := time.Now().Add(endLimit); look() && time.Now().Before(deadline); pause = min(2*pause, 50*time.Millisecond) {
+		time.Sleep(pause)
 	}
+}
+
+// kill ends all members, also those that they fork meanwhile.
+func (g *cgroup) kill() { untilEnded(func() bool { return killAll(g.processes()) }) }
+
+// killAll kills processes, and reports whether there are any: the kernel has to end
+// them.
+func killAll(pids []int) bool {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return len(pids) > 0
 }
 
 // outOfMemory counts the members that the kernel killed for want of memory.
@@ -317,17 +327,11 @@ func (g *cgroup) outOfMemory() int {
 	return 0
 }
 
-// remove takes the group away. A group that is not empty yet is tried again
-// for a moment; what stays is removed when the platform starts again.
+// remove takes the group away. A group in which something ends yet is tried again;
+// what stays is removed when the platform starts again.
 func (g *cgroup) remove() {
 	for _, folder := range g.parent.unique() {
-		for range 50 {
-			err := os.Remove(filepath.Join(folder, g.name))
-			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-			time.Sleep(2 * time.Millisecond)
-		}
+		untilEnded(func() bool { return errors.Is(os.Remove(filepath.Join(folder, g.name)), syscall.EBUSY) })
 	}
 }
 

@@ -40,6 +40,7 @@ type Engine struct {
 	cover     string // the folder that apps do not see
 	memory    string // the folder below which credentials are that no namespace hides
 	boot      string
+	available func() int64 // availableMemory
 	isolation Isolation
 
 	wake    chan struct{} // has the loop look at the groups
@@ -77,15 +78,16 @@ func New(options Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: options, log: options.Log,
-		groups:   &cgroups{},
-		network:  newNetwork(options.Data, options.Network),
-		ports:    newNumbers(options.FirstPort, options.LastPort),
-		cover:    coverOf(options.Data),
-		turns:    newTurns(),
-		programs: &programs{folder: filepath.Join(options.Data, "bin")},
-		memory:   memoryFolder(options.Data),
-		boot:     bootID(),
-		wake:     make(chan struct{}, 1), started: make(chan struct{}), changed: make(chan struct{}),
+		groups:    &cgroups{},
+		network:   newNetwork(options.Data, options.Network),
+		ports:     newNumbers(options.FirstPort, options.LastPort),
+		cover:     coverOf(options.Data),
+		turns:     newTurns(),
+		programs:  &programs{folder: filepath.Join(options.Data, "bin")},
+		memory:    memoryFolder(options.Data),
+		boot:      bootID(),
+		available: availableMemory,
+		wake:      make(chan struct{}, 1), started: make(chan struct{}), changed: make(chan struct{}),
 		wanted:    map[springtide.GroupID]*wish{},
 		instances: map[springtide.InstanceID]*instance{},
 		tasks:     map[string]*task{},
@@ -440,7 +442,7 @@ func (e *Engine) reconcileGroup(id springtide.GroupID, wanted *wish) (shortage s
 		promised = e.promised()
 	}
 	for range start {
-		if shortage = roomFor(limits, promised); shortage != "" {
+		if shortage = roomFor(limits, promised, e.available()); shortage != "" {
 			break
 		}
 		promised += takes(limits)

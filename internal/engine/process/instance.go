@@ -30,6 +30,9 @@ type instance struct {
 	retiring bool
 }
 
+// key is that of its spec, which changes when it is given an address; the mutex is held.
+func (i *instance) key() string { return string(i.view.ID) }
+
 // show changes what is published of the instance.
 func (i *instance) show(change func(view *springtide.Instance)) {
 	i.engine.mu.Lock()

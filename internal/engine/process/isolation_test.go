@@ -58,7 +58,7 @@ func execute(t *testing.T, e *Engine, id, command string, limits springtide.Limi
 	}
 	task := springtide.Task{
 		ID: id, Environment: springtide.EnvironmentID{App: "alone", Name: springtide.Production}, Command: command,
-		Template: springtide.Template{Root: root, Process: springtide.Process{Limits: limits}}, Timeout: 20 * time.Second,
+		Template: springtide.Template{Root: root, Process: springtide.Process{Limits: limits}}, Timeout: time.Minute,
 	}
 	exit, err := e.Exec(t.Context(), task)
 	if err != nil {
@@ -126,15 +126,15 @@ func TestAsRootInstancesReachTheMachineButNotEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := awaitReady(t, e, group)[0].Address
-	conn, err := net.DialTimeout("tcp", address, time.Second)
+	conn, err := net.DialTimeout("tcp", address, 20*time.Second)
 	if err != nil {
 		t.Errorf("the machine does not reach it: %v", err)
 	} else {
 		conn.Close()
 	}
 	host, port, _ := net.SplitHostPort(address)
-	connect := `python3 -c 'import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)' `
-	if exit, _ := execute(t, e, "peer", connect+host+" "+port, springtide.Limits{}); exit.Code == 0 {
+	connect := `python3 -c 'import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), int(sys.argv[3]))' `
+	if exit, _ := execute(t, e, "peer", connect+host+" "+port+" 1", springtide.Limits{}); exit.Code == 0 {
 		t.Error("another instance reaches it")
 	}
 	listener, err := net.Listen("tcp", e.network.address(1).String()+":0")
@@ -143,7 +143,7 @@ func TestAsRootInstancesReachTheMachineButNotEachOther(t *testing.T) {
 	}
 	defer listener.Close()
 	host, port, _ = net.SplitHostPort(listener.Addr().String())
-	if exit, output := execute(t, e, "machine", connect+host+" "+port, springtide.Limits{}); exit.Code != 0 {
+	if exit, output := execute(t, e, "machine", connect+host+" "+port+" 20", springtide.Limits{}); exit.Code != 0 {
 		t.Errorf("the machine is not reached: %s", output)
 	}
 }
@@ -240,7 +240,12 @@ func TestABuildGivesWayToAnInstanceThatWantsTheProcessor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // the time over which the processor is shared
+	poll(t, "a second of the processor, which is shared", func() bool {
+		var nanoseconds int64
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", serving.Process.Pid))
+		_, _ = fmt.Sscan(string(data), &nanoseconds)
+		return time.Duration(nanoseconds) > time.Second
+	})
 	_ = syscall.Kill(serving.Process.Pid, syscall.SIGKILL)
 	stop()
 	_, _ = serving.Wait(), building.Wait() // both were killed

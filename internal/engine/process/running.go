@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,15 +120,29 @@ func (p *running) sweep() {
 		return
 	}
 	p.group.kill()
-	for range 100 {
-		pids := processesOf(p.name)
-		if len(pids) == 0 {
-			return
+	untilEnded(func() bool { return killAll(processesOf(p.name)) })
+}
+
+// awaitBegun waits until an init has started its command: what an instance sees, its
+// mounts for one, is not there before. One that is gone is not waited for, nor is any
+// where the kernel does not tell of children.
+func awaitBegun(ctx context.Context, pid int) error {
+	for {
+		// It is listed with the thread that started it.
+		lists, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+		begun := len(lists) == 0
+		for _, list := range lists {
+			children, _ := os.ReadFile(list)
+			begun = begun || len(children) > 0
 		}
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+		if begun {
+			return nil
 		}
-		time.Sleep(2 * time.Millisecond) // The kernel has to end them.
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/redact"
@@ -45,8 +46,16 @@ func (e *Engine) ShellCommand(id springtide.InstanceID, command string) (*exec.C
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), begunLimit)
+	defer cancel()
+	if awaitBegun(ctx, pid) != nil {
+		return nil, springtide.Errorf(springtide.Unavailable, "instance %s has not begun yet", id)
+	}
 	return e.inside(context.Background(), s, pid, grant, command)
 }
+
+// begunLimit is how long a shell waits for an instance to begin.
+const begunLimit = 10 * time.Second
 
 // inside gives a command that runs in the namespaces of the init.
 func (e *Engine) inside(ctx context.Context, s spec, pid int, grant Grant, command string) (*exec.Cmd, error) {
@@ -88,6 +97,9 @@ func (e *Engine) inside(ctx context.Context, s spec, pid int, grant Grant, comma
 // runInside runs a health command.
 func (e *Engine) runInside(ctx context.Context, s spec, pid int, command string) error {
 	grant, err := e.grant(s)
+	if err == nil {
+		err = awaitBegun(ctx, pid)
+	}
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (e *Engine) Usage() springtide.Usage {
 	var all []named
 	e.mu.Lock()
 	for _, i := range e.instances {
-		all = append(all, named{springtide.InstanceUsage{Instance: i.view.ID, Group: i.view.Group}, i.spec.key()})
+		all = append(all, named{springtide.InstanceUsage{Instance: i.view.ID, Group: i.view.Group}, i.key()})
 	}
 	e.mu.Unlock()
 	free := availableMemory()

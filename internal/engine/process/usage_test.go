@@ -33,10 +33,10 @@ func TestWhatInstancesUseIsMeasured(t *testing.T) {
 			t.Fatalf("the machine is not measured: %+v", usage)
 		}
 		for _, one := range usage.Instances {
-			if one.Instance != instance || one.Group != group.ID || one.Memory <= 0 || one.CPU < before {
+			if one.Instance != instance || one.Group != group.ID || one.CPU < before {
 				t.Fatalf("%+v, before %s", one, before)
 			}
-			if before > 0 && one.CPU > before {
+			if one.Memory > 0 && before > 0 && one.CPU > before {
 				return true
 			}
 			before = one.CPU
@@ -48,10 +48,11 @@ func TestWhatInstancesUseIsMeasured(t *testing.T) {
 func TestMemoryThatIsPromisedIsNotGivenAway(t *testing.T) {
 	needRoot(t)
 	e := runningEngine(t, nil)
-	free := availableMemory()
-	if free < 1<<30 || !e.groups.has("memory") {
-		t.Skip("there is not enough memory, or no control groups")
+	if !e.groups.has("memory") {
+		t.Skip("there are no control groups")
 	}
+	const free = 1 << 30 // whatever others on the machine take and give back meanwhile
+	e.available = func() int64 { return free }
 	// Each would fit, and both together do not; none has taken anything yet.
 	group := springtide.Group{Replicas: 2, Template: springtide.Template{Root: t.TempDir(), Process: springtide.Process{
 		Command: "sleep 1000", Grace: 50 * time.Millisecond, Limits: springtide.Limits{Memory: free / 3 * 2},
