@@ -134,7 +134,7 @@ func TestOverSQLiteThePlatformsRunsAndSlotsAndDelaysAreOnTime(t *testing.T) {
 			return jobs.Outcome{Verdict: jobs.Succeeded, Result: []byte(`"` + string(run.ID) + `"`)}
 		})}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	began := time.Now()
 	id := enqueue(t, s, springtide.Job{Kind: springtide.RunHTTP, Payload: []byte("1"), Delay: 100 * time.Millisecond})[0]
@@ -142,7 +142,7 @@ func TestOverSQLiteThePlatformsRunsAndSlotsAndDelaysAreOnTime(t *testing.T) {
 	if err != nil || run.State != springtide.RunSucceeded || run.Attempt != 2 || string(run.Result) != `"`+string(id)+`"` {
 		t.Error(run, err)
 	}
-	if took := time.Since(began); took < 200*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(began); took < 200*time.Millisecond || took > 12*time.Second { // the usual pause is of fifteen seconds
 		t.Error("delay and retry took", took)
 	}
 	err = s.SetJobs(ctx, quiz, 2, springtide.Jobs{Schedules: map[springtide.ScheduleName]springtide.Schedule{"tick": {
@@ -153,7 +153,7 @@ func TestOverSQLiteThePlatformsRunsAndSlotsAndDelaysAreOnTime(t *testing.T) {
 	}
 	for range 2 {
 		answer := lease(t, s, 1)
-		if len(answer.Runs) != 1 || time.Since(answer.Runs[0].Slot) > 2*time.Second {
+		if len(answer.Runs) != 1 || time.Since(answer.Runs[0].Slot) > 10*time.Second {
 			t.Errorf("%v: %v late", answer, time.Since(answer.Runs[0].Slot))
 		}
 	}

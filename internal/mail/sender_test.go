@@ -416,7 +416,7 @@ func TestASilentServerIsAFailureAndAnInterruptionIsNone(t *testing.T) {
 	}()
 	sender := senderTo(t, "smtp://"+listener.Addr().String(), nil)
 	run := runOf(t, hello("a@example.com"))
-	run.Timeout = 50 * time.Millisecond
+	run.Timeout = 2 * time.Second // in which it is reached
 	if outcome := sender.Execute(t.Context(), run); outcome.Verdict != jobs.Failed || outcome.Final {
 		t.Errorf("%+v", outcome)
 	}

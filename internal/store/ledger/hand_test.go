@@ -317,7 +317,7 @@ func TestWakeupsTellThatThereIsSomethingToDo(t *testing.T) {
 		for name, listener := range listeners {
 			select {
 			case <-listener:
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Errorf("nobody was woken %s", name)
 			}
 		}
