@@ -284,23 +284,6 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 	if initProgram != nil {
 		t.Skip("the init is not built in")
 	}
-	leased, ended := make(chan string, 1), make(chan jobs.Completion, 1)
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /leases", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // Only then is the end of the connection noticed.
-		select {
-		case command := <-leased:
-			_ = json.NewEncoder(w).Encode(jobs.LeaseAnswer{Runs: []jobs.LeasedRun{{Run: "r1", Fence: 1, Attempt: 1, Command: command}}})
-		case <-r.Context().Done():
-		}
-	})
-	mux.HandleFunc("POST /leases/start", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"accepted":[true]}`) })
-	mux.HandleFunc("POST /leases/complete", func(w http.ResponseWriter, r *http.Request) {
-		var request jobs.CompleteRequest
-		_ = json.NewDecoder(r.Body).Decode(&request)
-		fmt.Fprint(w, `{"accepted":[true]}`)
-		ended <- request.Runs[0]
-	})
 	var api atomic.Value
 	access := func(Subject) (Grant, error) {
 		url, told := api.Load().(string)
@@ -313,6 +296,23 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 		}, nil
 	}
 	eachKind(t, func(o *Options) { o.Access = access }, func(t *testing.T, e *Engine) {
+		leased, ended := make(chan string, 1), make(chan jobs.Completion, 1)
+		mux := http.NewServeMux()
+		mux.HandleFunc("POST /leases", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // Only then is the end of the connection noticed.
+			select {
+			case command := <-leased:
+				_ = json.NewEncoder(w).Encode(jobs.LeaseAnswer{Runs: []jobs.LeasedRun{{Run: "r1", Fence: 1, Attempt: 1, Command: command}}})
+			case <-r.Context().Done():
+			}
+		})
+		mux.HandleFunc("POST /leases/start", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"accepted":[true]}`) })
+		mux.HandleFunc("POST /leases/complete", func(w http.ResponseWriter, r *http.Request) {
+			var request jobs.CompleteRequest
+			_ = json.NewDecoder(r.Body).Decode(&request)
+			fmt.Fprint(w, `{"accepted":[true]}`)
+			ended <- request.Runs[0]
+		})
 		host, err := e.Host()
 		if err != nil {
 			t.Fatal(err)
