@@ -55,9 +55,9 @@ func (c *eventClient) stream(ctx context.Context, path string, client int) Strea
 		watchdog.Reset(silence)
 		c.record.heard(c.result)
 	})
-	switch {
+	switch err = causeOr(reading, err); { // that we let go may be answered by an end like any other
 	case err != nil:
-		return endedByError(instance, "%v", causeOr(reading, err))
+		return endedByError(instance, "%v", err)
 	case answer.ProtoMajor == 1 && !slices.Contains(answer.TransferEncoding, "chunked"):
 		return endedByError(instance, "an end that cannot be told from a cut: neither chunked nor HTTP/2")
 	default:
