@@ -36,7 +36,7 @@ const patience = 30 * time.Second
 //
 //	serve [ARGUMENT]...           run the platform, until the script ends
 //	end                           end it as a service manager does
-//	https APP PATH                request a page; ! https wants a refusal
+//	https APP PATH [PATTERN]      request a page until it is such; ! https wants a refusal
 //	until PATTERN COMMAND...      repeat a command until its output is such
 //	await FILE TEXT               wait until a file holds a text
 //	exits CODE COMMAND...         run a command that ends with that code
@@ -151,18 +151,20 @@ func nothingLeft(ts *testscript.TestScript, neg bool, arguments []string) {
 // body. A change takes a moment to reach the edge, so it asks again for a while
 // if the answer is not as wanted.
 func https(ts *testscript.TestScript, neg bool, arguments []string) {
-	if len(arguments) != 2 {
-		ts.Fatalf("usage: [!] https APP PATH")
+	if len(arguments) != 2 && len(arguments) != 3 {
+		ts.Fatalf("usage: [!] https APP PATH [PATTERN]")
 	}
+	pattern, err := regexp.Compile("(?m)" + strings.Join(arguments[2:], ""))
+	ts.Check(err)
 	host := arguments[0]
 	if !strings.Contains(host, ".") {
 		host += ".localhost"
 	}
 	url := "https://" + host + ":" + ts.Getenv("HTTPS_PORT") + arguments[1]
 	var answer string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		status, text, err := request(ts, url)
-		if err == nil && neg == (status >= http.StatusBadRequest) {
+		if err == nil && neg == (status >= http.StatusBadRequest) && pattern.MatchString(text) {
 			answer = text
 			break
 		}
@@ -170,7 +172,7 @@ func https(ts *testscript.TestScript, neg bool, arguments []string) {
 			ts.Fatalf("GET %s: %v\n%s", url, err, text)
 		}
 	}
-	_, err := io.WriteString(ts.Stdout(), answer)
+	_, err = io.WriteString(ts.Stdout(), answer)
 	ts.Check(err)
 }
 

@@ -87,7 +87,7 @@ func TestInstancesAreReadyBeforeAnEventAndGoIfNobodyComes(t *testing.T) {
 	at := time.Now().Add(75 * time.Second).Truncate(time.Second)
 	tide(t, p, "events", "add", "Top 10", "--at", at.Format(time.RFC3339), "--for", "1h", "--min", "web=3")
 	killControl(t, p)
-	if n := ready(t, p); n != 1 {
+	if n := ready(t, p); n > 1 && time.Until(at) > time.Minute {
 		t.Errorf("%d instances are ready, more than a minute before it begins", n)
 	}
 	story.Eventually(t, "three instances, before it begins", time.Until(at), func() bool { return ready(t, p) == 3 })
@@ -268,12 +268,12 @@ func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
 		}
 		return sum
 	}
-	story.Eventually(t, "all requests to be in the history", 30*time.Second, func() bool { return remembered() == requests })
+	story.Eventually(t, "all requests to be in the history", time.Minute, func() bool { return remembered() == requests })
 	killControl(t, p)
 	for range requests {
 		story.Get(t, client, url+"/api/tide")
 	}
-	story.Eventually(t, "those before the kill and those after it", 30*time.Second, func() bool { return remembered() == 2*requests })
+	story.Eventually(t, "those before the kill and those after it", time.Minute, func() bool { return remembered() == 2*requests })
 	// Another edge counts anew, in the middle of a minute.
 	before, err := p.Status(t.Context())
 	if err != nil || len(before.Processes.Edges) != 1 {
@@ -290,7 +290,7 @@ func TestWhatWasAskedIsRememberedOverAKillAndCanBeSimulated(t *testing.T) {
 	for range requests {
 		story.Get(t, client, url+"/api/tide")
 	}
-	story.Eventually(t, "those of another edge", 30*time.Second, func() bool { return remembered() == 3*requests })
+	story.Eventually(t, "those of another edge", time.Minute, func() bool { return remembered() == 3*requests })
 	if drawn := tide(t, p, "history"); !strings.Contains(drawn, "120 requests") {
 		t.Errorf("tide history:\n%s", drawn)
 	}

@@ -20,7 +20,7 @@ processes:
   worker:
     queues: [default, single, strict]
     command: sh task.sh
-    grace: 1s
+    grace: 5s
     scale: { min: 1, max: 1, target: { concurrency: 4 } }
 queues:
   single: { concurrency: 1 }

@@ -156,7 +156,7 @@ processes:
 	locker.signal(t, syscall.SIGKILL)
 	gone(t, run)
 	second := s.find("heir")
-	if took := time.Since(killed); took < 2*time.Second || took > 8*time.Second {
+	if took := time.Since(killed); took < time.Second || took > 20*time.Second {
 		t.Errorf("the lock of one that was killed, for 4 s, was another's after %s", took)
 	}
 	if before, after := must(strconv.Atoi(first)), must(strconv.Atoi(second)); after <= before {

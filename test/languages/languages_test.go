@@ -47,7 +47,7 @@ func (a app) isServed(t *testing.T, p *platform.Platform) {
 	if body := story.Get(t, story.HTTP(t, p), url+a.page); !strings.Contains(body, a.shows) {
 		t.Errorf("%s shows %s", a.page, body)
 	}
-	story.Eventually(t, "its output in the logs", 10*time.Second, func() bool { return strings.Contains(a.log(t, p), a.logs) })
+	story.Eventually(t, "its output in the logs", 30*time.Second, func() bool { return strings.Contains(a.log(t, p), a.logs) })
 }
 
 // isReplaced deploys it again while somebody reads.

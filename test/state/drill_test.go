@@ -68,7 +68,7 @@ func TestTheAppHasTheLastWordOnWhatADrillRestores(t *testing.T) {
 	if first.Proven.IsZero() || first.Problem != "" || !strings.Contains(first.Checked, `"./check" was content`) {
 		t.Errorf("after a drill it is %+v", first)
 	}
-	if told := s.tide("status"); !strings.Contains(told, "proven restorable: "+time.Now().UTC().Format(time.DateOnly)+", took ") {
+	if told := s.tide("status"); !strings.Contains(told, "proven restorable: "+first.Proven.UTC().Format(time.DateOnly)+", took ") {
 		t.Errorf("after a drill it is told as\n%s", told)
 	}
 	if rows := s.rows(); rows != 5 {

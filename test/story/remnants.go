@@ -27,10 +27,10 @@ func NothingLeft(t testing.TB, data string) {
 }
 
 // Remnants lists what a platform on a data folder has left on the machine.
-// Processes that are just ending are given a moment.
+// What is just ending is given a while.
 func Remnants(data string) []string {
 	var found []string
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		found = append(processes(data), kernelObjects(data)...)
 		if len(found) == 0 || time.Now().After(deadline) {
 			return found

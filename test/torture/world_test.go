@@ -290,7 +290,7 @@ func (w *world) retire() {
 		}
 		ended.Wait()
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		left := w.left()
 		if len(left) == 0 {
 			return
