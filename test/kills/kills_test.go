@@ -58,7 +58,7 @@ func TestAKilledInstanceIsReplacedAndNoRequestFails(t *testing.T) {
 	stop := story.Load(t, p, url, 100)
 	time.Sleep(time.Second) // some load before
 	kill(t, instances[0].PID)
-	story.Eventually(t, "two ready instances, one of them restarted", 20*time.Second, func() bool {
+	story.Eventually(t, "two ready instances, one of them restarted", time.Minute, func() bool {
 		now, err := p.Client.Instances(t.Context(), story.Quiz)
 		if err != nil {
 			return false
@@ -86,7 +86,7 @@ func TestTheControlPlaneCanBeKilledAndTheInstancesAreAdopted(t *testing.T) {
 	for range 3 {
 		old := status(t, p).Processes.Control
 		kill(t, old)
-		story.Eventually(t, "a new control plane", 20*time.Second, func() bool {
+		story.Eventually(t, "a new control plane", time.Minute, func() bool {
 			now, err := p.Status(t.Context())
 			return err == nil && now.Processes.Control != old
 		})
@@ -115,7 +115,7 @@ func TestAKilledEdgeIsReplacedAtOnceAndLosesOnlyWhatWasOpen(t *testing.T) {
 	if got := story.Get(t, client, url+"/version"); !strings.Contains(got, "version") {
 		t.Fatalf("the new edge answered %s", got)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the first request after the kill took %s", took)
 	}
 }
@@ -166,7 +166,7 @@ func TestNothingDiesOfALogThatNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	kill(t, before.Control) // of which the supervisor and the edge both write a line
-	story.Eventually(t, "a new control plane", 20*time.Second, func() bool {
+	story.Eventually(t, "a new control plane", time.Minute, func() bool {
 		now, err := p.Status(t.Context())
 		return err == nil && now.Processes.Control != before.Control && len(now.Edges) == 1
 	})
@@ -182,7 +182,7 @@ func TestAnUpgradeInPlaceLosesNothing(t *testing.T) {
 	if err := syscall.Kill(p.Supervisor(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "a new control plane and a new edge", 30*time.Second, func() bool {
+	story.Eventually(t, "a new control plane and a new edge", time.Minute, func() bool {
 		now, err := p.Status(t.Context())
 		return err == nil && now.Processes.Control != old.Control && now.Processes.Supervisor == old.Supervisor &&
 			len(now.Processes.Edges) > 0 && fmt.Sprint(now.Processes.Edges) != fmt.Sprint(old.Edges)

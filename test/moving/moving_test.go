@@ -168,9 +168,6 @@ func TestAnAppMovesWithAllThatIsItsOwn(t *testing.T) {
 	}
 	await(t, to, "two blue s3cret")
 	same(t, from, to)
-	if _, err := to.Ready(t.Context(), page, 2); err != nil { // its scale was set by hand
-		t.Error(err)
-	}
 	// The releases before come too: what they were can be brought back.
 	story.Output(t, to.Command(t.Context(), "rollback", "--app", "page"))
 	await(t, to, "one blue s3cret")
@@ -179,9 +176,15 @@ func TestAnAppMovesWithAllThatIsItsOwn(t *testing.T) {
 	}
 }
 
-// same compares what two platforms have of the page.
+// same compares what two platforms have of the page, once both have the two
+// instances that were set by hand.
 func same(t *testing.T, from, to *platform.Platform) {
 	t.Helper()
+	for _, p := range []*platform.Platform{from, to} {
+		if _, err := p.Ready(t.Context(), page, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, what := range [][]string{{"config", "--app", "page"}, {"domains", "--app", "page"}, {"scale", "--app", "page"}} {
 		if a, b := story.Output(t, from.Command(t.Context(), what...)), story.Output(t, to.Command(t.Context(), what...)); a != b {
 			t.Errorf("%v was\n%sand is\n%s", what, a, b)

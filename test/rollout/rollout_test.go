@@ -128,10 +128,10 @@ func TestAChangeOfTheRoutingIsInForceOnceTheCommandReturns(t *testing.T) {
 func TestAnAnswerThatDoesNotBeginInTimeIsAGatewayTimeout(t *testing.T) {
 	p := story.Platform(t)
 	app := story.Prebuilt(t)
-	story.Edit(t, app, "    grace: 10s", "    grace: 10s\n    timeout: 2s")
+	story.Edit(t, app, "    grace: 10s", "    grace: 10s\n    timeout: 5s")
 	url := story.Deploy(t, p, app)
 	client := story.HTTP(t, p)
-	response, err := client.Get(url + "/slow?ms=10000")
+	response, err := client.Get(url + "/slow?ms=20000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,7 @@ func lastLine(text string) string {
 
 func TestAWholePlatformComesBackOntoAnEmptyFolder(t *testing.T) {
 	back := lost(t, build(t, 1), "db", "cache", "files")
+	story.Eventually(t, "the cache", time.Minute, func() bool { return back.service("cache").State == "ready" })
 	if rows, session, picture := back.rows(), back.ask("GET", "/session", ""), back.ask("GET", "/pictures/cat", ""); rows != 7 || session != "ada" || picture != "meow" {
 		t.Errorf("there are %d rows, the session is %q, the picture %q", rows, session, picture)
 	}

@@ -81,7 +81,7 @@ func TestASharedFolderIsABucketTooWhateverDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen("while the control plane is away")
-	story.Eventually(t, "the control plane to be back", 30*time.Second, func() bool {
+	story.Eventually(t, "the control plane to be back", time.Minute, func() bool {
 		_, err := p.Client.Status(t.Context())
 		return err == nil
 	})
@@ -91,7 +91,7 @@ func TestASharedFolderIsABucketTooWhateverDies(t *testing.T) {
 	if err := syscall.Kill(gateway, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "S3 to be back", 20*time.Second, func() bool {
+	story.Eventually(t, "S3 to be back", time.Minute, func() bool {
 		_, err := s.try(t.Context(), "GET", "/kept/a", "")
 		return err == nil
 	})

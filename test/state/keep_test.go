@@ -43,7 +43,7 @@ func TestInstancesOwnNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen("while the control plane is away")
-	story.Eventually(t, "the control plane to have its services again", 30*time.Second, func() bool {
+	story.Eventually(t, "the control plane to have its services again", time.Minute, func() bool {
 		details, err := p.Client.Services(t.Context(), production)
 		return err == nil && len(details) == 2 && details[0].State == "ready" && details[1].State == "ready"
 	})
@@ -54,9 +54,10 @@ func TestInstancesOwnNothing(t *testing.T) {
 	if err := p.Serve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "the app to be back", time.Minute, func() bool {
-		_, err := s.try(t.Context(), "GET", "/rows", "")
-		return err == nil
+	story.Eventually(t, "the app to be back with its services", time.Minute, func() bool {
+		_, noRows := s.try(t.Context(), "GET", "/rows", "")
+		_, noSession := s.try(t.Context(), "GET", "/session", "")
+		return noRows == nil && noSession == nil
 	})
 	seen("after the platform was stopped and started")
 	t.Run("and their secrets are nowhere else", func(t *testing.T) { nowhere(t, s) })

@@ -153,11 +153,11 @@ func TestAProcessIsScaledByItsRequestsASecond(t *testing.T) {
 	})
 	url := deploy(t, p, "requests: 10")
 	stop := load(t, p, url, 60)
-	story.Eventually(t, "four instances, of which each has ten a second", 20*time.Second, func() bool { return ready(t, p) >= 4 })
+	story.Eventually(t, "four instances, of which each has ten a second", time.Minute, func() bool { return ready(t, p) >= 4 })
+	sentences, inputs := explained(t, p) // while there are requests
 	if failed := stop(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
-	sentences, inputs := explained(t, p)
 	if !strings.Contains(sentences, "by requests: ") || !strings.Contains(sentences, ", 10 each; by concurrency 1") {
 		t.Errorf("it is not said what was aimed at:\n%s", sentences)
 	}
@@ -182,7 +182,7 @@ func TestAProcessIsScaledByItsLatency(t *testing.T) {
 	url := deploy(t, p, "p95: 250ms")
 	// More than one clerk can do: they queue inside of it, where no edge sees it.
 	stop := load(t, p, url, 45)
-	story.Eventually(t, "an instance more for the latency", 40*time.Second, func() bool { return ready(t, p) >= 2 })
+	story.Eventually(t, "an instance more for the latency", 2*time.Minute, func() bool { return ready(t, p) >= 2 })
 	if failed := stop(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
