@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"regexp"
@@ -71,7 +72,7 @@ func (p *process) exits(t *testing.T, code int) {
 	go func() { done <- p.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the app did not exit")
 	}
 	if got := p.ProcessState.ExitCode(); got != code {
@@ -81,8 +82,7 @@ func (p *process) exits(t *testing.T, code int) {
 
 func TestATerminatedAppFinishesItsRequestsAndAnswersThoseThatStillArrive(t *testing.T) {
 	p := start(t)
-	slow := make(chan string, 1)
-	go func() { slow <- get(t, p.url+"/slow?ms=800&token=first") }()
+	slow := begin(t, p.url+"/slow?ms=800&token=first")
 	waitFor(t, func() bool { return isServing(p.url) })
 	time.Sleep(200 * time.Millisecond) // the slow request is on its way to the app
 	p.terminate(t)
@@ -133,7 +133,7 @@ func TestATerminatedAppEndsStreamsPolitely(t *testing.T) {
 
 func TestARequestThatOutlivesTheGracePeriodMakesTheExitUnclean(t *testing.T) {
 	p := start(t, "GRACE=300ms")
-	go http.Get(p.url + "/slow?ms=60000")
+	begin(t, p.url+"/slow?ms=60000")
 	waitFor(t, func() bool { return isServing(p.url) })
 	time.Sleep(200 * time.Millisecond) // the slow request is on its way to the app
 	p.terminate(t)
@@ -195,6 +195,33 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
+// begin makes a request and returns when it was sent; what it got comes later.
+func begin(t *testing.T, url string) <-chan string {
+	t.Helper()
+	sent, got := make(chan struct{}), make(chan string, 1)
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		answer, err := new(http.Transport).RoundTrip(request)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		got <- answer.Status + " " + string(body)
+	}()
+	select {
+	case <-sent:
+	case failed := <-got:
+		t.Fatal(failed)
+	}
+	return got
+}
+
 func isServing(url string) bool {
 	answer, err := http.Get(url + "/healthz")
 	if err != nil {
@@ -206,7 +233,7 @@ func isServing(url string) bool {
 
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatal("waited too long")
