@@ -14,15 +14,17 @@ import (
 
 func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 	p := story.Platform(t)
-	url := story.Deploy(t, p, story.Prebuilt(t)) // from 1 instance, 8 requests each, stable for 5 s
-	calm := story.Load(t, p, url, 20)
+	app := story.Prebuilt(t)
+	story.Edit(t, app, "concurrency: 8", "concurrency: 2") // fewer requests do, of which the machine has to carry out each
+	url := story.Deploy(t, p, app)                         // from 1 instance, stable for 5 s
+	calm := story.Load(t, p, url, 5)
 	time.Sleep(2 * time.Second) // the rate before is known by then
 	if n := ready(t, p); n > 2 {
-		t.Errorf("%d instances serve 20 requests/s", n)
+		t.Errorf("%d instances serve 5 requests/s", n)
 	}
 	calm()
 
-	surge := story.Load(t, p, url, 300) // about 19 busy slots
+	surge := story.Load(t, p, url, 75) // about 5 busy slots
 	began := time.Now()
 	story.Eventually(t, "three ready instances", time.Minute, func() bool { return ready(t, p) >= 3 })
 	t.Logf("three instances after %s", time.Since(began).Round(time.Millisecond))
@@ -35,7 +37,7 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 		if time.Since(began) > 2*time.Minute {
 			t.Fatalf("p95 was still %s at the end", late)
 		}
-		surge = story.Load(t, p, url, 300) // a busy machine takes longer to what it can
+		surge = story.Load(t, p, url, 75) // a busy machine takes longer to what it can
 		time.Sleep(4 * time.Second)
 		if result = surge(); result.Failed != 0 || result.UnsafeFailed != 0 {
 			t.Errorf("%d requests failed, and %d that must not be repeated", result.Failed, result.UnsafeFailed)
@@ -43,11 +45,11 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 	}
 
 	story.Eventually(t, "one instance to be left", time.Minute, func() bool { return ready(t, p) == 1 })
-	explained, err := p.CLI(t.Context(), "explain", "--app", "quiz")
+	explained, err := p.CLI(t.Context(), "explain", "--app", "quiz", "-n", "100")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sentence := range []string{"1 to ", " to 1: ", "busy slots", "8 slots each"} {
+	for _, sentence := range []string{"1 to ", " to 1: ", "busy slots", "2 slots each"} {
 		if !strings.Contains(explained, sentence) {
 			t.Errorf("tide explain does not say %q:\n%s", sentence, explained)
 		}
