@@ -32,7 +32,6 @@ func (e *edge) serveUntilDrained(ctx context.Context) {
 // leave stops accepting. What this process has accepted is served; what it has
 // not is left to those that hold the socket's duplicates.
 func (e *edge) leave() {
-	e.draining.Store(true) // from now on each answer asks its connection to end
 	e.options.Logger.Info("the edge accepts no more connections")
 	if err := e.handback.leave(); err != nil {
 		e.options.Logger.Warn("the next supervisor will not know of this edge", "error", err)
@@ -40,6 +39,7 @@ func (e *edge) leave() {
 	}
 	e.closeDoors()
 	e.cache.Release()
+	e.draining.Store(true) // from now on each answer asks its connection to end, and each report says so
 	e.drainSessions()
 	e.bell.urgent()
 }
