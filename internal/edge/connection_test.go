@@ -282,8 +282,9 @@ func TestAClientThatIsTooSlowIsLeft(t *testing.T) {
 		conn, answers := talk(t, address, c.sent)
 		eventually(t, "the connection to wait "+c.name, func() bool {
 			for _, w := range clock.snapshot(nil) {
-				if one, ok := w.(*connection); ok && one.reading.due.Load() != 0 {
-					return one.idle.Load() == c.idle && one.served.Load() == c.served
+				if one, ok := w.(*connection); ok { // its limit may be that of what came before
+					due := one.reading.due.Load()
+					return due > clock.after(c.within) && due <= clock.after(c.after) && one.idle.Load() == c.idle && one.served.Load() == c.served
 				}
 			}
 			return false

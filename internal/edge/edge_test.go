@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -20,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,14 +66,8 @@ func startEdge(t *testing.T, change ...func(*Options)) *testEdge {
 	t.Helper()
 	e := &testEdge{folder: t.TempDir()}
 	e.control = startControl(t, e.folder)
-	e.https, e.http = listenLocal(t), listenLocal(t)
-	https := Listener{HTTPS, duplicate(t, e.https)}
-	defer https.File.Close()
-	var err error
-	if e.udp, err = Beside(https); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { e.udp.File.Close() })
+	e.https, e.udp = listenBoth(t)
+	e.http = listenLocal(t)
 	e.roots = x509.NewCertPool()
 	e.roots.AppendCertsFromPEM([]byte(testCertificate(t).Chain))
 	e.process = e.start(t, change...)
@@ -86,8 +82,12 @@ func (e *testEdge) start(t *testing.T, change ...func(*Options)) *testProcess {
 	}
 	defer ready.Close()
 	p := &testProcess{drain: make(chan struct{}), finish: make(chan struct{}), ended: make(chan struct{})}
+	limit := newerTableTimeout
+	if e.control.tells() { // so it is worth waiting for
+		limit = 30 * time.Second
+	}
 	options := Options{
-		DataFolder: e.folder, FirstTableLimit: newerTableTimeout, Ready: said, Drain: p.drain, Finish: p.finish,
+		DataFolder: e.folder, FirstTableLimit: limit, Ready: said, Drain: p.drain, Finish: p.finish,
 		Listeners: []Listener{{HTTPS, duplicate(t, e.https)}, {HTTP, duplicate(t, e.http)}, {QUIC, copied(t, e.udp.File)}},
 		Logger:    slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -131,6 +131,25 @@ func listenLocal(t *testing.T) net.Listener {
 	}
 	t.Cleanup(func() { listener.Close() })
 	return listener
+}
+
+// listenBoth listens by TCP and by UDP, at a port that nobody has by either.
+func listenBoth(t *testing.T) (net.Listener, Listener) {
+	t.Helper()
+	for {
+		listener := listenLocal(t)
+		https := Listener{HTTPS, duplicate(t, listener)}
+		udp, err := Beside(https)
+		https.File.Close()
+		if err == nil {
+			t.Cleanup(func() { udp.File.Close() })
+			return listener, udp
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		listener.Close()
+	}
 }
 
 // duplicate gives a duplicate of the socket, as SCM_RIGHTS does. (The File
@@ -301,9 +320,28 @@ func rawInstance(t *testing.T, id string, talk func(conn net.Conn, requests *buf
 // deadAddress gives an address that refuses connections.
 func deadAddress(t *testing.T) string {
 	t.Helper()
-	listener := listenLocal(t)
-	listener.Close()
-	return listener.Addr().String()
+	address, _ := deadSocket(t)
+	return address
+}
+
+// deadSocket gives the socket, too, that has the address and does not listen: a port
+// that is free would be anybody's.
+func deadSocket(t *testing.T) (address string, file *os.File) {
+	t.Helper()
+	descriptor, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = os.NewFile(uintptr(descriptor), "socket")
+	t.Cleanup(func() { file.Close() })
+	if err := syscall.Bind(descriptor, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(descriptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*syscall.SockaddrInet4).Port)), file
 }
 
 func readyBackend(id, address string) springtide.Backend {
@@ -380,9 +418,9 @@ type testControl struct {
 	mu      sync.Mutex
 	table   springtide.Table
 	reports []springtide.EdgeReport
-	times   []time.Time
 	open    map[net.Conn]int64 // the version each was sent
 	deaf    bool               // reads nothing
+	stopped bool
 }
 
 func startControl(t *testing.T, folder string) *testControl {
@@ -403,7 +441,7 @@ func (c *testControl) listen(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.mu.Lock()
-	c.listener = listener
+	c.listener, c.stopped = listener, false
 	c.mu.Unlock()
 	go func() {
 		for {
@@ -432,7 +470,6 @@ func (c *testControl) attend(conn net.Conn) {
 		}
 		c.mu.Lock()
 		c.reports = append(c.reports, report)
-		c.times = append(c.times, time.Now())
 		if first {
 			c.open[conn] = report.Acknowledged
 			c.send()
@@ -462,9 +499,17 @@ func (c *testControl) publish(table springtide.Table) int64 {
 	return table.Version
 }
 
+// tells says that there is a table, and that an edge which asks is given it.
+func (c *testControl) tells() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.table.Version > 0 && !c.stopped && !c.deaf
+}
+
 func (c *testControl) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stopped = true
 	c.listener.Close()
 	for conn := range c.open {
 		conn.Close()
@@ -518,7 +563,7 @@ func (c *testControl) load(id string) springtide.InstanceLoad {
 // eventually polls a condition.
 func eventually(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !met(); {
+	for deadline := time.Now().Add(30 * time.Second); !met(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -152,9 +152,13 @@ func TestAnInstanceThatFailsIsEjectedAndReported(t *testing.T) {
 	})
 	e.route(t, routeTo(bad, serveInstance(t, "web-1-a", fine), serveInstance(t, "web-1-b", fine)))
 	client := e.client(t, true)
-	for range 100 {
+	// One that seems slow gets none for a moment, and one that is ejected for seconds.
+	for more, deadline := 20, time.Now().Add(30*time.Second); more > 0 && time.Now().Before(deadline); {
 		if response, body := get(t, client, "/"); response.StatusCode != http.StatusOK {
 			t.Fatalf("got %d %q", response.StatusCode, body)
+		}
+		if asked.Load() >= ejectAfter {
+			more--
 		}
 	}
 	if n := asked.Load(); n != ejectAfter {
@@ -180,7 +184,7 @@ func TestWhatMustNotBeRepeatedIsAnsweredByWhoGotIt(t *testing.T) {
 	e.route(t, routeTo(bad, serveInstance(t, "web-1-good", fine)))
 	client := e.client(t, false)
 	refused := 0
-	for range 40 {
+	for more, deadline := 20, time.Now().Add(30*time.Second); more > 0 && time.Now().Before(deadline); {
 		request, _ := http.NewRequestWithContext(t.Context(), "POST", "https://"+testHost, nil)
 		switch response, body := do(t, client, request); {
 		case response.StatusCode == http.StatusServiceUnavailable && body == "not now":
@@ -188,9 +192,12 @@ func TestWhatMustNotBeRepeatedIsAnsweredByWhoGotIt(t *testing.T) {
 		case response.StatusCode != http.StatusOK:
 			t.Fatalf("got %d %q", response.StatusCode, body)
 		}
+		if refused >= ejectAfter {
+			more--
+		}
 	}
 	if refused != ejectAfter {
-		t.Errorf("%d of 40 requests met it before it was ejected", refused)
+		t.Errorf("%d requests met it before it was ejected", refused)
 	}
 }
 
@@ -217,7 +224,7 @@ func TestAnInstanceThatIsTooSlowForItsTryIsLeftForAnother(t *testing.T) {
 		}
 	})
 	route := routeTo(slow, serveInstance(t, "web-1-good", fine))
-	route.TryWithin = 100 * time.Millisecond
+	route.TryWithin = 2 * time.Second // of which the other needs little, on any machine
 	e.route(t, route)
 	client := e.client(t, true)
 	for stuck.Load() == 0 {

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,12 +26,12 @@ func TestAnIdleEdgeKeepsQuiet(t *testing.T) {
 	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
 	get(t, e.client(t, true), "/")
 	eventually(t, "the demand", func() bool { return e.control.demand(groupOf(1)).Completed == 1 })
-	time.Sleep(3 * reportInterval) // for what is on its way
-	before := len(e.control.seen())
-	time.Sleep(time.Second)
-	if after := len(e.control.seen()); after > before {
-		t.Errorf("%d reports within a second in which nothing happened", after-before)
-	}
+	before := 0
+	eventually(t, "a second without a report", func() bool { // what happened may still be told of in the first
+		before = len(e.control.seen())
+		time.Sleep(time.Second)
+		return len(e.control.seen()) == before
+	})
 	e.control.await(t, "a sign of life", func(reports []springtide.EdgeReport) bool { return len(reports) > before })
 }
 
@@ -40,22 +39,14 @@ func TestReportsComeEveryTenthOfASecondUnderLoad(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo(serveInstance(t, "web-1-a", fine)))
 	client := e.client(t, true)
-	began := time.Now()
-	for time.Since(began) < 2*time.Second {
+	began, before, reports := time.Now(), len(e.control.seen()), 0
+	eventually(t, "twenty reports", func() bool {
 		get(t, client, "/")
-	}
-	e.control.mu.Lock()
-	times := slices.Clone(e.control.times)
-	e.control.mu.Unlock()
-	var gaps []time.Duration
-	for i := 1; i < len(times); i++ {
-		if times[i-1].After(began) {
-			gaps = append(gaps, times[i].Sub(times[i-1]))
-		}
-	}
-	slices.Sort(gaps)
-	if len(gaps) < 5 || len(gaps) > 30 {
-		t.Errorf("the gaps between reports were %v", gaps)
+		reports = len(e.control.seen()) - before
+		return reports >= 20
+	})
+	if took := time.Since(began); reports > int(took/reportInterval)+10 {
+		t.Errorf("there were %d reports within %v", reports, took)
 	}
 }
 
@@ -111,7 +102,7 @@ func TestAControlPlaneThatDoesNotReadBlocksNobody(t *testing.T) {
 	client := e.client(t, true)
 	for range 300 {
 		began := time.Now()
-		if response, _ := get(t, client, "/"); response.StatusCode != 200 || time.Since(began) > 2*time.Second {
+		if response, _ := get(t, client, "/"); response.StatusCode != 200 || time.Since(began) > reportTimeout*4/5 {
 			t.Fatalf("got %d after %v", response.StatusCode, time.Since(began))
 		}
 	}

@@ -275,21 +275,30 @@ func TestStreamsThatCountAsRequestsAreReportedAsSuch(t *testing.T) {
 
 func TestAnInstanceIsNeverGivenMoreThanItsConcurrency(t *testing.T) {
 	e := startEdge(t)
+	const concurrency = 4
 	var most [3]atomic.Int64
 	var backends []springtide.Backend
 	for i := range most {
 		var now atomic.Int64
+		full, fill := make(chan struct{}), new(sync.Once) // closed once it has as many as it may
 		backends = append(backends, serveInstance(t, fmt.Sprint("web-1-", i), func(w http.ResponseWriter, _ *http.Request) {
 			n := now.Add(1)
 			defer now.Add(-1)
 			for seen := most[i].Load(); n > seen && !most[i].CompareAndSwap(seen, n); seen = most[i].Load() {
+			}
+			if n == concurrency {
+				fill.Do(func() { close(full) })
+			}
+			select {
+			case <-full:
+			case <-time.After(30 * time.Second):
 			}
 			time.Sleep(2 * time.Millisecond) // the work
 			io.WriteString(w, "done")
 		}))
 	}
 	route := routeTo(backends...)
-	route.Concurrency = 4
+	route.Concurrency = concurrency
 	e.route(t, route)
 	client := e.client(t, true)
 	var wait sync.WaitGroup
@@ -304,8 +313,8 @@ func TestAnInstanceIsNeverGivenMoreThanItsConcurrency(t *testing.T) {
 	}
 	wait.Wait()
 	for i := range most {
-		if n := most[i].Load(); n > 4 || n < 2 {
-			t.Errorf("instance %d had %d at a time, want at most 4 and its share", i, n)
+		if n := most[i].Load(); n != concurrency {
+			t.Errorf("instance %d had %d at a time, want %d", i, n, concurrency)
 		}
 	}
 	eventually(t, "all to be reported", func() bool {

@@ -105,7 +105,7 @@ func (s *shared) hears(t *testing.T, want string) {
 		if got != want {
 			t.Errorf("it heard %q, want %q", got, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatalf("it did not hear %q", want)
 	}
 }
@@ -139,6 +139,7 @@ func TestTheYoungestEdgeReadsAndPassesOnWhatIsTheOthers(t *testing.T) {
 	eldest := share(t, file, folder)
 	eldest.hears(t, say(eldest.number, "alone"))
 	elder, youngest := share(t, file, folder), share(t, file, folder)
+	eventually(t, "the elder ones to rest", func() bool { return eldest.resting() && elder.resting() })
 	for i := range 5 {
 		eldest.hears(t, say(eldest.number, fmt.Sprint("eldest ", i)))
 		youngest.hears(t, say(youngest.number, fmt.Sprint("youngest ", i)))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func TestARequestWhoseOnlyInstanceDiedWaitsForTheNext(t *testing.T) {
 
 func TestARequestOutlivesAnInstanceThatComesBack(t *testing.T) {
 	e := startEdge(t)
-	address := deadAddress(t)
+	address, socket := deadSocket(t)
 	e.route(t, routeTo(readyBackend("web-1-a", address)))
 	answered := make(chan string, 1)
 	go func() {
@@ -110,9 +111,12 @@ func TestARequestOutlivesAnInstanceThatComesBack(t *testing.T) {
 		answered <- body
 	}()
 	eventually(t, "the request to be held", func() bool { return e.control.demand(groupOf(1)).Held == 1 })
-	listener, err := net.Listen("tcp", address)
+	if err := syscall.Listen(int(socket.Fd()), syscall.SOMAXCONN); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.FileListener(socket)
 	if err != nil {
-		t.Skip("the port was taken meanwhile")
+		t.Fatal(err)
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "back") })}
 	go server.Serve(listener)
