@@ -80,30 +80,40 @@ func linkQUIC(s *quicSocket, folder string) (*quicLinks, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), restTimeout)
 	defer cancel()
+	var resting []<-chan struct{}
 	for _, entry := range entries {
 		text, ok := strings.CutPrefix(strings.TrimSuffix(entry.Name(), ".sock"), name)
 		number, err := strconv.ParseUint(text, 16, 32)
 		if !ok || err != nil || edgeNumber(number) == s.number {
 			continue
 		}
-		l.connect(ctx, edgeNumber(number), filepath.Join(folder, entry.Name()))
+		if rests := l.connect(ctx, edgeNumber(number), filepath.Join(folder, entry.Name())); rests != nil {
+			resting = append(resting, rests)
+		}
+	}
+	for _, rests := range resting { // now that there is a link to each of them
+		select {
+		case <-rests:
+		case <-ctx.Done(): // one that hangs reads nothing either, and rests once it goes on
+		}
 	}
 	return l, nil
 }
 
-// connect links to an edge that is there, if it is still alive.
-func (l *quicLinks) connect(ctx context.Context, number edgeNumber, path string) {
+// connect links to an edge that is there, if it is still alive. It does not wait for
+// it: what it gives is closed when that edge rests.
+func (l *quicLinks) connect(ctx context.Context, number edgeNumber, path string) <-chan struct{} {
 	conn, err := socket.Dial(ctx, path)
 	if err != nil {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			os.Remove(path)
 		}
-		return
+		return nil
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil || !l.keep(conn) {
 		conn.Close()
-		return
+		return nil
 	}
 	_ = conn.SetWriteBuffer(linkBuffer)
 	l.socket.mu.Lock()
@@ -120,10 +130,7 @@ func (l *quicLinks) connect(ctx context.Context, number edgeNumber, path string)
 		defer l.socket.mu.Unlock()
 		delete(l.socket.elders, number)
 	})
-	select {
-	case <-rests:
-	case <-ctx.Done(): // one that hangs reads nothing either, and rests once it goes on
-	}
+	return rests
 }
 
 // accept takes the links of younger edges.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"github.com/springtide/springtide/internal/socket"
 )
 
 func FuzzTheNumberInAPacketIsThatOfItsEdge(f *testing.F) {
@@ -64,12 +66,12 @@ type shared struct {
 
 func share(t *testing.T, file *os.File, folder string) *shared {
 	t.Helper()
-	socket, err := newQUICSocket(copied(t, file))
+	opened, err := newQUICSocket(copied(t, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shared{quicSocket: socket, heard: make(chan string, 100)}
-	if s.links, err = linkQUIC(socket, folder); err != nil {
+	s := &shared{quicSocket: opened, heard: make(chan string, 100)}
+	if s.links, err = linkQUIC(opened, folder); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
@@ -110,24 +112,24 @@ func (s *shared) hears(t *testing.T, want string) {
 	}
 }
 
-func TestTheYoungestEdgeReadsAndPassesOnWhatIsTheOthers(t *testing.T) {
-	folder := t.TempDir()
+// sharedPort gives a socket to share, and what a client says to an edge by it.
+func sharedPort(t *testing.T) (file *os.File, say func(to edgeNumber, text string) string) {
+	t.Helper()
 	port, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer port.Close()
-	file, err := port.(*net.UDPConn).File()
-	if err != nil {
+	t.Cleanup(func() { port.Close() })
+	if file, err = port.(*net.UDPConn).File(); err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	t.Cleanup(func() { file.Close() })
 	client, err := net.Dial("udp", port.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	say := func(to edgeNumber, text string) string {
+	t.Cleanup(func() { client.Close() })
+	return file, func(to edgeNumber, text string) string {
 		t.Helper()
 		id, _ := to.GenerateConnectionID()
 		if _, err := client.Write(append(append([]byte{0x40}, id.Bytes()...), text...)); err != nil {
@@ -135,7 +137,26 @@ func TestTheYoungestEdgeReadsAndPassesOnWhatIsTheOthers(t *testing.T) {
 		}
 		return text + " from " + client.LocalAddr().String()
 	}
+}
 
+func TestAnEdgeThatHangsKeepsNoOtherFromWhatIsPassedOnToIt(t *testing.T) {
+	folder := t.TempDir()
+	file, say := sharedPort(t)
+	elder := share(t, file, folder)
+	hanging, err := socket.Listen(filepath.Join(folder, quicLinkPrefix+elder.LocalAddr().String()+"-00000000.sock")) // the first in the folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hanging.Close()
+	youngest := share(t, file, folder)
+	eventually(t, "the elder one to rest", elder.resting)
+	elder.hears(t, say(elder.number, "the elder one's"))
+	youngest.hears(t, say(youngest.number, "the youngest's"))
+}
+
+func TestTheYoungestEdgeReadsAndPassesOnWhatIsTheOthers(t *testing.T) {
+	folder := t.TempDir()
+	file, say := sharedPort(t)
 	eldest := share(t, file, folder)
 	eldest.hears(t, say(eldest.number, "alone"))
 	elder, youngest := share(t, file, folder), share(t, file, folder)
