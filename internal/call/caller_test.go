@@ -248,19 +248,20 @@ func TestACertificateNobodyKnowsIsNoAnswer(t *testing.T) {
 }
 
 func TestASlowAnswerIsAFailureAndAnInterruptionIsNone(t *testing.T) {
-	reached := make(chan struct{}, 2)
+	reached := make(chan struct{})
 	server := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-		reached <- struct{}{}
+		if r.URL.Path == "/interrupted" {
+			close(reached)
+		}
 		<-r.Context().Done()
 	})
 	caller := New(Options{AllowPrivate: loopback()})
-	run := runOf(t, springtide.HTTPCall{URL: server.URL, Method: "GET"})
+	run := runOf(t, springtide.HTTPCall{URL: server.URL, Method: "GET"}) // which may not even get there
 	run.Timeout = 50 * time.Millisecond
 	if outcome := caller.Execute(t.Context(), run); outcome.Verdict != jobs.Failed || outcome.Reason != "127.0.0.1 did not answer in time" {
 		t.Errorf("%+v", outcome)
 	}
-	<-reached
-	run.Timeout = 0
+	run = runOf(t, springtide.HTTPCall{URL: server.URL + "/interrupted", Method: "GET"})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
 		<-reached

@@ -26,13 +26,17 @@ func TestAnHTTPProbeTakesAnyAnswerFrom200To399WithoutFollowingIt(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	target := Target{Address: server.Listener.Addr().String()}
+	target := Target{Address: server.Listener.Addr().String(), Connect: 30 * time.Second}
 	for path, want := range map[string]string{
 		"/ok": "", "/moved": "",
 		"/broken": "GET /broken was answered with 503",
 		"/slow":   "GET /slow was not answered within 100ms",
 	} {
-		err := Probe(t.Context(), springtide.Health{Path: path, Timeout: 100 * time.Millisecond}, target)
+		timeout := 30 * time.Second // none of them takes so long
+		if path == "/slow" {
+			timeout = 100 * time.Millisecond
+		}
+		err := Probe(t.Context(), springtide.Health{Path: path, Timeout: timeout}, target)
 		if got := text(err); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
@@ -44,11 +48,12 @@ func TestATCPProbeOnlyConnects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := Target{Address: listener.Addr().String()}
-	if err := Probe(t.Context(), springtide.Health{TCP: true}, target); err != nil {
+	defer listener.Close()
+	target := Target{Address: listener.Addr().String(), Connect: 30 * time.Second}
+	if err := Probe(t.Context(), springtide.Health{TCP: true, Timeout: 30 * time.Second}, target); err != nil {
 		t.Error(err)
 	}
-	listener.Close()
+	target.Address = "127.0.0.1:1" // that of the listener would be anybody's, once it is closed
 	err = Probe(t.Context(), springtide.Health{TCP: true}, target)
 	if want := "nothing listens on " + target.Address; text(err) != want {
 		t.Errorf("%q, want %q", text(err), want)

@@ -263,10 +263,18 @@ func TestStreamsTakeTurns(t *testing.T) {
 	s := serve(t, func(st *Stream) { answer(st, make([]byte, 4<<20)) })
 	p := speak(t, s)
 	p.framer.WriteSettings(frames.Setting{ID: frames.SettingInitialWindowSize, Val: 1 << 24})
-	p.framer.WriteWindowUpdate(0, 1<<24)
 	p.ask(1, true)
-	p.until("the first stream", func(f frames.Frame) bool { return f.Header().Type == frames.FrameData })
+	waiting := func(streams int) func() bool {
+		return func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.line) == streams
+		}
+	}
+	eventually(t, "the first stream to want more room", waiting(1))
 	p.ask(3, true)
+	eventually(t, "the second to wait, too", waiting(2))
+	p.framer.WriteWindowUpdate(0, 1<<24)
 	sent := map[uint32]int{}
 	p.until("the second to end", func(f frames.Frame) bool {
 		if f.Header().Type == frames.FrameData {
@@ -274,7 +282,6 @@ func TestStreamsTakeTurns(t *testing.T) {
 		}
 		return sent[3] >= 1<<20
 	})
-	// What the kernel had taken of the first one before goes ahead of that.
 	if sent[1] > 4<<20-1<<18 {
 		t.Errorf("of the first stream %d bytes went before 1 MiB of the second", sent[1])
 	}
@@ -510,7 +517,7 @@ func TestTheSlowAreGivenUpAtTheirLimitsAndNotBefore(t *testing.T) {
 
 func eventually(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !met(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -129,7 +129,7 @@ func (e *fakeEdge) table() springtide.Table {
 
 func (e *fakeEdge) change() springtide.TableChange {
 	e.t.Helper()
-	e.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	e.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	line, err := e.in.ReadBytes('\n')
 	if err != nil {
 		e.t.Fatal(err)
@@ -298,9 +298,9 @@ func TestAnEdgeThatLostItsConnectionIsWaitedForUntilItIsGivenUp(t *testing.T) {
 	gone, stays := connect(t, path, "edge-1"), connect(t, path, "edge-2")
 	gone.report(gone.table().Version)
 	stays.report(stays.table().Version)
+	began := time.Now()
 	gone.conn.Close()
 
-	began := time.Now()
 	done := make(chan error, 1)
 	go func() { done <- p.LetGo(t.Context(), "a") }()
 	stays.report(stays.table().Version)
@@ -340,8 +340,11 @@ func TestNothingNewIsPublishedWhenNothingChanged(t *testing.T) {
 
 func TestNothingIsLetGoBeforeTheFirstTableIsMade(t *testing.T) {
 	p, _, path := start(t)
-	done := make(chan error, 1)
+	done, before := make(chan error, 1), p.wished()
 	go func() { done <- p.LetGo(t.Context(), "a") }()
+	for p.wished() == before {
+		time.Sleep(time.Millisecond)
+	}
 	e := connect(t, path, "edge-1")
 	e.report(7) // by the table of an earlier control plane
 	select {
@@ -362,9 +365,12 @@ func TestNothingIsLetGoBeforeTheFirstTableIsMade(t *testing.T) {
 
 func TestAnEdgeThatComesBackAfterAnotherIsWaitedFor(t *testing.T) {
 	p, _, path := start(t)
-	p.mu.Lock()
-	p.serving = time.Now() // just now: the second edge has not connected again yet
-	p.mu.Unlock()
+	serves := func(since time.Time) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.serving = since
+	}
+	serves(time.Now().Add(time.Hour)) // the second edge has all the time to connect again
 	p.Observe(springtide.Snapshot{Instances: []springtide.Instance{ready("a", 1)}})
 	one := connect(t, path, "edge-1")
 	one.report(one.table().Version)
@@ -373,6 +379,10 @@ func TestAnEdgeThatComesBackAfterAnotherIsWaitedFor(t *testing.T) {
 	one.report(one.table().Version)
 	two := connect(t, path, "edge-2")
 	two.report(two.table().Version, springtide.InstanceLoad{Instance: "a", Requests: 1})
+	for p.Load("a") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	serves(time.Now())
 	select {
 	case err := <-done:
 		t.Fatalf("let go although edge-2 has a request open: %v", err)
@@ -475,7 +485,7 @@ func TestAConnectionThatSaysNonsenseIsClosed(t *testing.T) {
 		if _, err := conn.Write([]byte("nonsense\n")); err != nil {
 			t.Fatal(err)
 		}
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("it is still open: %v", err)
 		}
