@@ -112,9 +112,9 @@ type stormy struct {
 }
 
 func newEdge(t *testing.T, w *world) *stormy {
-	e := &stormy{world: w, plain: free(t), secured: free(t)}
+	e := &stormy{world: w, plain: story.Address(t), secured: free(t)}
 	for range 4 {
-		one := &instance{world: w, address: "127.0.0.1:0"}
+		one := &instance{world: w, address: story.Address(t)} // where it comes back
 		if err := one.start(); err != nil {
 			t.Fatal(err)
 		}
@@ -193,13 +193,18 @@ func certify(t *testing.T, folder string) *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: "example.com"}
 }
 
-// free gives an address of which the port is free, by TCP and by UDP.
+// free gives an address of which the port is free by UDP, too.
 func free(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address := story.Address(t)
+		conn, err := net.ListenPacket("udp", address)
+		if err == nil {
+			conn.Close()
+			return address
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
