@@ -115,7 +115,7 @@ func TestMain(m *testing.M) {
 	for range 8 {
 		flooders.Go(func() {
 			for ctx.Err() == nil {
-				sent, err := flood(ctx, os.Getenv("FLOOD_ADDRESS"), os.Getenv("FLOOD_FROM"), send, begun)
+				sent, err := flood(ctx, os.Getenv("FLOOD_ADDRESS"), os.Getenv("FLOOD_FROM"), "example.com", send, begun)
 				waves.Add(sent)
 				if connections.Add(1); err != nil {
 					refused.Add(1)
@@ -208,14 +208,14 @@ func dial(ctx context.Context, address, from string) (net.Conn, error) {
 	return conn, nil
 }
 
-// flood sends waves on one connection until it is thrown out, and gives how many. If it is
-// not let in at all there is an error.
-func flood(ctx context.Context, address, from string, wave func(*flooder, uint32) error, begun func()) (waves int64, err error) {
+// flood sends waves to a host on one connection until it is thrown out, and gives how many.
+// If it is not let in at all there is an error.
+func flood(ctx context.Context, address, from, host string, wave func(*flooder, uint32) error, begun func()) (waves int64, err error) {
 	plain, err := dial(ctx, address, from)
 	if err != nil {
 		return 0, err
 	}
-	conn := tls.Client(plain, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	conn := tls.Client(plain, &tls.Config{ServerName: host, InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	stop := context.AfterFunc(ctx, func() { plain.Close() })
 	defer stop()
 	defer plain.Close()
@@ -225,7 +225,7 @@ func flood(ctx context.Context, address, from string, wave func(*flooder, uint32
 	go func() { _, _ = io.Copy(io.Discard, conn) }() // what the edge says is not what matters
 	var block strings.Builder
 	coder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "example.com"}, {":path", "/large"}} {
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", "/large"}} {
 		_ = coder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 	}
 	f := &flooder{framer: http2.NewFramer(conn, nil), get: []byte(block.String())}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/test/story"
@@ -66,8 +67,9 @@ func ask(t *testing.T, client *http.Client, method, url, body string, lines ...s
 	return response, string(text)
 }
 
-func TestAnAppIsProtectedAsItsManifestSaysAndInMaintenanceByOneCommand(t *testing.T) {
-	p := story.Platform(t, "--trusted-proxy", "127.0.0.0/8")
+// shop makes the app's folder.
+func shop(t *testing.T) string {
+	t.Helper()
 	folder := filepath.Join(t.TempDir(), "shop")
 	for name, text := range map[string]string{"tide.yaml": manifest, "server.py": server, "pages/429.html": "<h1>slow down"} {
 		path := filepath.Join(folder, name)
@@ -78,6 +80,12 @@ func TestAnAppIsProtectedAsItsManifestSaysAndInMaintenanceByOneCommand(t *testin
 			t.Fatal(err)
 		}
 	}
+	return folder
+}
+
+func TestAnAppIsProtectedAsItsManifestSaysAndInMaintenanceByOneCommand(t *testing.T) {
+	p := story.Platform(t, "--trusted-proxy", "127.0.0.0/8")
+	folder := shop(t)
 	url := story.Deploy(t, p, folder)
 	client := story.HTTP(t, p)
 	from := func(client string) string { return "X-Forwarded-For: " + client }
@@ -147,4 +155,24 @@ func TestAnAppIsProtectedAsItsManifestSaysAndInMaintenanceByOneCommand(t *testin
 	story.Refused(t, p.Command(context.Background(), "maintenance", "on", "--app", "nobody"), 3)
 	story.Refused(t, p.Command(context.Background(), "serve", "--proxy-protocol"), 2)
 	story.Refused(t, p.Command(context.Background(), "serve", "--trusted-proxy", "here"), 2)
+}
+
+func TestStatusTellsOfFloods(t *testing.T) {
+	p := story.Platform(t, "--trusted-proxy", "127.0.0.0/8", "--proxy-protocol") // who is on this machine is never refused
+	story.Deploy(t, p, shop(t))
+	if status := story.Output(t, p.Command(t.Context(), "status")); strings.Contains(status, "floods") {
+		t.Errorf("before there was one:\n%s", status)
+	}
+	for _, name := range []string{"pings", "rapid reset"} {
+		if waves, err := flood(t.Context(), p.HTTPS, "192.0.2.66", "shop.localhost", floods[name], func() {}); err != nil || waves < 100 {
+			t.Fatalf("%s: %d waves, %v", name, waves, err)
+		}
+	}
+	story.Eventually(t, "both floods", 30*time.Second, func() bool {
+		return strings.Contains(story.Output(t, p.Command(t.Context(), "status")), "floods        2 connections ended, 0 refused\n")
+	})
+	var told struct{ Floods springtide.FloodCounts }
+	if err := json.Unmarshal([]byte(story.Output(t, p.Command(t.Context(), "status", "--json"))), &told); err != nil || told.Floods.Ended != 2 {
+		t.Errorf("%+v, %v", told, err)
+	}
 }
