@@ -1,16 +1,20 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -56,6 +60,34 @@ func TestAFullDiskIsA507AndLeavesNothing(t *testing.T) {
 		t.Errorf("it holds %q", text)
 	}
 	put(t, core, "a", "new")
+}
+
+func TestWhoStillSendsWhatIsRefusedHearsWhy(t *testing.T) {
+	w := newWorld(t, t.TempDir(), map[springtide.FilesName]springtide.Files{"uploads": {Quota: 100}}).start(t)
+	url, err := w.core(t, shop).Client.PresignedPutObject(t.Context(), "uploads", "a", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", url.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const size = 16 << 20 // more than sockets hold
+	if _, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", url.RequestURI(), url.Host, size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Fatalf("the connection ended first: %v", err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if text, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusForbidden || !bytes.Contains(text, []byte("QuotaExceeded")) {
+		t.Errorf("it heard %s, %v:\n%s", response.Status, err, text)
+	}
 }
 
 func TestAKillInTheMiddleOfAPutLeavesNoHalfObject(t *testing.T) {

@@ -17,6 +17,9 @@ const signedTrailer = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 // inChunks is what fasthttp has for the length of a body in chunks.
 const inChunks = -1
 
+// refusedLimit is how much of a body that is refused is read nevertheless, in bytes.
+const refusedLimit = 64 << 20
+
 // trailerLimit is how long a trailer may be, in bytes: far less would do.
 const trailerLimit = 4096
 
@@ -29,6 +32,9 @@ const trailerLimit = 4096
 // The line of a signed trailer may end as in the protocol's description, with
 // \n\r\n: versitygw takes the first of it for a part of the checksum, and then
 // finds the checksum wrong.
+//
+// And after it has: a connection that is closed while a body still comes is reset, and
+// who sends it may not hear why it was refused. So the rest is read before the answer.
 func prepare(ctx fiber.Ctx) error {
 	if ctx.Request().Header.ContentLength() == inChunks {
 		ctx.RequestCtx().SetConnectionClose()
@@ -36,7 +42,11 @@ func prepare(ctx fiber.Ctx) error {
 	if stream := ctx.Request().BodyStream(); stream != nil && ctx.Get("X-Amz-Content-Sha256") == signedTrailer {
 		utils.ContextKeyBodyReader.Set(ctx, &chunks{from: bufio.NewReader(stream)})
 	}
-	return ctx.Next()
+	err := ctx.Next()
+	if stream := ctx.Request().BodyStream(); stream != nil && (err != nil || ctx.Response().StatusCode() >= fiber.StatusBadRequest) {
+		_, _ = io.CopyN(io.Discard, stream, refusedLimit) // the answer is another
+	}
+	return err
 }
 
 // chunks passes a body in chunks on, with the trailer in the form that is
