@@ -69,7 +69,8 @@ func TestAKilledRunnerLeavesNothingOfItsRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitNone(t, promptly, left(run)...)
-	f.change(func() { run.until = time.Now() })
+	// What it still said of itself may come now, and prolong the lease once more.
+	f.change(func() { f.lease, run.until = 2*time.Second, time.Now() })
 	startApart(t, f)
 	if ended := f.end(run); ended.Verdict != jobs.Succeeded || run.Attempt < 2 {
 		t.Errorf("%+v", ended)
