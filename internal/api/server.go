@@ -108,13 +108,15 @@ func (s *Server) around(identify func(http.Handler) http.Handler, metrics http.H
 	return s.common(withHealth(withPath("/metrics", metrics, chain(api, speakVersion, identify, s.refuseUnavailable, limitBodies))))
 }
 
-// refuseUnavailable refuses what cannot be served just now.
+// refuseUnavailable refuses what cannot be served just now. It ends the connection: a
+// new one may lead to a server that can.
 func (s *Server) refuseUnavailable(next http.Handler) http.Handler {
 	if s.available == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.available(r); err != nil {
+			w.Header().Set("Connection", "close")
 			writeError(w, err)
 			return
 		}

@@ -116,18 +116,28 @@ func (o Options) podSpec(group springtide.Group, t traits, selector map[string]s
 		o.addRunner(&spec)
 	}
 	spec.TerminationGracePeriodSeconds = new(seconds(t.LetGo) + seconds(t.Grace+reporting+closing))
-	for _, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
-		spec.TopologySpreadConstraints = append(spec.TopologySpreadConstraints, corev1.TopologySpreadConstraint{
-			MaxSkew: 1, TopologyKey: key, WhenUnsatisfiable: corev1.ScheduleAnyway,
-			LabelSelector: &metav1.LabelSelector{MatchLabels: selector},
-		})
-	}
+	spread(&spec, &metav1.LabelSelector{MatchLabels: selector})
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{
 			Key: taint, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(seconds(o.Evicted)),
 		})
 	}
 	return spec
+}
+
+// spread has the pods of a group on as many zones and nodes as there are, where there
+// is room. Zones are a constraint of the topology. Nodes cannot be another: the
+// scheduler leaves a node out of what it weighs that has not the labels of all of a
+// pod's constraints, and without zones that would be every node.
+func spread(spec *corev1.PodSpec, group *metav1.LabelSelector) {
+	spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+		MaxSkew: 1, TopologyKey: corev1.LabelTopologyZone, WhenUnsatisfiable: corev1.ScheduleAnyway, LabelSelector: group,
+	}}
+	spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+			Weight: 100, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: corev1.LabelHostname, LabelSelector: group},
+		}},
+	}}
 }
 
 // container is what instances and tasks have in common. secret has the variables;
