@@ -39,7 +39,7 @@ func NewInstance(address, token, authority string) (*Client, springtide.Environm
 	where := base.Scheme + "://" + base.Host
 	return &Client{
 		http: &http.Client{
-			Transport:     &http.Transport{MaxIdleConnsPerHost: connections, TLSClientConfig: config},
+			Transport:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: connections, TLSClientConfig: config},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		base: where, token: token, where: where,

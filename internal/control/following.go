@@ -34,9 +34,11 @@ type following struct {
 	store   store.Store // nil: it has not answered yet
 
 	mutex     sync.Mutex
-	authority *cert.Authority // the platform's own; one that nobody knows until it was brought
-	leader    store.Leader
-	trouble   error // why there is no leader known
+	authority *cert.Authority    // the platform's own; one that nobody knows until it was brought
+	leader    store.Leader       // the last that was known
+	lead      context.Context    // until another leads than leader
+	deposed   context.CancelFunc // ends lead; nil: nobody led yet
+	trouble   error              // why there is no leader known
 }
 
 // serve serves it where the API will be, until end is called. Without the store
@@ -171,13 +173,29 @@ func (f *following) tell(leader store.Leader, trouble error) {
 	case trouble == nil && leader.Holder != f.leader.Holder:
 		f.options.Logger.Info("this control plane waits for its turn", "leader", leader.Holder)
 	}
-	f.leader, f.trouble = leader, trouble
+	if f.trouble = trouble; trouble != nil {
+		return
+	}
+	if f.deposed == nil || leader.Holder != f.leader.Holder {
+		if f.deposed != nil {
+			f.deposed()
+		}
+		f.lead, f.deposed = context.WithCancel(context.Background())
+	}
+	f.leader = leader
 }
 
+// told gives who leads, or why that is not known.
 func (f *following) told() (store.Leader, error) {
+	leader, _, err := f.led()
+	return leader, err
+}
+
+// led is told, with what ends when another leads.
+func (f *following) led() (store.Leader, context.Context, error) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	return f.leader, f.trouble
+	return f.leader, f.lead, f.trouble
 }
 
 // Status implements api.Machine.

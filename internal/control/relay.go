@@ -20,14 +20,17 @@ const onwardWithin = time.Second
 // nobody takes it gives to who accepts. It implements net.Listener.
 type relay struct {
 	net.Listener
-	onward func(context.Context) (net.Conn, error)
+	onward onward
 	own    chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newRelay(listener net.Listener, onward func(context.Context) (net.Conn, error)) *relay {
-	return &relay{Listener: listener, onward: onward, own: make(chan net.Conn), closed: make(chan struct{})}
+// onward connects to who leads; lead ends when that one does no more.
+type onward func(context.Context) (conn net.Conn, lead context.Context, err error)
+
+func newRelay(listener net.Listener, to onward) *relay {
+	return &relay{Listener: listener, onward: to, own: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 // Run passes on until ctx ends, and closes the listener.
@@ -53,7 +56,7 @@ func (r *relay) Run(ctx context.Context) error {
 }
 
 func (r *relay) pass(ctx context.Context, conn net.Conn) {
-	onward, err := r.onward(ctx)
+	onward, lead, err := r.onward(ctx)
 	if err != nil {
 		select {
 		case r.own <- conn:
@@ -64,7 +67,9 @@ func (r *relay) pass(ctx context.Context, conn net.Conn) {
 	}
 	defer conn.Close()
 	defer onward.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close(); onward.Close() })()
+	for _, over := range []context.Context{ctx, lead} { // one that is cut off never says that it ended
+		defer context.AfterFunc(over, func() { conn.Close(); onward.Close() })()
+	}
 	var both sync.WaitGroup
 	for _, way := range [2][2]net.Conn{{conn, onward}, {onward, conn}} {
 		both.Go(func() {
@@ -106,22 +111,23 @@ func (r *relay) Close() error {
 
 // onward connects to who leads, on the port of an address of our own: all control
 // planes of a store are reached in the same way.
-func (f *following) onward(address string) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		leader, err := f.told()
+func (f *following) onward(address string) onward {
+	return func(ctx context.Context) (net.Conn, context.Context, error) {
+		leader, lead, err := f.led()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		host, _, _ := strings.Cut(leader.Holder, "/")
 		if host == "" || leader.Holder == f.holder {
-			return nil, springtide.Errorf(springtide.Unavailable, "no control plane leads")
+			return nil, nil, springtide.Errorf(springtide.Unavailable, "no control plane leads")
 		}
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		dialer := net.Dialer{Timeout: onwardWithin}
-		return dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+		return conn, lead, err
 	}
 }
 

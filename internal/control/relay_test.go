@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -55,11 +56,12 @@ func TestWhoComesToOneThatFollowsIsPassedOnToTheOneThatLeads(t *testing.T) {
 	leads, follows := local(t), local(t)
 	answering(t, leads, "the leader")
 	var away atomic.Bool
-	r := newRelay(follows, func(ctx context.Context) (net.Conn, error) {
+	r := newRelay(follows, func(ctx context.Context) (net.Conn, context.Context, error) {
 		if away.Load() {
-			return nil, errors.New("nobody leads")
+			return nil, nil, errors.New("nobody leads")
 		}
-		return new(net.Dialer).DialContext(ctx, "tcp", leads.Addr().String())
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", leads.Addr().String())
+		return conn, ctx, err
 	})
 	answering(t, r, "a follower")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,17 +84,55 @@ func TestWhoComesToOneThatFollowsIsPassedOnToTheOneThatLeads(t *testing.T) {
 }
 
 func TestNobodyIsPassedOnWhereNobodyLeadsOrOneselfDoes(t *testing.T) {
-	f := &following{holder: "127.0.0.1/own"}
+	f := &following{holder: "127.0.0.1/own", options: Options{Logger: slog.New(slog.DiscardHandler)}}
 	for holder, want := range map[string]bool{"": false, "127.0.0.1/own": false, "127.0.0.1/other": true} {
 		leads := local(t)
 		answering(t, leads, "the leader")
-		f.leader = store.Leader{Holder: holder}
-		conn, err := f.onward(leads.Addr().String())(t.Context())
+		f.tell(store.Leader{Holder: holder}, nil)
+		conn, _, err := f.onward(leads.Addr().String())(t.Context())
 		if (err == nil) != want {
 			t.Errorf("%q: %v", holder, err)
 		}
 		if err == nil {
 			conn.Close()
 		}
+	}
+}
+
+// One whose machine is gone does not end its connections: they end when another leads.
+func TestAConnectionThatWasPassedOnEndsWithTheLeadAndNotWithTheStore(t *testing.T) {
+	leads, follows := local(t), local(t)
+	defer leads.Close()
+	f := &following{holder: "127.0.0.1/own", options: Options{Logger: slog.New(slog.DiscardHandler)}}
+	f.tell(store.Leader{Holder: "127.0.0.1/first", Token: 1}, nil)
+	r := newRelay(follows, f.onward(leads.Addr().String()))
+	var all errgroup.Group
+	all.Go(func() error { return r.Run(t.Context()) })
+	conn, err := net.Dial("tcp", follows.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	silent, err := leads.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+
+	f.tell(store.Leader{}, errors.New("the store is away"))
+	f.tell(store.Leader{Holder: "127.0.0.1/first", Token: 1, Beats: 2}, nil)
+	if _, err := conn.Write([]byte{7}); err != nil {
+		t.Fatal(err)
+	}
+	if read, err := silent.Read(make([]byte, 1)); read != 1 {
+		t.Fatalf("what is sent does not arrive: %v", err)
+	}
+	f.tell(store.Leader{Holder: "127.0.0.1/second", Token: 2}, nil)
+	if read, err := conn.Read(make([]byte, 1)); read != 0 || err == nil {
+		t.Errorf("%d bytes and %v from one that leads no more", read, err)
+	}
+	r.Close()
+	if err := all.Wait(); err != nil {
+		t.Error(err)
 	}
 }
