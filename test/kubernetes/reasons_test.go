@@ -102,6 +102,9 @@ func TestTheClustersOwnReasonsAreToldAndALostNodesInstancesAreReplaced(t *testin
 	web.Replicas = 4
 	apply(web)
 	told("four instances", func(s springtide.Snapshot) bool { return s.Capacity == "" && ready(s.Of(web.ID)) == 4 })
+	if on := nodesOf(seen.Of(web.ID)); on["10.244.1"] != 2 || on["10.244.2"] != 2 {
+		t.Errorf("they are not spread over the nodes: %v", on)
+	}
 
 	if err := s.PowerOff(2); err != nil {
 		t.Fatal(err)
@@ -129,6 +132,15 @@ func ready(instances []springtide.Instance) (count int) {
 		if i.State == springtide.InstanceReady {
 			count++
 		}
+	}
+	return count
+}
+
+// nodesOf counts instances by the network of their node.
+func nodesOf(instances []springtide.Instance) map[string]int {
+	count := map[string]int{}
+	for _, i := range instances {
+		count[i.Address[:strings.LastIndex(i.Address, ".")]]++
 	}
 	return count
 }
