@@ -58,15 +58,14 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
 
-test-kubernetes: kubernetes ## the tests on a real Kubernetes of two nodes, on this machine
-	@./deploy/setup.sh test-kubernetes
-	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath -vet=off .
-	cd test/kubernetes && CGO_ENABLED=0 go test -trimpath -vet=off -parallel 4 -timeout 45m ./...
-
 # With the flags that tide is built with: what both are made of is compiled once.
-kubernetes: init ## that Kubernetes; two processors take ten minutes for it, the first time
-	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go vet -trimpath .
-	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go run -trimpath ./programs
+test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine
+	@./deploy/setup.sh test-kubernetes
+	cd deploy/kubernetes/rendered && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
+	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go test -trimpath -vet=off -parallel 4 -timeout 45m ./...
+
+kubernetes: ## that Kubernetes; two processors take ten minutes for it, the first time
+	cd test/kubernetes && CGO_ENABLED=0 go run -trimpath ./programs
 
 check: test lint ## the tests, and the linters
 	go mod tidy -e -diff
