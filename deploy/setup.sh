@@ -54,6 +54,7 @@ test-kubernetes) # what a node is made of
 	need runc runc
 	need_file containernetworking-plugins /usr/lib/cni/bridge
 	need iptables iptables
+	need nft nftables
 	need ip iproute2
 	need nsenter util-linux
 	need_file busybox-static /bin/busybox # what the images of its apps are made of

@@ -242,7 +242,8 @@ func TestThePlatformItselfRunsOnAClusterByItsManifest(t *testing.T) {
 			t.Errorf("%s leads, after %s", next, leader)
 		}
 	})
-	i.selects()
+	i.spreads()
+	i.isolates()
 	i.losesTheLeadersNode()
 }
 
@@ -275,12 +276,10 @@ func (i *installation) under(what string, do func()) {
 	do()
 }
 
-// losesTheLeadersNode cuts off the node of the leader, of an edge and of an instance:
-// the others go on, and one of them leads.
-func (i *installation) losesTheLeadersNode() {
+// spreads has one of each kind of pods be on each node.
+func (i *installation) spreads() {
 	i.Helper()
-	leader := ""
-	i.until("a leader, and one of each on each node", func() bool {
+	i.until("one of each on each node", func() bool {
 		for _, role := range []string{"control", "edge", "instance"} {
 			on := slices.Sorted(maps.Values(i.ready(role)))
 			if len(on) != 2 {
@@ -293,9 +292,16 @@ func (i *installation) losesTheLeadersNode() {
 				return false
 			}
 		}
-		leader = i.leader()
-		return leader != ""
+		return true
 	})
+}
+
+// losesTheLeadersNode cuts off the node of the leader, of an edge and of an instance:
+// the others go on, and one of them leads.
+func (i *installation) losesTheLeadersNode() {
+	i.Helper()
+	leader := ""
+	i.until("a leader", func() bool { leader = i.leader(); return leader != "" })
 	node, prefix := 1, "10.244.1."
 	if strings.HasPrefix(i.ready("control")[leader], "10.244.2.") {
 		node, prefix = 2, "10.244.2."
@@ -319,19 +325,6 @@ func (i *installation) losesTheLeadersNode() {
 	i.cut = ""
 	i.until("the node to be back", func() bool { return i.nodes("Ready") == 2 })
 	i.until("one leader", func() bool { return i.leader() != "" })
-}
-
-// selects looks whether what the policies of the network say is of the right pods.
-func (i *installation) selects() {
-	i.Helper()
-	count := func(selector string) int {
-		return strings.Count(i.inNamespace("get", "pods", "-l", selector, "--field-selector=status.phase=Running", "-o", "name"), "pod/")
-	}
-	for selector, want := range map[string]int{
-		"springtide.dev/role in (instance,task)": 2, "springtide.dev/role=edge": 2, "springtide.dev/role=control": 2,
-	} {
-		i.until(selector, func() bool { return count(selector) == want })
-	}
 }
 
 func TestTheManifestGivesTheRightsThatAreNeeded(t *testing.T) {

@@ -15,8 +15,9 @@ const version = "1.34.4"
 
 // Programs are the paths of what a cluster is made of.
 type Programs struct {
-	Server string // Kubernetes in one binary, made of the module test/kubernetes/server
-	Pause  string // the program of the first container of each pod
+	Server   string // Kubernetes in one binary, made of the module test/kubernetes/server
+	Pause    string // the program of the first container of each pod
+	Policies string // holds a node to the policies of the network
 }
 
 // Build makes the programs, or finds them in the cache: they are kept by the
@@ -34,7 +35,11 @@ func Build(ctx context.Context, folder string) (Programs, error) {
 		return Programs{}, err
 	}
 	pause, err := build(ctx, cache, filepath.Join(folder, "pause"), "-s -w", "main.go")
-	return Programs{server, pause}, err
+	if err != nil {
+		return Programs{}, err
+	}
+	policies, err := build(ctx, cache, filepath.Join(folder, "policies"), "-s -w", "main.go", "rules.go", "../go.sum")
+	return Programs{server, pause, policies}, err
 }
 
 func build(ctx context.Context, cache, folder, flags string, sources ...string) (string, error) {

@@ -15,7 +15,7 @@ func Check() error {
 	if os.Geteuid() != 0 {
 		return errors.New("it needs root")
 	}
-	for _, program := range []string{"containerd", "containerd-shim-runc-v2", "runc", "iptables", "ip", "nsenter", "mount", "/usr/lib/cni/bridge", "/bin/busybox"} {
+	for _, program := range []string{"containerd", "containerd-shim-runc-v2", "runc", "iptables", "nft", "ip", "nsenter", "mount", "/usr/lib/cni/bridge", "/bin/busybox"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Errorf("%s is missing: deploy/setup.sh test-kubernetes", program)
 		}
@@ -38,6 +38,7 @@ func Check() error {
 		"a choice by chance":          "iptables -w -t nat -A OUTPUT -m statistic --mode random --probability 0.5 -j RETURN",
 		"the tracking of connections": "iptables -w -t filter -A FORWARD -m conntrack --ctstate INVALID -j DROP",
 		"marks of packets":            "iptables -w -t nat -A OUTPUT -j MARK --or-mark 0x4000",
+		"a bridge that is filtered":   "cat /proc/sys/net/bridge/bridge-nf-call-iptables",
 	} {
 		if err := within(syscall.CLONE_NEWNET, strings.Fields(program)...); err != nil {
 			return fmt.Errorf("the kernel, or what it has loaded, does not give %s: %w", what, err)

@@ -46,6 +46,7 @@ func makeCredentials(folder string) error {
 		root.user(folder, "controller-manager", "system:kube-controller-manager", ""),
 		root.user(folder, "scheduler", "system:kube-scheduler", ""),
 		root.user(folder, "kube-proxy", "system:kube-proxy", ""),
+		root.user(folder, "policies", "policies", "system:masters"),
 		serviceAccountKey(folder),
 	}
 	for n := 1; n <= mostNodes; n++ {

@@ -1,6 +1,7 @@
 // Package cluster runs a real Kubernetes on this machine, for tests: etcd, the API
 // server, the controllers, the scheduler, and up to nine nodes, each with its own
-// kubelet, containerd and kube-proxy. No image is pulled from anywhere: images are
+// kubelet, containerd and kube-proxy, and with a stand-in for what holds pods to the
+// policies of the network. No image is pulled from anywhere: images are
 // made here and served by a registry of the cluster's own.
 //
 //	this machine (registry) ─────┐
@@ -15,6 +16,6 @@
 // cluster runs at a time: [Start] waits for its turn, and removes what one that was
 // killed left.
 //
-// It needs root, containerd, runc, containernetworking-plugins and iptables, and
+// It needs root, containerd, runc, containernetworking-plugins, iptables and nftables, and
 // about a gigabyte of memory for two nodes.
 package cluster

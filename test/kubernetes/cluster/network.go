@@ -89,7 +89,7 @@ func (network) addNode(n int) error {
 	if err := all(commands...); err != nil {
 		return err
 	}
-	output, err := exec.Command("nsenter", "--net=/run/netns/"+namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward").CombinedOutput()
+	output, err := exec.Command("nsenter", "--net=/run/netns/"+namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("let node %d forward: %w: %s", n, err, output)
 	}

@@ -27,9 +27,10 @@ type nodeOrder struct {
 	Number int
 	Folder string // the node's own
 	Log    string // the cluster's
-	Server string
-	Config string // the node's kubeconfig
-	Proxy  string // kube-proxy's kubeconfig
+	Programs
+	Config         string // the node's kubeconfig
+	Proxy          string // kube-proxy's kubeconfig
+	PoliciesConfig string // the kubeconfig of what holds to policies
 }
 
 // PowerOn starts node n, also one that was powered off: its disk is as it was.
@@ -44,8 +45,9 @@ func (c *Cluster) PowerOn(n int) error {
 		return err
 	}
 	order := nodeOrder{
-		Number: n, Folder: c.path(nodeName(n)), Log: c.path("log"), Server: c.options.Server,
+		Number: n, Folder: c.path(nodeName(n)), Log: c.path("log"), Programs: c.options.Programs,
 		Config: c.credential(nodeName(n) + ".kubeconfig"), Proxy: c.credential("kube-proxy.kubeconfig"),
+		PoliciesConfig: c.credential("policies.kubeconfig"),
 	}
 	if err := order.writeConfigs(c.credential("ca.crt")); err != nil {
 		return err

@@ -65,6 +65,7 @@ func runNode(path string) error {
 		order.run("kubelet", order.Server, "kubelet", "--config="+order.path("kubelet.yaml"), "--kubeconfig="+order.Config,
 			"--hostname-override="+nodeName(order.Number), "--node-ip="+nodeAddress(order.Number), "--root-dir=/var/lib/kubelet"),
 		order.run("kube-proxy", order.Server, "kube-proxy", "--config="+order.path("kube-proxy.yaml")),
+		order.run("policies", order.Policies, order.PoliciesConfig, nodeName(order.Number)),
 	)
 	if err != nil {
 		return err
