@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,8 +93,10 @@ func (l *losses) all() {
 		l.kubectl("-n", platformNamespace, "delete", "pod", pod, "--force", "--grace-period=0")
 	}, l.without(pod))
 	l.spread()
-	l.lose("the network of a node", func() { l.must(l.Cut(2)) }, l.without("node2"))
-	l.must(l.Heal(2))
+	node, givenUp := l.stuck()
+	l.lose("the network of a node", func() { l.must(l.Cut(node)) }, l.without(fmt.Sprint("node", node)))
+	givenUp()
+	l.must(l.Heal(node))
 	l.spread()
 	l.lose("the power of a node", func() { l.must(l.PowerOff(1)) }, l.without("node1"))
 	l.must(l.PowerOn(1))
@@ -109,6 +112,54 @@ func (l *losses) all() {
 		l.until("another control plane", func() bool { now := l.status(); return now != nil && now.Control != control })
 		l.cli("scale", "web=3", "--app", "page")
 	}, func() bool { return l.ready() == 3 })
+}
+
+// stuckLimit is how long what an instance has open may wait that is lost with its node:
+// the cluster takes 8 s to miss that, and the edge 2 s to see for itself.
+const stuckLimit = 30 * time.Second
+
+// stuck asks the only instance of an app, which never answers, for what may be repeated
+// and for what may not. It gives the instance's node, and what looks how both end once
+// that is lost: nothing else ends them in that time, neither a timeout nor the drain.
+func (l *losses) stuck() (node int, givenUp func()) {
+	l.Helper()
+	folder := filepath.Join(filepath.Dir(l.data), "page")
+	text := fmt.Sprintf(`app: stuck
+build: { base: "%s/base:1" }
+processes:
+  web: { command: exec ./web, health: { path: /, start: 20s }, drain: 5m, scale: { min: 1, max: 1 } }
+`, cluster.Registry)
+	l.must(os.WriteFile(filepath.Join(folder, "tide.yaml"), []byte(text), 0o600))
+	l.cli("deploy", folder)
+	pod := l.pods("stuck")
+	if _, err := fmt.Sscanf(l.kubectl("-n", platformNamespace, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}"), "node%d", &node); err != nil {
+		l.Fatal(err)
+	}
+	client := l.client()
+	client.Timeout = stuckLimit
+	outcome := func(method string) <-chan string {
+		ended := make(chan string, 1)
+		go func() {
+			began := time.Now()
+			answer, err := send(l.T.Context(), client, method, "https://stuck.localhost/stuck?on="+pod, http.NoBody)
+			l.Logf("a %s was stuck for %s", method, time.Since(began).Round(100*time.Millisecond))
+			ended <- fmt.Sprintln(answer, err)
+		}()
+		return ended
+	}
+	repeated, sentOnce := outcome(http.MethodGet), outcome(http.MethodPost)
+	l.until("both to be stuck", func() bool {
+		return strings.Count(l.kubectl("-n", platformNamespace, "logs", pod), "is stuck") == 2
+	})
+	return node, func() {
+		l.Helper()
+		if got := <-repeated; !strings.HasPrefix(got, "not stuck on ") {
+			l.Errorf("what may be repeated: %s", got)
+		}
+		if got := <-sentOnce; !strings.Contains(got, "502 Bad Gateway") {
+			l.Errorf("what may not be repeated: %s", got)
+		}
+	}
 }
 
 func (l *losses) must(err error) {

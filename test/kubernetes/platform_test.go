@@ -195,7 +195,11 @@ func ask(ctx context.Context, client *http.Client) (string, error) {
 }
 
 func answerOf(ctx context.Context, client *http.Client, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	return send(ctx, client, http.MethodGet, url, http.NoBody)
+}
+
+func send(ctx context.Context, client *http.Client, method, url string, body io.Reader) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return "", err
 	}

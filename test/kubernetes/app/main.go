@@ -1,6 +1,7 @@
 // Command app is what runs in the pods of the tests: it answers with its version
 // and the name of its pod, and ends at once on SIGTERM. At /work a request takes 2 ms of
-// a processor and 50 ms of waiting, as for a database, and two are served at a time.
+// a processor and 50 ms of waiting, as for a database, and two are served at a time. The
+// pod that /stuck?on= names says so and never answers; others do.
 package main
 
 import (
@@ -26,6 +27,13 @@ func main() {
 		defer func() { <-places }()
 		compute(2 * time.Millisecond)
 		time.Sleep(50 * time.Millisecond)
+	})
+	http.HandleFunc("/stuck", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("on") == host {
+			fmt.Println(r.Method, "is stuck")
+			<-r.Context().Done()
+		}
+		fmt.Fprintf(w, "not stuck on %s\n", host)
 	})
 	server := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "8080"), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(os.Stderr, server.ListenAndServe())
