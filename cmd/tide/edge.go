@@ -37,6 +37,11 @@ func edgeElsewhere(ctx context.Context, o cli.EdgeOptions, options edge.Options)
 	if options.Listeners, err = edge.Listen(o.Listen); err != nil {
 		return err
 	}
+	for n := range options.Listeners {
+		if options.Listeners[n].Name == edge.Plain {
+			options.Listeners[n].Name = edge.HTTP // as with tide serve: it redirects
+		}
+	}
 	if o.HTTP3 {
 		options.Listeners = edge.ListenBeside(options.Listeners, options.Logger)
 	}
