@@ -102,7 +102,7 @@ func runEdge(ctx context.Context, o cli.EdgeOptions) error {
 	}
 	options := edge.Options{
 		CacheMemory: int64(o.CacheMemory) << 20, CacheDisk: int64(o.CacheDisk) << 20,
-		DataFolder: o.Data, DrainLimit: o.DrainLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel),
+		DataFolder: o.Data, DrainLimit: o.DrainLimit, IdleLimit: o.IdleLimit, Logger: newLogger(os.Stderr, "edge", o.LogLevel),
 		TrustedProxies: proxies, ProxyProtocol: o.ProxyProtocol, MaxConnectionsPerAddress: o.MaxConnectionsPerAddress, RefuseFloods: o.RefuseFloods,
 	}
 	ctx = context.WithoutCancel(ctx) // it has signals of its own

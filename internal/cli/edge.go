@@ -33,7 +33,9 @@ type EdgeOptions struct {
 	RefuseFloods             time.Duration
 	// DrainLimit is how long draining may take. Default: 1 h.
 	DrainLimit time.Duration
-	LogLevel   slog.Level
+	// IdleLimit is how long an idle connection is kept while draining. Default: 1 min.
+	IdleLimit time.Duration
+	LogLevel  slog.Level
 	// CacheMemory and CacheDisk bound the cache, in MiB; 0: what the edge thinks fit.
 	CacheMemory, CacheDisk int
 }
@@ -87,6 +89,7 @@ tide serve starts its own edges by the same command, without either.`,
 	flags.BoolVar(&options.HTTP3, "http3", true, "serve HTTP/3 by UDP at the addresses for HTTPS")
 	addEdgeFlags(command, &options.TrustedProxies, &options.ProxyProtocol, &options.MaxConnectionsPerAddress, &options.RefuseFloods, &options.CacheMemory, &options.CacheDisk)
 	flags.DurationVar(&options.DrainLimit, "drain-limit", time.Hour, "how long draining may take")
+	flags.DurationVar(&options.IdleLimit, "idle-limit", time.Minute, "how long draining keeps connections on which nothing is asked")
 	flags.StringVar(&level, "log-level", slog.LevelInfo.String(), "how much is logged: debug, info, warn or error")
 	return command
 }
