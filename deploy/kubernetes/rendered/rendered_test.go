@@ -1,4 +1,4 @@
-// Package rendered_test holds the plain manifest to the chart that it is made of.
+// Package rendered_test holds the plain manifests to the chart that they are made of.
 package rendered_test
 
 import (
@@ -16,7 +16,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const plain = "../springtide.yaml"
+// plain are the manifests, and the values that they are made with.
+var plain = map[string]string{
+	"../springtide.yaml":           "",
+	"../springtide-daemonset.yaml": "edge: {kind: DaemonSet}",
+}
 
 // render gives what `helm template springtide --namespace springtide` does.
 func render(t *testing.T, values string) string {
@@ -52,18 +56,24 @@ func render(t *testing.T, values string) string {
 	return text.String()
 }
 
-var update = flag.Bool("update", false, "write the plain manifest anew")
+var update = flag.Bool("update", false, "write the plain manifests anew")
 
-func TestThePlainManifestIsTheChartWithItsDefaults(t *testing.T) {
-	want := "# Made of deploy/helm/springtide, with its values: change that, and see rendered/.\n" + render(t, "")
-	if *update {
-		if err := os.WriteFile(plain, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
+func TestThePlainManifestsAreTheChart(t *testing.T) {
+	for file, values := range plain {
+		made := "its values"
+		if values != "" {
+			made += " and " + values
 		}
-	}
-	have, err := os.ReadFile(plain)
-	if err != nil || !bytes.Equal(have, []byte(want)) {
-		t.Errorf("it is another one (%v): go test -C deploy/kubernetes/rendered -update", err)
+		want := "# Made of deploy/helm/springtide, with " + made + ": change that, and see rendered/.\n" + render(t, values)
+		if *update {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(file)
+		if err != nil || !bytes.Equal(have, []byte(want)) {
+			t.Errorf("%s is another one (%v): go test -C deploy/kubernetes/rendered -update", file, err)
+		}
 	}
 }
 

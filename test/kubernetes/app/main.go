@@ -1,5 +1,6 @@
 // Command app is what runs in the pods of the tests: it answers with its version
-// and the name of its pod, and ends at once on SIGTERM. At /work a request takes 2 ms of
+// and the name of its pod, once it has read all of the request, and ends at once on
+// SIGTERM. At /client it answers with the client's address. At /work a request takes 2 ms of
 // a processor and 50 ms of waiting, as for a database, and two are served at a time. The
 // pod that /stuck?on= names says so and never answers; others do.
 package main
@@ -8,6 +9,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime"
@@ -18,8 +20,12 @@ import (
 
 func main() {
 	host, _ := os.Hostname() // an app that does not know its name serves all the same
-	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // who breaks off gets no answer anyway
 		fmt.Fprintf(w, "%s on %s\n", os.Getenv("VERSION"), host)
+	})
+	http.HandleFunc("/client", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Header.Get("X-Forwarded-For"))
 	})
 	places := make(chan struct{}, 2)
 	http.HandleFunc("/work", func(http.ResponseWriter, *http.Request) {
