@@ -66,8 +66,9 @@ func (i *installation) knowsItsClients(address string) {
 }
 
 // refusedLimit is how long a node's address may refuse new connections while its edge is
-// replaced: 5 s for idle ones, and what a start takes here.
-const refusedLimit = 20 * time.Second
+// replaced: 5 s for idle ones, which would have a minute otherwise, and what a start takes
+// where much else runs.
+const refusedLimit = 40 * time.Second
 
 // updatesEdges replaces the edges. Two of a node cannot have its ports at once, so each
 // address refuses new connections for a while, one after the other: who tries another
