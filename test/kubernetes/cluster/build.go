@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 )
 
-// version is that of Kubernetes; the server says so of itself.
-const version = "1.34.4"
+// required is the version of Kubernetes in a module file; the server says so of itself.
+var required = regexp.MustCompile(`\tk8s\.io/kubernetes (v1\.(\d+)\.\d+)\n`)
 
 // Programs are the paths of what a cluster is made of.
 type Programs struct {
@@ -22,27 +23,44 @@ type Programs struct {
 
 // Build makes the programs, or finds them in the cache: they are kept by the
 // content of their sources. Kubernetes takes ten minutes of two processors and
-// 2.4 GiB. folder is that of the module test/kubernetes.
+// 2.4 GiB. It is that of server/go.mod, or of server/go-1.35.mod if the environment
+// says KUBERNETES=1.35. folder is that of the module test/kubernetes.
 func Build(ctx context.Context, folder string) (Programs, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return Programs{}, err
 	}
-	const variable = " -X k8s.io/component-base/version."
-	flags := "-s -w" + variable + "gitVersion=v" + version + variable + "gitMajor=1" + variable + "gitMinor=34" + variable + "gitTreeState=clean"
-	server, err := build(ctx, cache, filepath.Join(folder, "server"), flags, "go.mod", "go.sum", "main.go")
+	server, err := buildServer(ctx, cache, filepath.Join(folder, "server"))
 	if err != nil {
 		return Programs{}, err
 	}
-	pause, err := build(ctx, cache, filepath.Join(folder, "pause"), "-s -w", "main.go")
+	pause, err := build(ctx, cache, filepath.Join(folder, "pause"), "-mod=readonly", "-s -w", "main.go")
 	if err != nil {
 		return Programs{}, err
 	}
-	policies, err := build(ctx, cache, filepath.Join(folder, "policies"), "-s -w", "main.go", "rules.go", "../go.sum")
+	policies, err := build(ctx, cache, filepath.Join(folder, "policies"), "-mod=readonly", "-s -w", "main.go", "rules.go", "../go.sum")
 	return Programs{server, pause, policies}, err
 }
 
-func build(ctx context.Context, cache, folder, flags string, sources ...string) (string, error) {
+func buildServer(ctx context.Context, cache, folder string) (string, error) {
+	module := "go"
+	if minor := os.Getenv("KUBERNETES"); minor != "" {
+		module += "-" + minor
+	}
+	text, err := os.ReadFile(filepath.Join(folder, module+".mod"))
+	if err != nil {
+		return "", err
+	}
+	version := required.FindSubmatch(text)
+	if version == nil {
+		return "", fmt.Errorf("%s.mod in %s requires no Kubernetes", module, folder)
+	}
+	const variable = " -X k8s.io/component-base/version."
+	flags := fmt.Sprintf("-s -w"+variable+"gitVersion=%s"+variable+"gitMajor=1"+variable+"gitMinor=%s"+variable+"gitTreeState=clean", version[1], version[2])
+	return build(ctx, cache, folder, "-mod=readonly -modfile="+module+".mod", flags, module+".mod", module+".sum", "main.go")
+}
+
+func build(ctx context.Context, cache, folder, settings, flags string, sources ...string) (string, error) {
 	hash := sha256.New()
 	for _, name := range sources {
 		text, err := os.ReadFile(filepath.Join(folder, name))
@@ -58,7 +76,7 @@ func build(ctx context.Context, cache, folder, flags string, sources ...string) 
 	}
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", flags, "-o", path+".new", ".")
 	command.Dir = folder
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+settings)
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", folder, err, output)
 	}
