@@ -62,7 +62,7 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.35
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
-	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go test -trimpath -vet=off -parallel 4 -timeout 45m ./...
+	cd test/kubernetes && export CGO_ENABLED=0 && go vet -trimpath ./... && go test -trimpath -vet=off -parallel 6 -timeout 45m ./...
 
 kubernetes: ## that Kubernetes; two processors take ten minutes for it, the first time
 	cd test/kubernetes && CGO_ENABLED=0 go run -trimpath ./programs
