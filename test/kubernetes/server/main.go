@@ -29,7 +29,7 @@ func main() {
 		"kube-controller-manager": controllers.NewControllerManagerCommand,
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 		"kube-proxy":              proxy.NewProxyCommand,
-		"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+		"kubelet":                 newKubeletCommand,
 		"kubectl":                 kubectl.NewDefaultKubectlCommand,
 	}
 	name := ""
@@ -47,4 +47,15 @@ func main() {
 		fmt.Fprintf(os.Stderr, "usage: server etcd|%s ARGUMENTS\n", strings.Join(names, "|"))
 		os.Exit(2)
 	}
+}
+
+// newKubeletCommand is of all versions: before 1.34 it takes no context.
+func newKubeletCommand() *cobra.Command {
+	switch command := any(kubelet.NewKubeletCommand).(type) {
+	case func() *cobra.Command:
+		return command()
+	case func(context.Context) *cobra.Command:
+		return command(context.Background())
+	}
+	panic("the kubelet's command is made in another way")
 }
