@@ -8,6 +8,7 @@ INIT    := internal/engine/process/embedded/tide-init
 FILES   := internal/files/embedded/tide-files.gz
 # Of the end-to-end stories two run at a time: each is a whole platform, and waits for most of its time.
 STORIES := /(cmd/tide|test/[a-z]+)$$
+LONGEST := ./test/state ./test/torture # begin first, so that neither is left alone in the end
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
 .PHONY: help build image init setup demo test test-kubernetes kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-kubernetes bench-scale bench-surge clean
@@ -46,7 +47,7 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet -race ./...
 	go test -race -vet=off -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
-	go test -race -vet=off -p 2 -timeout 30m $$(go list ./... | grep -E '$(STORIES)')
+	go test -race -vet=off -p 2 -timeout 30m $(LONGEST) $$(go list ./... | grep -E '$(STORIES)')
 	cd bench/jobs && go vet .
 	cd bench/scale && go vet . && go test .
 	cd test/parsers && go vet . && go test .

@@ -3,6 +3,7 @@ package demo
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,9 @@ import (
 
 func TestTheDemoLosesNoRequestAndLeavesNothingRunning(t *testing.T) {
 	root := story.Root(t)
-	command := exec.CommandContext(t.Context(), "go", "run", "./bench/demo", "-quick", "-json",
+	command := exec.CommandContext(t.Context(), "go", "run", "-trimpath", "./bench/demo", "-quick", "-json",
 		"-tide", story.Binary(t), "-app", filepath.Join(root, "examples", "quiz"), "-https", story.Address(t), "-http", story.Address(t))
-	command.Dir = root
+	command.Dir, command.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	var stdout, stderr strings.Builder
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {

@@ -25,7 +25,7 @@ func attic(t *testing.T, p *platform.Platform, name, files string) *shelf {
 	if err := os.MkdirAll(source, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(source, "attic"), "./test/state/attic")
+	command := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(source, "attic"), "./test/state/attic")
 	command.Dir, command.Env = story.Root(t), append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)

@@ -54,7 +54,7 @@ func build(t testing.TB, min int) string {
 	if err := os.MkdirAll(source, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(source, "shelf"), "./test/state/shelf")
+	command := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(source, "shelf"), "./test/state/shelf")
 	command.Dir, command.Env = story.Root(t), append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)

@@ -90,7 +90,7 @@ func newApps(t *testing.T, rate int) *apps {
 func buildApp(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "app")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./app")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "./app")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)

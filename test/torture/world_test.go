@@ -75,9 +75,9 @@ func newWorld(t *testing.T, each, concurrency int) *world {
 		}
 		os.RemoveAll(folder)
 	})
-	for _, arguments := range [][]string{{"build", "-o", w.checker, "./test/torture/check"}, {"test", "-c", "-o", w.helper, "./test/torture"}} {
+	for _, arguments := range [][]string{{"build", "-trimpath", "-o", w.checker, "./test/torture/check"}, {"test", "-trimpath", "-c", "-o", w.helper, "./test/torture"}} {
 		build := exec.CommandContext(t.Context(), "go", arguments...)
-		build.Dir = story.Root(t)
+		build.Dir, build.Env = story.Root(t), append(os.Environ(), "CGO_ENABLED=0") // as tide is built: most of it is there
 		if output, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("go %v: %v\n%s", arguments, err, output)
 		}
