@@ -8,7 +8,8 @@ INIT    := internal/engine/process/embedded/tide-init
 FILES   := internal/files/embedded/tide-files.gz
 # Of the end-to-end stories two run at a time: each is a whole platform, and waits for most of its time.
 STORIES := /(cmd/tide|test/[a-z]+)$$
-LONGEST := ./test/state ./test/torture # begin first, so that neither is left alone in the end
+# The longest begin first, so that neither is left alone in the end.
+LONGEST := ./test/state ./test/torture
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
 .PHONY: help build image init setup demo test test-kubernetes kubernetes check lint format fuzz bench-data bench-deploy bench-edge bench-idle bench-jobs bench-kubernetes bench-scale bench-surge clean

@@ -25,7 +25,7 @@ func TestTheKernelGivesUpAServerThatSaysNothing(t *testing.T) {
 	}
 	err = socket.Control(func(descriptor uintptr) {
 		for option, want := range map[int]time.Duration{
-			unix.TCP_USER_TIMEOUT: lostAfter / time.Millisecond, unix.TCP_KEEPIDLE: 10, unix.TCP_KEEPINTVL: 5,
+			unix.TCP_USER_TIMEOUT: lostAfter / time.Millisecond, unix.TCP_KEEPIDLE: lostAfter / 3 / time.Second, unix.TCP_KEEPINTVL: lostAfter / 6 / time.Second,
 		} {
 			if got, err := unix.GetsockoptInt(int(descriptor), unix.IPPROTO_TCP, option); err != nil || got != int(want) {
 				t.Errorf("option %d is %d, %v; want %d", option, got, err, want)
