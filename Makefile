@@ -44,19 +44,21 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 	$(MAKE) --no-print-directory build
 	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
 
-# What is vetted is compiled for it: as the tests are, once. They need not be vetted again.
+# What is vetted is compiled for it: as the tests are, once. They need not be vetted again,
+# nor linked with what only a debugger reads. The modules of their own share what tide is
+# built of.
 test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet -race ./...
-	go test -race -vet=off -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
-	go test -race -vet=off -p 2 -timeout 30m $(LONGEST) $$(go list ./... | grep -E '$(STORIES)')
-	cd bench/jobs && go vet .
-	cd bench/scale && go vet . && go test .
-	cd test/parsers && go vet . && go test .
-	cd examples/quiz && go vet ./... && go test -race ./...
+	go test -race -vet=off -ldflags=-w -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
+	go test -race -vet=off -ldflags=-w -p 2 -timeout 30m $(LONGEST) $$(go list ./... | grep -E '$(STORIES)')
+	cd bench/jobs && CGO_ENABLED=0 go vet -trimpath .
+	cd bench/scale && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
+	cd test/parsers && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
+	cd examples/quiz && go vet -race ./... && go test -race -vet=off ./...
 	cd examples/node && node --test
 	cd examples/python && python3 -m unittest -q
 	cd examples/django && /usr/bin/python3 manage.py test
-	cd examples/worker-go && go vet ./... && go test -race ./...
+	cd examples/worker-go && go vet -race ./... && go test -race -vet=off ./...
 	cd examples/worker-node && node --test
 	cd examples/worker-python && python3 -m unittest -q
 

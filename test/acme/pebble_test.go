@@ -51,8 +51,9 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	const module = "github.com/letsencrypt/pebble/v2/cmd/"
-	build := exec.Command("go", "build", "-o", folder+"/", module+"pebble", module+"pebble-challtestsrv")
+	build := exec.Command("go", "build", "-trimpath", "-o", folder+"/", module+"pebble", module+"pebble-challtestsrv")
 	build.Dir = "pebble"
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as tide is built, with which it shares much
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, output)
 	}

@@ -141,7 +141,7 @@ func App(t testing.TB, example string) string {
 func Prebuilt(t testing.TB) string {
 	t.Helper()
 	folder := App(t, "quiz")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", "prebuilt", ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", "prebuilt", ".")
 	build.Dir = folder
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if output, err := build.CombinedOutput(); err != nil {

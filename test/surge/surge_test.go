@@ -19,9 +19,8 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 	url := story.Deploy(t, p, app)                         // from 1 instance, stable for 5 s
 	calm := story.Load(t, p, url, 5)
 	time.Sleep(2 * time.Second) // the rate before is known by then
-	if n := ready(t, p); n > 2 {
-		t.Errorf("%d instances serve 5 requests/s", n)
-	}
+	// What all come at once, on a machine that is late to answer, may have got more at first.
+	story.Eventually(t, "one instance to serve 5 requests/s", time.Minute, func() bool { return ready(t, p) == 1 })
 	calm()
 
 	surge := story.Load(t, p, url, 75) // about 5 busy slots
