@@ -22,7 +22,12 @@ func listening(t *testing.T, address string) *Supervisor {
 
 func TestHTTP3HasASocketBesideEachForHTTPSThatIsKept(t *testing.T) {
 	s := listening(t, "127.0.0.1:0")
-	if s.listenQUIC(nil) {
+	same := s.listenQUIC(nil)
+	for len(s.listeners) < 3 { // by UDP the port is another program's
+		s = listening(t, "127.0.0.1:0")
+		same = s.listenQUIC(nil)
+	}
+	if same {
 		t.Error("a new socket counts as one that was held")
 	}
 	held, others := apart(s.listeners)
@@ -40,12 +45,16 @@ func TestHTTP3HasASocketBesideEachForHTTPSThatIsKept(t *testing.T) {
 }
 
 func TestWithoutUDPThereIsTCPAllTheSame(t *testing.T) {
-	taken, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	s := listening(t, "127.0.0.1:0")
+	bound, err := net.FileListener(s.listeners[0].File)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
-	s := listening(t, taken.LocalAddr().String())
+	defer bound.Close()
+	// If it cannot be had, it is another program's, which is as good.
+	if taken, err := net.ListenPacket("udp", bound.Addr().String()); err == nil {
+		defer taken.Close()
+	}
 	if !s.listenQUIC(nil) || len(s.listeners) != 2 {
 		t.Errorf("it listens on %v", s.listeners)
 	}
