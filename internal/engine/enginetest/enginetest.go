@@ -290,12 +290,22 @@ func unhealthyIsReplaced(b *bench) {
 	b.apply(group)
 	instances := b.untilReady(group)
 	sick := instances[0]
+	seen := make(chan struct{})
+	b.router.onLetGo(func(ctx context.Context, _ springtide.InstanceID) error {
+		select {
+		case <-seen:
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	b.get(sick, "/fail")
+	// Whoever looks seldom sees it retire, and still why.
 	b.until("an unhealthy instance", func(s springtide.Snapshot) bool {
 		return slices.ContainsFunc(s.Instances, func(i springtide.Instance) bool {
-			return i.ID == sick.ID && i.State == springtide.InstanceUnhealthy && i.Reason != ""
+			return i.ID == sick.ID && i.Reason != "" && (i.State == springtide.InstanceUnhealthy || i.State == springtide.InstanceRetiring)
 		})
 	})
+	close(seen)
 	b.until("a replacement", func(s springtide.Snapshot) bool {
 		return len(s.Instances) == 2 && allReady(s.Instances) &&
 			!slices.ContainsFunc(s.Instances, func(i springtide.Instance) bool { return i.ID == sick.ID })

@@ -19,8 +19,8 @@ import (
 	"github.com/springtide/springtide/internal/engine"
 )
 
-// patience is how long anything may take on this machine.
-const patience = 30 * time.Second
+// patience is how long anything may take on this machine, which may have much else to do.
+const patience = 90 * time.Second
 
 // Host is where an engine under test runs.
 type Host struct {
@@ -120,14 +120,14 @@ func (b *bench) group(mode string, replicas int) springtide.Group {
 				Command: "./app", HTTP: true,
 				Health: springtide.Health{
 					Path: "/health", Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
-					Start: 20 * time.Second, Failures: 3,
+					Start: time.Minute, Failures: 3,
 				},
-				Drain: 5 * time.Second, Grace: 2 * time.Second,
+				Drain: patience, Grace: patience, // all that are told to end do
 			},
 		},
 	}
 	if b.Remote != nil {
-		group.Template.Image = b.Remote.Image
+		group.Template.Image, group.Template.Process.Grace = b.Remote.Image, 2*time.Second
 	}
 	return group
 }
@@ -202,7 +202,7 @@ func allReady(instances []springtide.Instance) bool {
 }
 
 // get asks an instance for a path.
-func get(address, path string) (string, error) { return getWithin(5*time.Second, address, path) }
+func get(address, path string) (string, error) { return getWithin(patience/3, address, path) }
 
 func getWithin(limit time.Duration, address, path string) (string, error) {
 	dialer := net.Dialer{Timeout: limit} // Without it a dial outlives its request.

@@ -108,7 +108,7 @@ func TestTheControlPlaneMayBeKilledAtAnyInstruction(t *testing.T) {
 	if err := e.Apply(t.Context(), group); err != nil {
 		t.Fatal(err)
 	}
-	limit, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	limit, stop := context.WithTimeout(t.Context(), 90*time.Second)
 	defer stop()
 	for snapshot := range e.Watch(limit) {
 		if own := snapshot.Of(group.ID); len(own) == 3 && !slices.ContainsFunc(own, func(i springtide.Instance) bool { return i.State != springtide.InstanceReady }) {
@@ -118,7 +118,7 @@ func TestTheControlPlaneMayBeKilledAtAnyInstruction(t *testing.T) {
 	if n := len(initsBelow(data)); limit.Err() != nil || n != 3 {
 		t.Errorf("%d inits live, 3 are wanted", n)
 	}
-	if err := e.Remove(limit, group.ID); err != nil {
+	if err := e.Remove(t.Context(), group.ID); err != nil {
 		t.Error(err)
 	}
 	cancel()
@@ -157,6 +157,7 @@ func TestAnInitThatGetsNoOrderStartsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(e.finish)
 	place := folder(filepath.Join(data, "instances", "web-1-abcde"))
 	if err := makeFolder(place); err != nil {
 		t.Fatal(err)

@@ -150,7 +150,7 @@ func TestAsRootInstancesReachTheMachineButNotEachOther(t *testing.T) {
 
 func awaitReady(t *testing.T, e *Engine, group springtide.Group) []springtide.Instance {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	var last springtide.Snapshot
 	for snapshot := range e.Watch(ctx) {
@@ -340,7 +340,7 @@ func TestAFullDiskLosesOutputButNeverBlocksTheApp(t *testing.T) {
 
 func poll(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not come about", what)
 		}

@@ -321,7 +321,7 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 		go func() { _ = server.Serve(listener) }()
 		t.Cleanup(func() { server.Close() })
 		api.Store("http://" + listener.Addr().String())
@@ -337,7 +337,7 @@ func TestARunnerCarriesRunsOutInsideOfAnInstance(t *testing.T) {
 			if run.Verdict != jobs.Succeeded || !strings.HasSuffix(run.Output, " tide\n") || !strings.HasPrefix(run.Output, redact.Marker) || !strings.HasPrefix(string(run.Result), `{"user":`) {
 				t.Errorf("%+v", run)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the run did not end")
 		}
 	})
