@@ -261,7 +261,7 @@ func packBytes(t *testing.T, folder string) (bytes int64) {
 // waitGone waits until no restic works for the folder: it dies with its parent.
 func waitGone(t *testing.T, folder string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 		if err != nil {
 			t.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -39,11 +37,10 @@ func newRealServices(t testing.TB) *realServices {
 
 func newRealServicesIn(t testing.TB, folder string) *realServices {
 	t.Helper()
-	first := uint16(20000 + 100*rand.IntN(300))
 	manager, err := service.New(service.Options{
 		Folder:  filepath.Join(folder, "services"),
 		Drivers: map[springtide.ServiceKind]service.Driver{springtide.ServicePostgres: postgres.New(postgres.Options{})},
-		Sealer:  openSealer{}, Host: netip.MustParseAddr("127.0.0.1"), Logger: slog.New(slog.DiscardHandler), FirstPort: first, LastPort: first + 99,
+		Sealer:  openSealer{}, Host: servicetest.Host(), Logger: slog.New(slog.DiscardHandler), FirstPort: 20000, LastPort: 20099,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/internal/service/servicetest"
 )
 
 // sshServer is a real one, on loopback, that lets this user in.
@@ -39,10 +41,10 @@ func startSSH(t *testing.T) *sshServer {
 	s.write(t, "authorized_keys", ssh.MarshalAuthorizedKey(public))
 	host := s.writeKey(t, "host_key")
 	s.write(t, "known_hosts", []byte(knownhosts.Line([]string{s.address}, host)+"\n"))
-	_, port, _ := net.SplitHostPort(s.address)
+	at, port, _ := net.SplitHostPort(s.address)
 	s.write(t, "config", fmt.Appendf(nil, `
 Port %s
-ListenAddress 127.0.0.1
+ListenAddress %[3]s
 HostKey %[2]s/host_key
 AuthorizedKeysFile %[2]s/authorized_keys
 PidFile none
@@ -51,8 +53,9 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin yes
 MaxSessions 50
+MaxStartups 100
 Subsystem sftp internal-sftp
-`, port, s.folder))
+`, port, s.folder, at))
 	if err := os.Mkdir(filepath.Join(s.folder, "files"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -61,9 +64,10 @@ Subsystem sftp internal-sftp
 	return s
 }
 
+// freeAddress is one that nobody else takes, of a host of its own.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(servicetest.Host(), 0).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +108,7 @@ func (s *sshServer) start(t *testing.T) {
 	if err := s.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.address)
 		if err == nil {
 			conn.Close()

@@ -220,7 +220,8 @@ func TestAProofThatIsOldIsToldOnceADay(t *testing.T) {
 	if len(d.events) != 1 || d.events[0].Kind != "drill.old" {
 		t.Errorf("told %+v", d.events)
 	}
-	if err := k.keepProof(uploads, Proof{Proven: time.Now(), Took: 41 * time.Second, Lost: 58 * time.Second}); err != nil {
+	proven := time.Now()
+	if err := k.keepProof(uploads, Proof{Proven: proven, Took: 41 * time.Second, Lost: 58 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	k.note(uploads, func(s *Standing) { s.toldOfProof = time.Time{} })
@@ -228,7 +229,7 @@ func TestAProofThatIsOldIsToldOnceADay(t *testing.T) {
 	if len(d.events) != 1 {
 		t.Errorf("told %+v", d.events)
 	}
-	if said := k.Statuses()[0].Proof.String(); said != "proven restorable: "+time.Now().UTC().Format(time.DateOnly)+", took 41s, lost at most 58s" {
+	if said := k.Statuses()[0].Proof.String(); said != "proven restorable: "+proven.UTC().Format(time.DateOnly)+", took 41s, lost at most 58s" {
 		t.Error(said)
 	}
 }

@@ -384,7 +384,7 @@ func read(ctx context.Context, base, key string) (string, error) {
 }
 
 func request(ctx context.Context, method, base string, values url.Values) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, base+"?"+values.Encode(), nil)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // insert keeps a number, over a connection of its own.
 func insert(ctx context.Context, url string, number int) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	connection, err := pgx.Connect(ctx, url)
 	if err != nil {

@@ -94,7 +94,7 @@ func (k Kit) testLife(t *testing.T) {
 	}
 	stranger := server.Logins.Current
 	stranger.Password = "guessed"
-	if err := k.Write(ctx, k.Driver.URL(server.Server, stranger), "colour", "red"); err == nil {
+	if err := k.Write(t.Context(), k.Driver.URL(server.Server, stranger), "colour", "red"); err == nil {
 		t.Error("a wrong password was let in")
 	}
 }

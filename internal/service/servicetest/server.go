@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	random "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -211,10 +212,16 @@ func (s *Server) do(what string, work func(context.Context) error) {
 	}
 }
 
-// address is one of the loopback interface that nobody listens on.
+// Host gives an address of the loopback interface that no other test has: a port of it
+// is free also after a server that has it was stopped.
+func Host() netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(1 + random.IntN(254)), byte(random.IntN(256)), byte(1 + random.IntN(254))})
+}
+
+// address is one that nobody listens on.
 func address(t testing.TB) netip.AddrPort {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	listener, err := net.Listen("tcp4", netip.AddrPortFrom(Host(), 0).String())
 	if err != nil {
 		t.Fatal(err)
 	}
