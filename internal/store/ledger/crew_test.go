@@ -133,7 +133,7 @@ func (c *crew) end(ctx context.Context, l *Ledger, outcomes []jobs.Outcome) {
 // run has everybody at work until all that was enqueued has succeeded, while
 // something is done to the ledger.
 func (c *crew) run(calls int, meanwhile func()) {
-	ctx, stop := context.WithTimeout(c.t.Context(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(c.t.Context(), 6*time.Minute)
 	defer stop()
 	var enqueuers, workers sync.WaitGroup
 	for n, l := range c.handles {

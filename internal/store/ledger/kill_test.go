@@ -126,6 +126,9 @@ func TestKillsLoseNothingAndRepeatNothing(t *testing.T) {
 			said := &sayings{succeeded: map[springtide.RunID]springtide.Fence{}}
 			for range 12 {
 				said.listenUntilKilled(t, location)
+				if name == "postgres" {
+					awaitAlone(t, location)
+				}
 				l, err := Open(t.Context(), location, Options{})
 				if err != nil {
 					t.Fatal(err)

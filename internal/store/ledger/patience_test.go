@@ -44,7 +44,7 @@ func TestALedgerWhoseServerIsAwayAtFirstIsUsedOnceItIsThere(t *testing.T) {
 	if err := cluster.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); l.SetJobs(t.Context(), quiz, 1, springtide.Jobs{}) != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); l.SetJobs(t.Context(), quiz, 1, springtide.Jobs{}) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is never used")
 		}

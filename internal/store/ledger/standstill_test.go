@@ -38,6 +38,20 @@ func newSession(t *testing.T, location string) session {
 	return session{conn, t}
 }
 
+// awaitAlone returns when nobody else is connected to the database: what a process
+// that was killed has asked for may still be done.
+func awaitAlone(t *testing.T, location string) {
+	t.Helper()
+	s := newSession(t, location)
+	defer s.Close(context.Background())
+	for others, deadline := 1, time.Now().Add(time.Minute); others > 0; time.Sleep(time.Millisecond) {
+		err := s.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d are still connected: %v", others, err)
+		}
+	}
+}
+
 func (s session) say(statement string, args ...any) {
 	s.t.Helper()
 	if _, err := s.Exec(s.t.Context(), statement, args...); err != nil {
@@ -82,13 +96,18 @@ func TestNobodyIsInTheWayForGoodWhenTheClockGoesBack(t *testing.T) {
 	stopped.say("SELECT * FROM clock FOR UPDATE")
 	const lock = "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE"
 	for i, s := range []session{first, second} {
+		s.say("SET deadlock_timeout = '1min'") // until then the clock must have gone back
+		s.say("SET lock_timeout = '2min'")
 		s.say("BEGIN")
 		s.say(lock, runNumber(enqueued[i].Run))
 	}
 	var circle sync.WaitGroup
 	circle.Go(func() { _, _ = first.Exec(context.Background(), lock, runNumber(enqueued[1].Run)) })
 	circle.Go(func() { _, _ = second.Exec(context.Background(), lock, runNumber(enqueued[0].Run)) })
-	for waiting := 0; waiting < 2; {
+	for waiting, deadline := 0, time.Now().Add(time.Minute); waiting < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("they do not wait for each other")
+		}
 		if waiting, err = one(l.view(t.Context()), nil, value[int], "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"); err != nil {
 			t.Fatal(err)
 		}

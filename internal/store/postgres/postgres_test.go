@@ -80,7 +80,10 @@ func TestTheStoreDoesWhatAStoreHasToDo(t *testing.T) {
 
 func TestWhatWasAcknowledgedSurvivesKills(t *testing.T) {
 	location := emptyDatabase(t)
-	storetest.SurviveKills(t, location, func() store.Store { return open(t, location) })
+	storetest.SurviveKills(t, location, func() store.Store {
+		awaitAlone(t, location)
+		return open(t, location)
+	})
 }
 
 func TestBothDatabasesHaveTablesOfOneVersion(t *testing.T) {

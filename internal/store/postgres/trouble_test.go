@@ -60,6 +60,20 @@ func (s session) awaitWaiter() {
 	}
 }
 
+// awaitAlone returns when nobody else is connected to the database: what a process
+// that was killed has asked for may still be done.
+func awaitAlone(t *testing.T, location string) {
+	t.Helper()
+	s := newSession(t, location)
+	defer s.Close(context.Background())
+	for others, deadline := 1, time.Now().Add(patience); others > 0; time.Sleep(time.Millisecond) {
+		err := s.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d are still connected: %v", others, err)
+		}
+	}
+}
+
 // until calls until it succeeds; before that it is Unavailable.
 func until(t *testing.T, do func() error) {
 	t.Helper()
@@ -103,7 +117,10 @@ func TestAWriteWhoseConnectionIsLostBeforeItsCommitIsMadeAgain(t *testing.T) {
 
 func TestAWriteThatWaitsInACircleIsMadeAgain(t *testing.T) {
 	location := emptyDatabase(t)
-	s, other := open(t, location), newSession(t, location)
+	other := newSession(t, location)
+	// So long has the circle to be closed in, for it is looked for once.
+	other.say("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''6s''', current_database()); END $$")
+	s := open(t, location)
 	if err := create(t, s); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +131,7 @@ func TestAWriteThatWaitsInACircleIsMadeAgain(t *testing.T) {
 		done <- err
 	}()
 	newSession(t, location).awaitWaiter()
-	other.say("SELECT * FROM leadership FOR UPDATE") // the circle is ended after a second, by ending the store's
+	other.say("SELECT * FROM leadership FOR UPDATE") // the circle is ended then, by ending the store's
 	other.say("COMMIT")
 	if err := <-done; err != nil {
 		t.Fatal(err)
