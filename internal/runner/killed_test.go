@@ -70,7 +70,7 @@ func TestAKilledRunnerLeavesNothingOfItsRuns(t *testing.T) {
 	}
 	awaitNone(t, promptly, left(run)...)
 	// What it still said of itself may come now, and prolong the lease once more.
-	f.change(func() { f.lease, run.until = 2*time.Second, time.Now() })
+	f.change(func() { f.lease, run.until = 10*time.Second, time.Now() })
 	startApart(t, f)
 	if ended := f.end(run); ended.Verdict != jobs.Succeeded || run.Attempt < 2 {
 		t.Errorf("%+v", ended)
@@ -79,7 +79,7 @@ func TestAKilledRunnerLeavesNothingOfItsRuns(t *testing.T) {
 
 func TestAStoppedRunnerLeavesNothingOfItsRunsWhenTheirLeasesEnd(t *testing.T) {
 	f := newFake(t)
-	f.lease = 6 * time.Second // killed after four
+	f.lease = 18 * time.Second // killed after twelve
 	run := f.enqueue(clingy)
 	cmd := startApart(t, f)
 	awaitClingy(t, f, run)
