@@ -442,11 +442,28 @@ func TestRangesOfAVeryLargeFileNeedLittleMemory(t *testing.T) {
 	const size, step = 4 << 30, 8 << 20
 	var sent atomic.Int64
 	app := startCached(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/large.bin" {
+			fresh(w, r)
+			return
+		}
 		w.Header().Set("Cache-Control", "max-age=600")
 		w.Header().Set("ETag", `"large"`)
 		counted := &countingWriter{ResponseWriter: w, sent: &sent}
 		http.ServeContent(counted, r, "large.bin", time.Time{}, &hollow{size: size})
 	}, func(o *Options) { o.CacheMemory, o.CacheDisk = 32<<20, 16<<30 })
+	// Nothing is on the disk before the folder is the edge's, nor what it is too slow for.
+	asked := 0
+	onDisk := func(bytes int64) {
+		t.Helper()
+		eventually(t, "it to be on the disk", func() bool {
+			get(t, app.edge.client(t, false), fmt.Sprintf("/small-%d", asked)) // which is reported
+			asked++
+			reports := app.edge.control.seen()
+			return reports[len(reports)-1].Cache.Disk >= bytes
+		})
+	}
+	onDisk(1)
+	written := int64(0)
 	both(t, func(t *testing.T, http2 bool) {
 		client := app.edge.client(t, http2)
 		before := inUse()
@@ -455,6 +472,10 @@ func TestRangesOfAVeryLargeFileNeedLittleMemory(t *testing.T) {
 			response, body := ask(t, client, "GET", "/large.bin", fmt.Sprintf("Range: bytes=%d-%d", from, from+step-1))
 			if response.StatusCode != 206 || int64(len(body)) != step || body[step-1] != byte((from+step-1)/997) {
 				t.Fatalf("range %d: %d, %d bytes", i, response.StatusCode, len(body))
+			}
+			if written < 16*step {
+				written += step
+				onDisk(written)
 			}
 		}
 		if more := inUse() - before; more > 128<<20 {

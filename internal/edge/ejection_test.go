@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,11 @@ func TestARestartedInstanceBeginsWithoutBlame(t *testing.T) {
 	}
 }
 
+// trialsSince is how many requests an instance can have got that was ejected then.
+func trialsSince(ejected time.Time) int64 {
+	return int64(time.Since(ejected) / (firstEjection * 4 / 5))
+}
+
 func TestAnInstanceThatFailsIsEjectedAndReported(t *testing.T) {
 	e := startEdge(t)
 	var asked atomic.Int64
@@ -153,7 +159,11 @@ func TestAnInstanceThatFailsIsEjectedAndReported(t *testing.T) {
 	e.route(t, routeTo(bad, serveInstance(t, "web-1-a", fine), serveInstance(t, "web-1-b", fine)))
 	client := e.client(t, true)
 	// One that seems slow gets none for a moment, and one that is ejected for seconds.
-	for more, deadline := 20, time.Now().Add(30*time.Second); more > 0 && time.Now().Before(deadline); {
+	var ejected time.Time // or a little before
+	for more, deadline := 20, time.Now().Add(time.Minute); more > 0 && time.Now().Before(deadline); {
+		if asked.Load() < ejectAfter {
+			ejected = time.Now()
+		}
 		if response, body := get(t, client, "/"); response.StatusCode != http.StatusOK {
 			t.Fatalf("got %d %q", response.StatusCode, body)
 		}
@@ -161,12 +171,16 @@ func TestAnInstanceThatFailsIsEjectedAndReported(t *testing.T) {
 			more--
 		}
 	}
-	if n := asked.Load(); n != ejectAfter {
-		t.Errorf("it was asked %d times", n)
+	if n, trials := asked.Load(), trialsSince(ejected); n < ejectAfter || n > ejectAfter+trials {
+		t.Errorf("it was asked %d times, %d of them on trial", n, trials)
 	}
-	eventually(t, "the ejection to be reported", func() bool {
-		load := e.control.load("web-1-bad")
-		return time.Until(load.Ejected) > 0 && load.Failing == "it answered 503" && e.control.demand(groupOf(1)).Ejected == 1
+	e.control.await(t, "the ejection to be reported", func(reports []springtide.EdgeReport) bool {
+		told := slices.ContainsFunc(reports, func(report springtide.EdgeReport) bool {
+			return slices.ContainsFunc(report.Instances, func(load springtide.InstanceLoad) bool {
+				return load.Instance == "web-1-bad" && load.Ejected.After(ejected) && load.Failing == "it answered 503"
+			})
+		})
+		return told && e.control.demand(groupOf(1)).Ejected > 0
 	})
 	well.Store(true)
 	eventually(t, "it to be taken back", func() bool {
@@ -184,7 +198,11 @@ func TestWhatMustNotBeRepeatedIsAnsweredByWhoGotIt(t *testing.T) {
 	e.route(t, routeTo(bad, serveInstance(t, "web-1-good", fine)))
 	client := e.client(t, false)
 	refused := 0
-	for more, deadline := 20, time.Now().Add(30*time.Second); more > 0 && time.Now().Before(deadline); {
+	var ejected time.Time // or a little before
+	for more, deadline := 20, time.Now().Add(time.Minute); more > 0 && time.Now().Before(deadline); {
+		if refused < ejectAfter {
+			ejected = time.Now()
+		}
 		request, _ := http.NewRequestWithContext(t.Context(), "POST", "https://"+testHost, nil)
 		switch response, body := do(t, client, request); {
 		case response.StatusCode == http.StatusServiceUnavailable && body == "not now":
@@ -196,8 +214,8 @@ func TestWhatMustNotBeRepeatedIsAnsweredByWhoGotIt(t *testing.T) {
 			more--
 		}
 	}
-	if refused != ejectAfter {
-		t.Errorf("%d requests met it before it was ejected", refused)
+	if trials := trialsSince(ejected); refused < ejectAfter || refused > ejectAfter+int(trials) {
+		t.Errorf("%d requests met it, %d of them on trial", refused, trials)
 	}
 }
 
@@ -224,7 +242,7 @@ func TestAnInstanceThatIsTooSlowForItsTryIsLeftForAnother(t *testing.T) {
 		}
 	})
 	route := routeTo(slow, serveInstance(t, "web-1-good", fine))
-	route.TryWithin = 2 * time.Second // of which the other needs little, on any machine
+	route.TryWithin = 8 * time.Second // of which the other needs little, on any machine
 	e.route(t, route)
 	client := e.client(t, true)
 	for stuck.Load() == 0 {

@@ -234,8 +234,10 @@ func TestTheBodyIsAskedForOnlyIfTheInstanceWantsIt(t *testing.T) {
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { asked.Store(true) }})
 		request, _ := http.NewRequestWithContext(ctx, "POST", "https://"+testHost+path, strings.NewReader("body"))
 		request.Header.Set("Expect", "100-continue")
+		began := time.Now()
 		response, body := do(t, e.client(t, false), request)
-		if response.StatusCode != want || asked.Load() != (want == 200) || want == 200 && body != "body" {
+		needless := asked.Load() && want != 200 && time.Since(began) < continueAfter // after that the edge asks
+		if response.StatusCode != want || needless || want == 200 && !asked.Load() || want == 200 && body != "body" {
 			t.Errorf("%s: got %d %q, asked for the body: %v", path, response.StatusCode, body, asked.Load())
 		}
 	}
@@ -367,7 +369,7 @@ func TestAnInstanceThatTakesTooLongIsAGatewayTimeout(t *testing.T) {
 		}
 		<-r.Context().Done()
 	}))
-	route.AnswerWithin = 2 * time.Second // of which what begins at once needs little, on any machine
+	route.AnswerWithin = 8 * time.Second // of which what begins at once needs little, on any machine
 	e.route(t, route)
 	request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+testHost+"/long", nil)
 	long, err := e.client(t, false).Do(request)

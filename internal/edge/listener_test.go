@@ -21,7 +21,7 @@ func TestListenersThatAreNotThereAreRefused(t *testing.T) {
 }
 
 func FuzzInheritedListeners(f *testing.F) {
-	f.Add("https=3,http=4")
+	f.Add("https=3,http=4,quic=5")
 	f.Add("https=3,https=5,")
 	f.Add("=,=")
 	f.Fuzz(func(t *testing.T, value string) {
@@ -30,7 +30,7 @@ func FuzzInheritedListeners(f *testing.F) {
 			t.Errorf("%q gave %v", value, pairs)
 		}
 		for _, pair := range pairs {
-			if pair.descriptor < 3 || pair.name != HTTP && pair.name != HTTPS {
+			if pair.descriptor < 3 || pair.name != HTTP && pair.name != HTTPS && pair.name != QUIC {
 				t.Errorf("%q gave %v", value, pairs)
 			}
 		}

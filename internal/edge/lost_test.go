@@ -151,9 +151,8 @@ func TestWhatIsOpenOnAnInstanceThatIsCalledLostGoesOnIfItCanBeReached(t *testing
 		taken := machine.taken.Load()
 		e.route(t, routeTo(inState(springtide.BackendLost, lost)))
 		eventually(t, "the edge to look", func() bool { return machine.taken.Load() > taken })
-		if !canReach(deadAddress(t)) {
-			t.Error("a machine is taken for lost that says that nobody listens")
-		}
+		dead := deadAddress(t)
+		eventually(t, "a machine that says that nobody listens to be told from a lost one", func() bool { return canReach(dead) })
 		close(answer)
 		if body := <-answered; body != "late" {
 			t.Errorf("got %q", body)

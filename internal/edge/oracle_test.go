@@ -120,7 +120,7 @@ func converse(t testing.TB, address string, stream []byte, methods []string) (an
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	go conn.Write(stream)
 	reader := bufio.NewReader(conn)
 	for _, method := range methods {

@@ -208,7 +208,7 @@ func (e *testEdge) proxied(t *testing.T, client string) (net.Conn, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = io.WriteString(conn, "PROXY TCP4 "+client+" 192.0.2.200 4711 443\r\n")
@@ -260,7 +260,7 @@ func TestAClientHasSoManyConnectionsAndNoMoreAndAnotherHasItsOwn(t *testing.T) {
 		t.Errorf("the instance takes the client for %q, %v", body, err)
 	}
 	first.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if _, err := e.fromProxy(t, "192.0.2.1"); err == nil {
 			return
 		} else if time.Now().After(deadline) {

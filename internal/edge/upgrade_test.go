@@ -62,7 +62,7 @@ func dialSocket(t *testing.T, e *testEdge) *websocket.Conn {
 
 func echo(t *testing.T, conn *websocket.Conn, message string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func echo(t *testing.T, conn *websocket.Conn, message string) {
 // without a close frame.
 func closeCode(t *testing.T, conn *websocket.Conn) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, _, err := conn.Read(ctx)
 	if ctx.Err() != nil {

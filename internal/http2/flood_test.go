@@ -67,9 +67,6 @@ func TestFloodsEndTheirConnection(t *testing.T) {
 
 func TestWhatClientsDoInEarnestIsNoFlood(t *testing.T) {
 	s := serve(t, fine)
-	if err := s.client.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
 	p := speak(t, s)
 	for id := uint32(1); id < 3000; id += 2 { // more noise than is let pass at once
 		p.ask(id, true)
@@ -194,7 +191,7 @@ func FuzzFrames(f *testing.F) {
 		s.client.Close()
 		select {
 		case <-s.ended:
-		case <-time.After(15 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the session does not end")
 		}
 	})

@@ -58,7 +58,7 @@ func serve(t testing.TB, handle func(*Stream)) *server {
 		<-s.ended
 		s.crew.Close()
 	})
-	if err := s.client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := s.client.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return s

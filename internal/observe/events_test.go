@@ -365,7 +365,7 @@ func TestManyPublishersAndOnlookersOverARealStore(t *testing.T) {
 	}
 	defer store.Close()
 	events := observe.NewEvents(store, slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var running, group sync.WaitGroup
 	running.Go(func() { _ = events.Run(ctx) })
