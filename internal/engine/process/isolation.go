@@ -62,6 +62,10 @@ const (
 	networkShared    = "shared"
 )
 
+// trialLimit is how long a trial run may take. A machine that has much else to do, as when
+// it has just been started, is no reason for less isolation.
+const trialLimit = 20 * time.Second
+
 // probeIsolation finds the strongest isolation under which a command really runs.
 func (e *Engine) probeIsolation(ctx context.Context) error {
 	base := Isolation{User: "user", Network: networkShared, Outbound: true, Cgroup: "none"}
@@ -152,7 +156,7 @@ func (e *Engine) tryIsolation(ctx context.Context, candidate Isolation) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, trialLimit)
 	defer cancel()
 	defer started.close()
 	if err := started.wait(ctx); err != nil {

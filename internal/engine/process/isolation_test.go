@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/engine/enginetest"
+	"github.com/springtide/springtide/internal/engine/process/embedded"
 )
 
 // running gives an engine that runs until the test ends.
@@ -104,6 +106,30 @@ func TestAsRootAnAppIsAloneInItsNamespacesAndMayWriteOnlyItsHome(t *testing.T) {
 		if exit, output := execute(t, e, "task-"+strconv.Itoa(n), command, springtide.Limits{}); exit.Code != 0 {
 			t.Errorf("%s: %s\n%s", command, exit.Reason, output)
 		}
+	}
+}
+
+func TestAMachineThatIsSlowGivesNoLessIsolation(t *testing.T) {
+	needRoot(t)
+	program, err := initProgram, error(nil)
+	if program == nil {
+		program, err = embedded.Init()
+	}
+	quick := filepath.Join(t.TempDir(), "tide-init")
+	if err := errors.Join(err, os.WriteFile(quick, program, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, program := range [][]byte{program, []byte("#!/bin/sh\nsleep 6\nexec '" + quick + "' \"$@\"\n")} {
+		e, err := New(Options{Data: t.TempDir(), Router: &enginetest.Router{}, Init: program, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.finish()
+		got = append(got, e.Isolation().String())
+	}
+	if got[0] != got[1] {
+		t.Errorf("the isolation is %s, and where an init takes its time %s", got[0], got[1])
 	}
 }
 
