@@ -250,12 +250,16 @@ func TestABuildGivesWayToAnInstanceThatWantsTheProcessor(t *testing.T) {
 	if !groups.has("cpu") {
 		t.Skip("the machine has no processor shares for us")
 	}
-	defer groups.removeAll()
+	t.Cleanup(groups.removeAll)
 	const busy = "while :; do :; done" // both on one processor
 	instance, err := groups.create("instance", springtide.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		instance.kill()
+		instance.remove()
+	})
 	serving := exec.Command("taskset", "-c", "0", "sh", "-c", busy)
 	serving.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := instance.start(serving); err != nil {
@@ -266,6 +270,7 @@ func TestABuildGivesWayToAnInstanceThatWantsTheProcessor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { stop() })
 	poll(t, "a second of the processor, which is shared", func() bool {
 		var nanoseconds int64
 		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", serving.Process.Pid))
@@ -275,7 +280,6 @@ func TestABuildGivesWayToAnInstanceThatWantsTheProcessor(t *testing.T) {
 	_ = syscall.Kill(serving.Process.Pid, syscall.SIGKILL)
 	stop()
 	_, _ = serving.Wait(), building.Wait() // both were killed
-	instance.kill()
 	if served, built := serving.ProcessState.UserTime(), building.ProcessState.UserTime(); served < 4*built {
 		t.Errorf("the instance had %s of the processor, the build %s", served, built)
 	}
