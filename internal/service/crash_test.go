@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ const crashVariable = "SERVICE_DOOMED"
 // doom is what a manager is to do in a process that dies at one of its steps.
 type doom struct {
 	Folder, Program, Operation string
+	Host                       netip.Addr
 	Port                       uint16
 	// At is the step at which it dies, counted from 1.
 	At int64
@@ -80,7 +82,7 @@ func runDoomed(told string) {
 	if err := json.Unmarshal([]byte(told), &d); err != nil {
 		panic(err)
 	}
-	fakeProgram = d.Program
+	fakeProgram, host = d.Program, d.Host
 	var steps atomic.Int64
 	options := optionsFor(d.Folder, d.Port, func() {
 		if steps.Add(1) == d.At {
@@ -110,7 +112,7 @@ func (w *world) killAtEachStep(operation string, before, after func()) {
 	for at := int64(1); ; at++ {
 		before()
 		w.end()
-		told, err := json.Marshal(doom{w.folder, fakeProgram, operation, w.options.FirstPort, at})
+		told, err := json.Marshal(doom{w.folder, fakeProgram, operation, host, w.options.FirstPort, at})
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,13 +95,17 @@ func serviceID(name springtide.ServiceName) springtide.ServiceID {
 	return springtide.ServiceID{Environment: quiz, Name: name}
 }
 
-// worlds counts the tests, each of which has ports of its own.
-var worlds atomic.Int32
+// worlds counts the tests, each of which has ports of its own; host has them, which
+// no other tests have.
+var (
+	worlds atomic.Int32
+	host   = servicetest.Host()
+)
 
 // optionsFor are those that a manager of the folder is tested with.
 func optionsFor(folder string, first uint16, step func()) service.Options {
 	return service.Options{
-		Folder: folder, Sealer: reverse{step}, Host: netip.MustParseAddr("127.0.0.1"),
+		Folder: folder, Sealer: reverse{step}, Host: host,
 		Drivers:  map[springtide.ServiceKind]service.Driver{fakeKind: fakeDriver{program: fakeProgram, step: step}},
 		Interval: 100 * time.Millisecond, Patience: 500 * time.Millisecond, Alone: 700 * time.Millisecond,
 		FirstPort: first, LastPort: first + 49,
