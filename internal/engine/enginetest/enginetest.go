@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,12 +138,14 @@ func letGoComesFirst(b *bench) {
 	group.Template.Process.Grace = patience // a busy cluster tells late that it is gone, and streams are closed at the end of it
 	b.apply(group)
 	instance := b.untilReady(group)[0]
-	release := make(chan struct{})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	defer release()
 	asked := make(chan string, 1)
 	b.router.onLetGo(func(ctx context.Context, id springtide.InstanceID) error {
 		// Whether SIGTERM has come is asked at the very end of letting go.
 		select {
-		case <-release:
+		case <-released:
 		case <-ctx.Done():
 		}
 		terminated, err := get(instance.Address, "/terminated")
@@ -155,7 +158,7 @@ func letGoComesFirst(b *bench) {
 		own := s.Of(group.ID)
 		return len(own) == 1 && own[0].State == springtide.InstanceRetiring
 	})
-	close(release)
+	release()
 	b.untilReady(group)
 	if got, want := <-asked, string(instance.ID)+" false <nil>"; got != want {
 		b.Errorf("when it was let go: %q, want %q", got, want)
@@ -291,6 +294,8 @@ func unhealthyIsReplaced(b *bench) {
 	instances := b.untilReady(group)
 	sick := instances[0]
 	seen := make(chan struct{})
+	release := sync.OnceFunc(func() { close(seen) })
+	defer release()
 	b.router.onLetGo(func(ctx context.Context, _ springtide.InstanceID) error {
 		select {
 		case <-seen:
@@ -305,7 +310,7 @@ func unhealthyIsReplaced(b *bench) {
 			return i.ID == sick.ID && i.Reason != "" && (i.State == springtide.InstanceUnhealthy || i.State == springtide.InstanceRetiring)
 		})
 	})
-	close(seen)
+	release()
 	b.until("a replacement", func(s springtide.Snapshot) bool {
 		return len(s.Instances) == 2 && allReady(s.Instances) &&
 			!slices.ContainsFunc(s.Instances, func(i springtide.Instance) bool { return i.ID == sick.ID })
