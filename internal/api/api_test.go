@@ -545,7 +545,7 @@ func TestEventsAreResumedBehindTheLastID(t *testing.T) {
 	server, client := serve(t, nil)
 	deployed(t, server, client)
 	read := func(header ...string) []string {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://tide/v1/events?deploy=d1&after=0", nil)
 		if err != nil {

@@ -108,7 +108,7 @@ func (s *screen) read(from io.Reader) {
 
 func (s *screen) await(t *testing.T, wanted string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		s.mu.Lock()
 		text := s.text.String()
 		s.mu.Unlock()

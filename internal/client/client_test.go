@@ -171,7 +171,7 @@ func TestNobodyListeningIsSaidInOneSentence(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if time.Since(started) > 5*time.Second {
+	if time.Since(started) > 30*time.Second { // it has patience for a minute with one that was there
 		t.Error("it waited for a server that was never there")
 	}
 }
@@ -188,7 +188,7 @@ func TestWhatFollowsSurvivesARestartOfTheServer(t *testing.T) {
 	for i := range 3 {
 		platform.Log(quiz, "web-1-aaaaa", fmt.Sprint("line ", i))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	restarted := make(chan error, 1)
 	restart := func() {

@@ -54,7 +54,7 @@ func TestATCPProbeOnlyConnects(t *testing.T) {
 		t.Error(err)
 	}
 	target.Address = "127.0.0.1:1" // that of the listener would be anybody's, once it is closed
-	err = Probe(t.Context(), springtide.Health{TCP: true}, target)
+	err = Probe(t.Context(), springtide.Health{TCP: true, Timeout: 30 * time.Second}, target)
 	if want := "nothing listens on " + target.Address; text(err) != want {
 		t.Errorf("%q, want %q", text(err), want)
 	}
@@ -72,7 +72,11 @@ func TestACommandProbeRunsWhereTheInstanceRuns(t *testing.T) {
 		return errors.New("exit status 1")
 	}}
 	for command, want := range map[string]string{"good": "", "bad": "exit status 1", "hang": "did not end within 50ms"} {
-		err := Probe(t.Context(), springtide.Health{Command: command, Timeout: 50 * time.Millisecond}, target)
+		timeout := 30 * time.Second // none of the others takes so long
+		if command == "hang" {
+			timeout = 50 * time.Millisecond
+		}
+		err := Probe(t.Context(), springtide.Health{Command: command, Timeout: timeout}, target)
 		if got := text(err); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", command, got, want)
 		}
