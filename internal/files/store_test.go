@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -200,8 +201,15 @@ func TestTheWatcherFindsWhatWasWrittenDirectlyAndTellsOfIt(t *testing.T) {
 	store, folder := newFolder(t, springtide.Files{Quota: 100})
 	var got told
 	store.happened = got.happened
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- store.Run(t.Context()) }()
+	go func() { ended <- store.Run(ctx) }()
+	defer func() { // before the folder is removed under it
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	write := func(size int) {
 		if err := os.WriteFile(direct(store, "direct"), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
