@@ -67,7 +67,7 @@ func control(t *testing.T, o Options) (c *client.Client, end func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = c.Status(t.Context()); err == nil {
 			return c, end
 		}
@@ -104,7 +104,7 @@ func TestWhatThePlatformCarriesOutWhenItEndsIsGivenBack(t *testing.T) {
 	data := idleApp(t)
 	c, end := control(t, Options{DataFolder: data, AllowCalls: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	var run springtide.RunID
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the ledger is told of the app
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // the ledger is told of the app
 		made, err := c.Enqueue(t.Context(), quiz, springtide.Job{Kind: springtide.RunHTTP, Payload: fmt.Appendf(nil, `{"url":%q}`, slow.URL)})
 		if err == nil {
 			run = made.Run
