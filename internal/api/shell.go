@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,12 +15,21 @@ import (
 	"github.com/creack/pty"
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/sys/unix"
 
 	"github.com/springtide/springtide"
 )
 
-// hangUpWithin is how long a shell may go on after its terminal is gone.
-const hangUpWithin = 2 * time.Second
+const (
+	// hangUpWithin is how long a shell may go on after its terminal is gone.
+	hangUpWithin = 5 * time.Second
+	// silentFor is how long nothing comes from a command that has ended until who
+	// keeps its terminal open is taken for a child of it.
+	silentFor = 2 * time.Second
+	// mostUnread is how much of what it wrote nobody may have read by then: as much
+	// as a pipe holds.
+	mostUnread = 64 << 10
+)
 
 // ShellMessage is a text message of a shell's WebSocket: Resize from the client,
 // or End when nothing more goes into a pipe, Exit or Error from the server as its
@@ -147,10 +157,10 @@ func (s *Server) openShell(ctx context.Context, w http.ResponseWriter, r *http.R
 		defer cancel() // the client is gone
 		readShell(ctx, socket, terminal, recording)
 	}()
-	shown := make(chan struct{})
+	shown := &shown{over: make(chan struct{})}
 	go func() {
-		defer close(shown)
-		showShell(ctx, socket, terminal.out, recording)
+		defer close(shown.over)
+		showShell(ctx, socket, terminal.out, recording, shown)
 	}()
 	code := waitShell(ctx, command, terminal, shown)
 	s.endShell(ctx, socket, ShellMessage{Exit: &code})
@@ -217,12 +227,50 @@ func readShell(ctx context.Context, socket *websocket.Conn, to line, recording *
 	}
 }
 
+// shown is how far what a command shows was passed on.
+type shown struct {
+	bytes atomic.Int64
+	over  chan struct{} // closed when nothing comes any more
+}
+
+// await returns when what a command wrote before it ended was read, which takes as
+// long as its client does. A child may keep the terminal, and even go on writing.
+func (s *shown) await(ctx context.Context, terminal *os.File) {
+	for all := s.bytes.Load() + mostUnread; ; {
+		select {
+		case <-s.over:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(silentFor):
+			if !unread(terminal) || s.bytes.Load() >= all {
+				return
+			}
+		}
+	}
+}
+
+// unread tells whether there is something to read.
+func unread(terminal *os.File) (there bool) {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		asked := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(asked, 0)
+		there = err == nil && n == 1 && asked[0].Revents&unix.POLLIN != 0
+	})
+	return err == nil && there
+}
+
 // showShell passes on what is shown until that is closed.
-func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording) {
+func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, recording *recording, shown *shown) {
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := terminal.Read(buffer)
 		if n > 0 {
+			shown.bytes.Add(int64(n))
 			recording.Shown(buffer[:n])
 			if socket.Write(ctx, websocket.MessageBinary, buffer[:n]) != nil {
 				return
@@ -236,16 +284,13 @@ func showShell(ctx context.Context, socket *websocket.Conn, terminal *os.File, r
 
 // waitShell waits for the command's end and gives its exit code. When ctx ends
 // first, the terminal is hung up, and then the command is killed.
-func waitShell(ctx context.Context, command *exec.Cmd, terminal line, shown <-chan struct{}) int {
+func waitShell(ctx context.Context, command *exec.Cmd, terminal line, shown *shown) int {
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	var err error
 	select {
 	case err = <-ended:
-		select { // what it wrote last is still on its way
-		case <-shown:
-		case <-time.After(hangUpWithin): // a child of it keeps the terminal
-		}
+		shown.await(ctx, terminal.out) // what it wrote last is still on its way
 		terminal.Close()
 	case <-ctx.Done():
 		terminal.Close()

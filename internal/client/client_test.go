@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -342,6 +343,23 @@ func TestWhatGoesThroughPipesArrivesAsItIs(t *testing.T) {
 	}
 }
 
+func TestWhatACommandWroteLastArrivesHoweverSlowlyItIsRead(t *testing.T) {
+	_, c := serve(t)
+	deploy(t, c, "tide.yaml")
+	const size = 220_000 // more than a socket holds, and less than that and a pipe do
+	shell, err := c.OpenShell(t.Context(), client.ShellRequest{
+		Environment: quiz, Instance: "web-1-aaaaa", Pipes: true, Command: []string{"sh", "-c", fmt.Sprintf("head -c %d /dev/zero; exit 7", size)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Second) // the command has ended long ago, or goes on
+	shown, err := io.ReadAll(shell)
+	if err != nil || len(shown) != size || shell.ExitCode() != 7 {
+		t.Errorf("it gave %d bytes of %d, exit code %d, %v", len(shown), size, shell.ExitCode(), err)
+	}
+}
+
 func TestClosingAShellEndsItsCommand(t *testing.T) {
 	// Under nohup the signal is ignored by this process, and by what it starts
 	// unless it is handled here, as it is in the platform.
@@ -350,11 +368,11 @@ func TestClosingAShellEndsItsCommand(t *testing.T) {
 	defer signal.Stop(hangup)
 	server, c := serve(t)
 	deploy(t, c, "tide.yaml")
-	alive := filepath.Join(t.TempDir(), "alive")
+	place := filepath.Join(t.TempDir(), "process")
 	ctx, cancel := context.WithCancel(t.Context())
 	shell, err := c.OpenShell(ctx, client.ShellRequest{
 		Environment: quiz, Instance: "web-1-aaaaa",
-		Command: []string{"sh", "-c", `trap 'rm "$0"; exit' HUP; touch "$0"; echo up; while :; do sleep 0.05; done`, alive},
+		Command: []string{"sh", "-c", `trap ': >"$0.hung-up"; exit' HUP; echo $$ >"$0"; echo up; while :; do sleep 0.05; done`, place},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -362,17 +380,22 @@ func TestClosingAShellEndsItsCommand(t *testing.T) {
 	if _, err := shell.Read(make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(alive); err != nil {
+	text, err := os.ReadFile(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(alive); os.IsNotExist(err) {
-			break
-		}
+	for deadline := time.Now().Add(time.Minute); syscall.Kill(process, 0) == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the command still runs")
 		}
+	}
+	if _, err := os.Stat(place + ".hung-up"); err != nil {
+		t.Errorf("it was not hung up: %v", err)
 	}
 	if err := server.Close(); err != nil {
 		t.Error(err)
