@@ -2,11 +2,15 @@ package client_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api/apitest"
@@ -77,13 +81,37 @@ func TestAnInstanceFindsItsEnvironmentInTheURL(t *testing.T) {
 	}
 }
 
-func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
-	reserved, err := net.Listen("tcp", "127.0.0.1:0")
+// reserve gives an address that refuses connections until it is listened on, and is
+// nobody else's meanwhile.
+func reserve(t *testing.T) (address string, listen func() net.Listener) {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := reserved.Addr().String()
-	reserved.Close()
+	file := os.NewFile(uintptr(socket), "reserved")
+	t.Cleanup(func() { file.Close() })
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint("127.0.0.1:", bound.(*unix.SockaddrInet4).Port), func() net.Listener {
+		if err := unix.Listen(socket, 16); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+}
+
+func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
+	address, listen := reserve(t)
 	c, id, err := client.NewInstance("http://"+address+"/v1/apps/quiz/environments/production", "instance-of-quiz/production", "")
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +125,7 @@ func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
 		_, err := c.Enqueue(t.Context(), id, springtide.Job{Key: "k"})
 		enqueued <- err
 	}()
-	server, err := apitest.ServeInstancesOn(apitest.New(), t.TempDir(), address)
+	server, err := apitest.ServeInstancesOn(apitest.New(), t.TempDir(), listen())
 	if err != nil {
 		t.Fatal(err)
 	}

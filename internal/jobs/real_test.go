@@ -104,24 +104,35 @@ func TestOverSQLiteEachJobIsCarriedOutOnceByManyRunners(t *testing.T) {
 
 func TestOverSQLiteARunIsLeasedAtOnce(t *testing.T) {
 	s := over(t, "")
-	var times []time.Duration
-	for range 200 {
-		began := make(chan time.Time, 1)
+	if took, write := untilLeased(t, s, s, 200); took > 200*time.Millisecond+4*write {
+		t.Errorf("p50 is %v: nobody is woken", took)
+	}
+}
+
+// untilLeased gives how long it takes from a job at one server to its lease at
+// another, and how long a write takes meanwhile, which depends on the machine and
+// its disk: the medians of so many.
+func untilLeased(t *testing.T, at, from *jobs.Service, count int) (took, write time.Duration) {
+	t.Helper()
+	var times, writes []time.Duration
+	for range count {
+		began, written := make(chan time.Time, 1), make(chan time.Time, 1)
 		go func() {
 			time.Sleep(time.Millisecond) // the lease waits; if it does not yet, that is as well
 			began <- time.Now()
-			enqueue(t, s, springtide.Job{})
+			enqueue(t, at, springtide.Job{})
+			written <- time.Now()
 		}()
-		if answer := lease(t, s, 1); len(answer.Runs) != 1 {
+		if answer := lease(t, from, 1); len(answer.Runs) != 1 {
 			t.Fatal(answer)
 		}
-		times = append(times, time.Since(<-began))
+		leased, begin := time.Now(), <-began
+		times, writes = append(times, leased.Sub(begin)), append(writes, (<-written).Sub(begin))
 	}
 	slices.Sort(times)
-	t.Logf("from enqueue to lease: p50 %v, p99 %v", times[len(times)/2], times[len(times)*99/100])
-	if p50 := times[len(times)/2]; p50 > 200*time.Millisecond { // how fast it is depends on the disk
-		t.Errorf("p50 is %v: nobody is woken", p50)
-	}
+	slices.Sort(writes)
+	t.Logf("from enqueue to lease: p50 %v, p99 %v; a write: p50 %v", times[count/2], times[count*99/100], writes[count/2])
+	return times[count/2], writes[count/2]
 }
 
 func TestOverSQLiteThePlatformsRunsAndSlotsAndDelaysAreOnTime(t *testing.T) {
@@ -162,23 +173,8 @@ func TestOverSQLiteThePlatformsRunsAndSlotsAndDelaysAreOnTime(t *testing.T) {
 func TestOverPostgreSQLARunIsLeasedAtOnceAtAnotherServerAndOutagesPass(t *testing.T) {
 	server := postgres.Start(t)
 	a, b := over(t, server.URL("jobs")), over(t, server.URL("jobs"))
-	var times []time.Duration
-	for range 100 {
-		began := make(chan time.Time, 1)
-		go func() {
-			time.Sleep(time.Millisecond)
-			began <- time.Now()
-			enqueue(t, a, springtide.Job{})
-		}()
-		if answer := lease(t, b, 1); len(answer.Runs) != 1 {
-			t.Fatal(answer)
-		}
-		times = append(times, time.Since(<-began))
-	}
-	slices.Sort(times)
-	t.Logf("from enqueue to lease: p50 %v, p99 %v", times[len(times)/2], times[len(times)*99/100])
-	if p50 := times[len(times)/2]; p50 > 200*time.Millisecond {
-		t.Errorf("p50 is %v: servers wake nobody at each other", p50)
+	if took, write := untilLeased(t, a, b, 100); took > 200*time.Millisecond+4*write {
+		t.Errorf("p50 is %v: servers wake nobody at each other", took)
 	}
 	id := enqueue(t, a, springtide.Job{})[0]
 	leased := lease(t, b, 1).Runs[0]

@@ -3,6 +3,7 @@ package apitest
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,21 +31,26 @@ type Server struct {
 // Serve serves the platform on the socket of a data folder, and with config also
 // over TLS on a loopback address.
 func Serve(p *Platform, data string, config *tls.Config) (*Server, error) {
-	return serve(p, data, "127.0.0.1:0", config)
-}
-
-// ServeInstancesOn is Serve with an address for instances.
-func ServeInstancesOn(p *Platform, data, address string) (*Server, error) {
-	return serve(p, data, address, nil)
-}
-
-func serve(p *Platform, data, instances string, config *tls.Config) (*Server, error) {
-	if err := os.MkdirAll(filepath.Join(data, "run"), 0o700); err != nil {
-		return nil, err
-	}
-	listener, err := socket.Listen(filepath.Join(data, "run", "api.sock"))
+	private, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
+	}
+	return serve(p, data, private, config)
+}
+
+// ServeInstancesOn is Serve with a listener for instances.
+func ServeInstancesOn(p *Platform, data string, listener net.Listener) (*Server, error) {
+	return serve(p, data, listener, nil)
+}
+
+func serve(p *Platform, data string, private net.Listener, config *tls.Config) (*Server, error) {
+	err := os.MkdirAll(filepath.Join(data, "run"), 0o700)
+	var listener net.Listener
+	if err == nil {
+		listener, err = socket.Listen(filepath.Join(data, "run", "api.sock"))
+	}
+	if err != nil {
+		return nil, errors.Join(err, private.Close())
 	}
 	server := api.New(api.Options{
 		Platform:       p.API(),
@@ -58,11 +64,6 @@ func serve(p *Platform, data, instances string, config *tls.Config) (*Server, er
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{Platform: p, Data: data, stop: stop, ended: make(chan error, 3), serving: 1}
 	go func() { s.ended <- server.ServeOwner(ctx, listener) }()
-	private, err := net.Listen("tcp", instances)
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
 	s.Instances = private.Addr().String()
 	s.serving++
 	go func() { s.ended <- server.ServeInstances(ctx, private) }()
