@@ -108,7 +108,7 @@ func dataFolder(t testing.TB) string {
 }
 
 func app(command string) springtide.App {
-	return springtide.App{Name: "quiz", Build: springtide.Build{Command: command, Timeout: time.Minute}}
+	return springtide.App{Name: "quiz", Build: springtide.Build{Command: command, Timeout: 10 * time.Minute}}
 }
 
 // mustBuild builds and checks that nothing unfinished is left.
