@@ -187,7 +187,9 @@ func TestStreamsThatGoOnHaveNoEnd(t *testing.T) {
 	result := runStreams(t, mux.ServeHTTP, Options{
 		WebSockets:   Streams{Clients: 3, Path: "/live/{client}"},
 		EventStreams: Streams{Clients: 4, Path: "/scores"},
-	}, func(r Result) bool { return r.WebSockets.Messages >= 3 && r.EventStreams.Messages >= 40 })
+	}, func(r Result) bool {
+		return r.WebSockets.Opened >= 3 && r.WebSockets.Messages >= 3 && r.EventStreams.Opened >= 4 && r.EventStreams.Messages >= 40
+	})
 	if got := result.WebSockets; got.Opened != 3 || got.Drained+got.Errors != 0 || got.Messages < 3 {
 		t.Errorf("WebSockets %+v", got)
 	}

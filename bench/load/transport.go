@@ -27,7 +27,7 @@ func newTransports(o Options) *transports {
 
 // newTransport makes one that speaks either HTTP/1.1 or HTTP/2, never both.
 func newTransport(o Options, http2 bool) *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	dialer := &net.Dialer{Timeout: o.Timeout} // who waits for an answer waits for its connection
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)
 	protocols.SetHTTP2(http2)
@@ -37,7 +37,7 @@ func newTransport(o Options, http2 bool) *http.Transport {
 			return dialer.DialContext(ctx, network, or(o.Dial, address))
 		},
 		TLSClientConfig:     &tls.Config{RootCAs: o.CA, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
-		TLSHandshakeTimeout: 10 * time.Second,
+		TLSHandshakeTimeout: o.Timeout,
 		Protocols:           protocols,
 		MaxIdleConns:        0,
 		MaxIdleConnsPerHost: o.Open,

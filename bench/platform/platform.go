@@ -22,8 +22,12 @@ import (
 	"github.com/springtide/springtide/internal/client"
 )
 
-// startLimit is how long a platform may take to come up or to end.
-const startLimit = 60 * time.Second
+const (
+	// startLimit is how long a platform may take to come up or to end.
+	startLimit = 60 * time.Second
+	// remnantLimit is for how long something of it may still be there when it has ended.
+	remnantLimit = 10 * time.Second
+)
 
 // Options say which tide is run.
 type Options struct {
@@ -49,6 +53,8 @@ type Platform struct {
 	ended   chan struct{}
 	command *exec.Cmd
 	err     error
+	// written is closed when nobody has the output any more.
+	written chan struct{}
 	// addresses stay ours while nobody listens on them, until nobody knows the platform.
 	addresses []*Address
 }
@@ -95,10 +101,8 @@ func Start(ctx context.Context, options Options) (*Platform, error) {
 func (p *Platform) Serve(ctx context.Context) error {
 	arguments := append([]string{"serve", "--data", p.Data, "--https", p.HTTPS, "--http", p.HTTP}, p.Arguments...)
 	p.command = exec.Command(p.Tide, arguments...)
-	p.command.Stdout, p.command.Stderr = p.Output, p.Output
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: p.User}
-	p.command.WaitDelay = time.Second // what survives its supervisor keeps the output open
-	if err := p.command.Start(); err != nil {
+	if err := p.start(); err != nil {
 		return err
 	}
 	p.ended = make(chan struct{})
@@ -107,6 +111,33 @@ func (p *Platform) Serve(ctx context.Context) error {
 		close(ended)
 	}(p.command, p.ended)
 	return p.await(ctx)
+}
+
+// start runs the command. What survives it when it is killed keeps the output, which is
+// copied by us and not by the command: that one would wait for it.
+func (p *Platform) start() error {
+	p.written = make(chan struct{})
+	file, isFile := p.Output.(*os.File)
+	if p.Output == nil || isFile {
+		close(p.written)
+		if isFile {
+			p.command.Stdout, p.command.Stderr = file, file
+		}
+		return p.command.Start()
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	p.command.Stdout, p.command.Stderr = write, write
+	err = p.command.Start()
+	write.Close()
+	go func(output io.Writer, written chan struct{}) {
+		defer close(written)
+		defer read.Close()
+		_, _ = io.Copy(output, read)
+	}(p.Output, p.written)
+	return err
 }
 
 // await returns when the API answers.
@@ -211,9 +242,14 @@ func (p *Platform) Stop() error {
 	}
 	select {
 	case <-p.ended:
-		return p.err
 	case <-time.After(startLimit):
 		return fmt.Errorf("tide serve did not end within %s of SIGTERM", startLimit)
+	}
+	select {
+	case <-p.written:
+		return p.err
+	case <-time.After(remnantLimit):
+		return errors.Join(p.err, fmt.Errorf("something that tide serve started still runs %s after its end", remnantLimit))
 	}
 }
 
