@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,9 +138,7 @@ func (w *world) program(log string, environment []string, path string, arguments
 
 // addServer starts a server. It always has the same address.
 func (w *world) addServer(program func(listen, data string) *exec.Cmd) {
-	// No other socket of this machine is bound to this one.
-	number := len(w.servers)
-	listen := fmt.Sprintf("127.%d.%d.%d:7070", 64+os.Getpid()%128, os.Getpid()/128%256, 1+number+mathrand.IntN(20)*10)
+	number, listen := len(w.servers), story.Address(w.t)
 	data := filepath.Join(w.folder, fmt.Sprint("data-", number))
 	w.must(os.MkdirAll(data, 0o700))
 	w.apis = append(w.apis, "http://"+listen+"/v1/apps/torture/environments/production")
@@ -175,7 +172,7 @@ func (w *world) addWorker(number int, direct bool) *member {
 // and only then are there schedules.
 func (w *world) prepare() {
 	w.t.Helper()
-	story.Eventually(w.t, "the tables of the ledger", 30*time.Second, func() bool {
+	story.Eventually(w.t, "the tables of the ledger", 3*time.Minute, func() bool {
 		return exec.CommandContext(w.t.Context(), w.checker, "-database", w.location, "-prepare").Run() == nil
 	})
 	w.deploy(func(p *plan) { p.none = false })
@@ -203,7 +200,7 @@ func (w *world) deploy(change func(*plan)) {
 // meanwhile, or nobody answers it.
 func (w *world) replace(runner *member) {
 	began := time.Now()
-	err := runner.again(90 * time.Second)
+	err := runner.again(3 * time.Minute) // its server may be killed and stopped meanwhile
 	w.replaced.Add(1)
 	if state, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
@@ -246,9 +243,10 @@ func (w *world) await(what string, condition func(here func(query string) int) b
 		}
 		return number
 	}
-	for deadline := time.Now().Add(time.Minute); !condition(here); time.Sleep(100 * time.Millisecond) {
+	const limit = 3 * time.Minute
+	for deadline := time.Now().Add(limit); !condition(here); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("it takes more than a minute until %s: %v", what, problem)
+			w.t.Fatalf("it takes more than %s until %s: %v", limit, what, problem)
 		}
 	}
 }
@@ -283,7 +281,7 @@ func (w *world) retire() {
 		var ended sync.WaitGroup
 		for _, m := range group {
 			ended.Go(func() {
-				if err := m.end(syscall.SIGTERM, 40*time.Second); err != nil {
+				if err := m.end(syscall.SIGTERM, 90*time.Second); err != nil {
 					w.t.Error(err)
 				}
 			})
