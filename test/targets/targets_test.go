@@ -22,10 +22,10 @@ import (
 
 // clerk serves one request after the other, each for 40 ms: 25 a second at most,
 // and what is more waits inside of it. Below /work it is 20 ms of a processor. Once a
-// file is there it takes a minute to start.
+// file is there it does not start in the minute that it has.
 const clerk = `
 import http.server, os, threading, time
-if os.path.exists(os.environ.get("SLOW_IF", "")): time.sleep(60)
+if os.path.exists(os.environ.get("SLOW_IF", "")): time.sleep(90)
 desk = threading.Lock()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -72,6 +72,7 @@ func deployAs(t *testing.T, p *platform.Platform, manifest string) string {
 // failed.
 func load(t *testing.T, p *platform.Platform, url string, rate int) (stop func() (failed int)) {
 	client := story.HTTP(t, p)
+	client.Timeout = 3 * time.Minute // they queue in the app, which a busy machine gives help late
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	var mu sync.Mutex
@@ -152,8 +153,8 @@ func TestAProcessIsScaledByItsRequestsASecond(t *testing.T) {
 		}
 	})
 	url := deploy(t, p, "requests: 10")
-	stop := load(t, p, url, 60)
-	story.Eventually(t, "four instances, of which each has ten a second", time.Minute, func() bool { return ready(t, p) >= 4 })
+	stop := load(t, p, url+"/healthz", 60) // what comes before there are enough does not queue
+	story.Eventually(t, "four instances, of which each has ten a second", 2*time.Minute, func() bool { return ready(t, p) >= 4 })
 	sentences, inputs := explained(t, p) // while there are requests
 	if failed := stop(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
@@ -164,7 +165,7 @@ func TestAProcessIsScaledByItsRequestsASecond(t *testing.T) {
 	if inputs["requests_each"] != 10 || inputs["need_requests"] == 0 {
 		t.Errorf("the inputs do not tell of it: %v", inputs)
 	}
-	story.Eventually(t, "one instance to be left", time.Minute, func() bool { return ready(t, p) == 1 })
+	story.Eventually(t, "one instance to be left", 2*time.Minute, func() bool { return ready(t, p) == 1 })
 	status, err := p.CLI(t.Context(), "status")
 	if err != nil || !strings.Contains(status, " wanted\n") {
 		t.Errorf("%v: tide status does not say how much memory is wanted:\n%s", err, status)
@@ -208,7 +209,7 @@ func TestOfSeveralTargetsTheHighestCountsAndIsNamed(t *testing.T) {
 	}
 	url := deploy(t, p, "requests: 100, p95: 1m, cpu: 1%")
 	stop := load(t, p, url+"/work", 10) // a fifth of a processor, if it is given that
-	story.Eventually(t, "more instances, of which each has a hundredth of a processor", time.Minute, func() bool { return ready(t, p) >= 2 })
+	story.Eventually(t, "more instances, of which each has a hundredth of a processor", 2*time.Minute, func() bool { return ready(t, p) >= 2 })
 	if failed := stop(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
@@ -274,8 +275,10 @@ processes:
 
 func TestAppsThatWantMoreThanTheMachineHasShareItByPriority(t *testing.T) {
 	p := story.Platform(t)
+	lacks := "" // of what is waited for
 	t.Cleanup(func() {
 		if t.Failed() {
+			t.Log(lacks)
 			for _, app := range []string{"low", "high"} {
 				sentences, _ := p.CLI(context.WithoutCancel(t.Context()), "explain", "--app", app)
 				t.Log(sentences)
@@ -284,41 +287,63 @@ func TestAppsThatWantMoreThanTheMachineHasShareItByPriority(t *testing.T) {
 	})
 	// Four instances fit, and nearly a fifth. It is not known before the first runs.
 	deploy(t, p, "requests: 1000")
-	memory := int64(0)
-	story.Eventually(t, "it to be known what the machine has", time.Minute, func() bool {
+	memory := func() int64 {
 		status, err := p.Status(t.Context())
-		memory = status.Capacity.Memory
-		return err == nil && memory > 0
+		if err != nil || status.Capacity == nil { // it was not measured of late
+			return 0
+		}
+		return status.Capacity.Memory
+	}
+	each := int64(0)
+	story.Eventually(t, "it to be known what the machine has", time.Minute, func() bool {
+		each = memory() * 2 / 9 >> 20
+		return each > 0
 	})
-	each := memory * 2 / 9 >> 20
+	// What others take of the machine's memory meanwhile, or give back, changes how many fit.
+	fit := func() int { return int((memory()>>20 - 64) / each) } // besides the one of the clerk
+	const wanted = 4
 	low := deployAs(t, p, fmt.Sprintf(shared, "low", each))
 	stopLow := load(t, p, low, 5)
-	story.Eventually(t, "as many of the first app as it wants", time.Minute, func() bool { return readyOf(t, p, "low") == 4 })
+	story.Eventually(t, "as many of the first app as it wants", 2*time.Minute, func() bool { return readyOf(t, p, "low") == min(fit(), wanted) })
 	high := deployAs(t, p, fmt.Sprintf(shared, "high", each))
 	stopHigh := load(t, p, high, 5)
-	story.Eventually(t, "three of the more important one, and the least of the other", time.Minute, func() bool {
-		return readyOf(t, p, "high") == 3 && readyOf(t, p, "low") == 1
-	})
-	for app, want := range map[string]string{"low": "with priority 1, 1 x ", "high": "with priority 100, 3 x "} {
-		said, err := p.CLI(t.Context(), "explain", "--app", app)
-		if err != nil || !strings.Contains(said, " MiB of memory is wanted or held and there is ") || !strings.Contains(said, want) {
-			t.Errorf("tide explain of %s: %v\n%s", app, err, said)
+	story.Eventually(t, "all but one of the more important one, the least of the other, and that to be told", 3*time.Minute, func() bool {
+		room := fit()
+		first := min(room-1, wanted)
+		second := min(room-first, wanted)
+		if lacks = fmt.Sprintf("there is room for %d and %d", first, second); first <= second || readyOf(t, p, "high") != first || readyOf(t, p, "low") != second {
+			return false
 		}
-	}
-	for what, told := range map[string][]string{
-		"status":  {"at capacity: high/production/web/1.1 has 3 of the 4 instances it wants", "at capacity: low/production/web/1.1 has 1 of the 4 instances it wants"},
-		"metrics": {`tide_replicas_short{app="high",environment="production",process="web",release="1"} 1`, `tide_replicas_short{app="low",environment="production",process="web",release="1"} 3`},
-	} {
-		story.Eventually(t, "the "+what+" to tell it", time.Minute, func() bool {
-			said := ""
-			if what == "status" {
-				said, _ = p.CLI(t.Context(), "status")
-			} else {
-				said = metrics(t, p)
+		status, err := p.CLI(t.Context(), "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		measured := metrics(t, p)
+		for _, one := range []struct {
+			app           string
+			priority, has int
+		}{{"high", 100, first}, {"low", 1, second}} {
+			if one.has == wanted {
+				continue
 			}
-			return strings.Contains(said, told[0]) && strings.Contains(said, told[1])
-		})
-	}
+			said, err := p.CLI(t.Context(), "explain", "--app", one.app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, told := range []struct{ by, what string }{
+				{said, " MiB of memory is wanted or held and there is "},
+				{said, fmt.Sprintf("with priority %d, %d x ", one.priority, one.has)},
+				{status, fmt.Sprintf("at capacity: %s/production/web/1.1 has %d of the %d instances it wants", one.app, one.has, wanted)},
+				{measured, fmt.Sprintf(`tide_replicas_short{app=%q,environment="production",process="web",release="1"} %d`, one.app, wanted-one.has)},
+			} {
+				if !strings.Contains(told.by, told.what) {
+					lacks = fmt.Sprintf("%q is not in\n%s", told.what, told.by)
+					return false
+				}
+			}
+		}
+		return true
+	})
 	if failed := stopLow() + stopHigh(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
