@@ -102,7 +102,7 @@ processes:
   worker:
     command: exec sh worker.sh
     grace: 2s
-    scale: { max: 4, stable: 2s, idle: 3s, queue: { redis: [jobs] }, target: { wait: 5s } }
+    scale: { max: 4, stable: 2s, idle: 6s, queue: { redis: [jobs] }, target: { wait: 5s } }
 services: { cache: { kind: redis } }
 `)
 	client := story.HTTP(t, p)

@@ -138,7 +138,7 @@ func serve(t *testing.T, address string, command *exec.Cmd, environment ...strin
 		_ = command.Process.Kill() // unless it ended by itself
 		_ = command.Wait()
 	})
-	story.Eventually(t, "a server at "+address, 20*time.Second, func() bool {
+	story.Eventually(t, "a server at "+address, time.Minute, func() bool {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", address)
 		if err == nil {
 			conn.Close()

@@ -152,7 +152,7 @@ func TestNoStreamIsBrokenByARolloutBesideItNorByAnUpgrade(t *testing.T) {
 	}
 	well("after the rollout")
 	for name := range urls {
-		story.Eventually(t, name+" to have its new instances, and of the old ones the one with streams", time.Minute, func() bool {
+		story.Eventually(t, name+" to have its new instances, and of the old ones the one with streams", 2*time.Minute, func() bool {
 			states := statesOf(t, p, name)
 			return states[springtide.InstanceReady] == 2 && states[springtide.InstanceRetiring] == 1
 		})
@@ -173,7 +173,7 @@ func TestNoStreamIsBrokenByARolloutBesideItNorByAnUpgrade(t *testing.T) {
 		}
 	}
 	sockets.close()
-	story.Eventually(t, "the old instances and the old edge to end with their last streams", time.Minute, func() bool {
+	story.Eventually(t, "the old instances and the old edge to end with their last streams", 2*time.Minute, func() bool {
 		status, err := p.Status(t.Context())
 		return err == nil && len(status.Edges) == 1 && statesOf(t, p, "radio")[springtide.InstanceRetiring]+statesOf(t, p, "sockets")[springtide.InstanceRetiring] == 0
 	})
@@ -187,7 +187,7 @@ func allHear(t *testing.T, when string, listeners []*listener, rate int) {
 	for i, l := range listeners {
 		goals[i] = l.heard.Load() + more
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		behind := 0
 		for i, l := range listeners {
 			if l.heard.Load() < goals[i] {
@@ -232,7 +232,7 @@ func upgrade(t *testing.T, p *platform.Platform, drain int) {
 	if _, err := p.CLI(t.Context(), "upgrade"); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "the edges of before to say that they drain", time.Minute, func() bool {
+	story.Eventually(t, "the edges of before to say that they drain", 2*time.Minute, func() bool {
 		output, err := p.CLI(t.Context(), "status", "--json")
 		if err != nil {
 			return false

@@ -25,7 +25,7 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 
 	surge := story.Load(t, p, url, 75) // about 5 busy slots
 	began := time.Now()
-	story.Eventually(t, "three ready instances", time.Minute, func() bool { return ready(t, p) >= 3 })
+	story.Eventually(t, "three ready instances", 2*time.Minute, func() bool { return ready(t, p) >= 3 })
 	t.Logf("three instances after %s", time.Since(began).Round(time.Millisecond))
 	time.Sleep(4 * time.Second) // at full capacity
 	result := surge()
@@ -33,7 +33,7 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 		t.Errorf("%d requests failed, and %d that must not be repeated", result.Failed, result.UnsafeFailed)
 	}
 	for late := lastSecond(result); late > 500*time.Millisecond; late = lastSecond(result) {
-		if time.Since(began) > 2*time.Minute {
+		if time.Since(began) > 5*time.Minute {
 			t.Fatalf("p95 was still %s at the end", late)
 		}
 		surge = story.Load(t, p, url, 75) // a busy machine takes longer to what it can
@@ -43,7 +43,7 @@ func TestCapacityRisesWithTheTrafficAndGoesBackDownAfter(t *testing.T) {
 		}
 	}
 
-	story.Eventually(t, "one instance to be left", time.Minute, func() bool { return ready(t, p) == 1 })
+	story.Eventually(t, "one instance to be left", 2*time.Minute, func() bool { return ready(t, p) == 1 })
 	explained, err := p.CLI(t.Context(), "explain", "--app", "quiz", "-n", "100")
 	if err != nil {
 		t.Fatal(err)

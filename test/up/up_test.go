@@ -93,7 +93,7 @@ func (up *terminal) start(t *testing.T) {
 
 func (up *terminal) shows(t *testing.T, text string) {
 	t.Helper()
-	story.Eventually(t, fmt.Sprintf("%q on the screen", text), time.Minute, func() bool {
+	story.Eventually(t, fmt.Sprintf("%q on the screen", text), 2*time.Minute, func() bool {
 		return strings.Contains(up.output.String(), text)
 	})
 }
@@ -108,7 +108,7 @@ func (up *terminal) serves(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, up.https)
 		},
 	}
-	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	if body := story.Get(t, client, "https://clock.localhost/healthz"); body != "ok\n" {
 		t.Errorf("the app answers %q", body)
 	}
@@ -122,7 +122,7 @@ func (up *terminal) ends(t *testing.T) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("tide up does not end")
 		return nil
 	}
@@ -165,7 +165,7 @@ func TestAKilledUpTakesItsPlatformWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = up.ends(t) // killed
-	story.Eventually(t, "the platform to end", 30*time.Second, func() bool { return len(story.Remnants(up.data)) == 0 })
+	story.Eventually(t, "the platform to end", time.Minute, func() bool { return len(story.Remnants(up.data)) == 0 })
 }
 
 func TestOnATerminalTheViewIsLiveUntilCtrlCIsTyped(t *testing.T) {
