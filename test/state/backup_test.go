@@ -74,7 +74,7 @@ func lastLine(text string) string {
 
 func TestAWholePlatformComesBackOntoAnEmptyFolder(t *testing.T) {
 	back := lost(t, build(t, 1), "db", "cache", "files")
-	story.Eventually(t, "the cache", time.Minute, func() bool { return back.service("cache").State == "ready" })
+	story.Eventually(t, "the cache", limit, func() bool { return back.service("cache").State == "ready" })
 	if rows, session, picture := back.rows(), back.ask("GET", "/session", ""), back.ask("GET", "/pictures/cat", ""); rows != 7 || session != "ada" || picture != "meow" {
 		t.Errorf("there are %d rows, the session is %q, the picture %q", rows, session, picture)
 	}
@@ -87,7 +87,7 @@ func TestWhatNobodyKeptSafeBeginsEmptyAndReplicasAreMadeAnew(t *testing.T) {
 	if rows := back.rows(); rows != 7 {
 		t.Errorf("there are %d rows", rows)
 	}
-	story.Eventually(t, "the replica and the cache", time.Minute, func() bool {
+	story.Eventually(t, "the replica and the cache", limit, func() bool {
 		return back.service("db").State == "ready" && len(back.service("db").Servers) == 2 && back.service("cache").State == "ready"
 	})
 	if answer, err := back.try(t.Context(), "GET", "/session", ""); err == nil {
@@ -113,7 +113,7 @@ func lost(t *testing.T, source string, safe ...string) *shelf {
 		s.tide("backups", "run", of)
 	}
 	recovery := s.tide("recovery-key")
-	story.Eventually(t, "the platform's own state to be kept safe", time.Minute, func() bool {
+	story.Eventually(t, "the platform's own state to be kept safe", limit, func() bool {
 		found, err := filepath.Glob(filepath.Join(strings.TrimPrefix(target, "file://"), "springtide/_/_/state/manifests/*"))
 		return err == nil && len(found) > 0
 	})
@@ -153,7 +153,7 @@ func lost(t *testing.T, source string, safe ...string) *shelf {
 		t.Fatal(err)
 	}
 	back := &shelf{Platform: again, t: t, source: s.source, url: environment.URLs[0], client: story.HTTP(t, again)}
-	story.Eventually(t, "the app to be back", time.Minute, func() bool {
+	story.Eventually(t, "the app to be back", limit, func() bool {
 		_, err := back.try(t.Context(), "GET", "/rows", "")
 		return err == nil
 	})

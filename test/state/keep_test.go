@@ -8,11 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/springtide/springtide/internal/supervisor"
 	"github.com/springtide/springtide/test/story"
 )
 
@@ -38,12 +35,9 @@ func TestInstancesOwnNothing(t *testing.T) {
 	seen("at first")
 	s.tide("restart")
 	seen("with other instances")
-	control := supervisor.Holder(filepath.Join(p.Data, "run", "control.lock"))
-	if err := syscall.Kill(control, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.killControl()
 	seen("while the control plane is away")
-	story.Eventually(t, "the control plane to have its services again", time.Minute, func() bool {
+	story.Eventually(t, "the control plane to have its services again", limit, func() bool {
 		details, err := p.Client.Services(t.Context(), production)
 		return err == nil && len(details) == 2 && details[0].State == "ready" && details[1].State == "ready"
 	})
@@ -54,7 +48,7 @@ func TestInstancesOwnNothing(t *testing.T) {
 	if err := p.Serve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	story.Eventually(t, "the app to be back with its services", time.Minute, func() bool {
+	story.Eventually(t, "the app to be back with its services", limit, func() bool {
 		_, noRows := s.try(t.Context(), "GET", "/rows", "")
 		_, noSession := s.try(t.Context(), "GET", "/session", "")
 		return noRows == nil && noSession == nil

@@ -14,16 +14,22 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/bench/platform"
 	"github.com/springtide/springtide/internal/api"
+	"github.com/springtide/springtide/internal/supervisor"
 	"github.com/springtide/springtide/test/story"
 )
 
 // key is a secret that must not be found anywhere but in its instances.
 const key = "sk_live_51H8xYz-Q/9+=&"
+
+// limit is how long a test waits for what takes seconds.
+const limit = 3 * time.Minute
 
 var production = springtide.EnvironmentID{App: "shelf", Name: springtide.Production}
 
@@ -184,6 +190,19 @@ func (s *shelf) service(name springtide.ServiceName) api.ServiceDetails {
 		s.t.Fatal(err)
 	}
 	return details
+}
+
+// killControl kills the control plane.
+func (s *shelf) killControl() {
+	s.t.Helper()
+	control := 0 // which would be all of us
+	story.Eventually(s.t, "a control plane", limit, func() bool {
+		control = supervisor.Holder(filepath.Join(s.Data, "run", "control.lock"))
+		return control > 0
+	})
+	if err := syscall.Kill(control, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // primary is the PID of the first server of a service.

@@ -5,12 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/springtide/springtide"
-	"github.com/springtide/springtide/internal/supervisor"
 	"github.com/springtide/springtide/test/story"
 )
 
@@ -40,14 +37,12 @@ files: { uploads: { path: /data/uploads, enqueue: thumbnails } }
 		}
 		return true
 	}
-	story.Eventually(t, "no worker to be there", time.Minute, gone)
+	story.Eventually(t, "no worker to be there", limit, gone)
 	s.ask("PUT", "/kept/cat.png", "meow")
-	if err := syscall.Kill(supervisor.Holder(filepath.Join(p.Data, "run", "control.lock")), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.killControl()
 	s.ask("PUT", "/kept/dog.png", "woof!")
 	sizes := map[string]float64{}
-	story.Eventually(t, "both runs to have their uploads", time.Minute, func() bool {
+	story.Eventually(t, "both runs to have their uploads", limit, func() bool {
 		clear(sizes)
 		seen, _ := filepath.Glob(filepath.Join(p.Data, "files", "attic", "production", "uploads", "seen-*"))
 		for _, path := range seen {
@@ -62,7 +57,7 @@ files: { uploads: { path: /data/uploads, enqueue: thumbnails } }
 		}
 		return len(seen) == 2 && sizes["cat.png"] == 4 && sizes["dog.png"] == 5
 	})
-	story.Eventually(t, "the worker to go", time.Minute, gone)
+	story.Eventually(t, "the worker to go", limit, gone)
 	if listed := s.tide("jobs", "--json"); strings.Count(listed, `"thumbnails"`) != 2 {
 		t.Errorf("the runs are\n%s", listed)
 	}
