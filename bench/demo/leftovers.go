@@ -13,7 +13,7 @@ import (
 // command line names it, or their home is in it. It waits a little for those
 // that are about to end.
 func leftovers(data string) []int {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(15 * time.Second)
 	for {
 		found := processesOf(data)
 		if len(found) == 0 || time.Now().After(deadline) {

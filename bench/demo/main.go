@@ -73,7 +73,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.http, "http", "127.0.0.1:8080", "the `address` that redirects to it")
 	flags.BoolVar(&o.keep, "keep", false, "stay up after the table, until Ctrl-C")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON; the progress goes to standard error")
-	quick := flags.Bool("quick", false, "half the load for half the time")
+	quick := flags.Bool("quick", false, "half the load, for less time")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -28,7 +28,7 @@ func fullPlan() plan {
 
 func quickPlan() plan {
 	return plan{
-		low: 10, high: 200, calm: 3 * time.Second, plateau: 16 * time.Second, ebb: 4 * time.Second,
+		low: 10, high: 200, calm: 3 * time.Second, plateau: 22 * time.Second, ebb: 4 * time.Second, // a busy machine deploys for longer
 		deploy: 4 * time.Second, killInstance: 9 * time.Second, killControl: 11 * time.Second, streams: 5,
 	}
 }

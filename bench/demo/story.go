@@ -100,7 +100,7 @@ func (s *story) bringUp(ctx context.Context) error {
 	if _, _, err := deploy(ctx, s.platform, s.source, s.step); err != nil {
 		return err
 	}
-	err := await(ctx, 30*time.Second, "the quiz to answer", func() error { return s.try(ctx) })
+	err := await(ctx, time.Minute, "the quiz to answer", func() error { return s.try(ctx) })
 	if err == nil {
 		s.say("version 1 is served over TLS")
 	}
@@ -248,7 +248,7 @@ func (s *story) killControl(ctx context.Context) error {
 	}
 	killed := time.Now()
 	var now []springtide.Instance
-	err = await(ctx, 30*time.Second, "the control plane to come back", func() error {
+	err = await(ctx, time.Minute, "the control plane to come back", func() error {
 		status, err := s.platform.Status(ctx)
 		if err == nil && status.Processes.Control == before.Processes.Control {
 			err = errors.New("it still has its old process")
