@@ -169,11 +169,12 @@ func (s *site) has(path, within string) error {
 }
 
 // everywhere requests a page until each instance has answered, and always with
-// something in it.
+// something in it. One that was slow of late is tried again after some 15 s only, and
+// may be slow then, too.
 func (s *site) everywhere(path, within string) {
 	s.t.Helper()
 	answered := map[string]bool{}
-	story.Eventually(s.t, "an answer of each instance to "+path, 30*time.Second, func() bool {
+	story.Eventually(s.t, "an answer of each instance to "+path, 3*time.Minute, func() bool {
 		a, err := s.try(http.StatusOK, http.MethodGet, path, nil, nil)
 		if err != nil {
 			s.t.Fatal(err)

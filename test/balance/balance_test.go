@@ -140,7 +140,7 @@ func TestAnInstanceThatFailsIsMetByFewAndComesBack(t *testing.T) {
 			ask(t, http.DefaultClient, http.MethodGet, "http://"+instance.Address+"/mend")
 		}
 	}
-	story.Eventually(t, "the instance to come back", 2*time.Minute, func() bool {
+	story.Eventually(t, "the instance to come back", 5*time.Minute, func() bool { // each ejection takes twice as long as the one before
 		_, by := ask(t, client, http.MethodGet, url)
 		return by == bad && ejected() == ""
 	})
