@@ -5,6 +5,7 @@ package badinput
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,8 +36,12 @@ const whole = `app: shop
 processes:
   web:
     command: exec python3 server.py
-    health: { start: 5s }
+    health: { start: 1m }
 `
+
+// impatient is how long what never becomes healthy is waited for: a busy machine takes
+// seconds to have it listen, and before it does nothing can be said of that.
+const impatient = "start: 10s"
 
 var shop = springtide.EnvironmentID{App: "shop", Name: springtide.Production}
 
@@ -50,20 +55,20 @@ type mistake struct {
 }
 
 func mistakes() []mistake {
-	processes := "app: shop\nprocesses:\n  web:\n    command: exec python3 server.py\n    health: { start: 5s }\n"
+	short := strings.Replace(whole, "start: 1m", impatient, 1)
 	return []mistake{
 		{"an unknown key", strings.Replace(whole, "command", "comand", 1), "", 2, []string{"tide.yaml:4", "comand", "command"}},
 		{"no YAML", "app: [shop\n", "", 2, []string{"tide.yaml:"}},
 		{"an empty manifest", "", "", 2, []string{"tide.yaml", "empty", "tide init"}},
 		{"a value of the wrong kind", whole + "    scale: { max: many }\n", "", 2, []string{"tide.yaml:6", "many"}},
 		{"no process", "app: shop\n", "", 2, []string{"tide.yaml", "process"}},
-		{"a build that fails", processes + "build: { command: 'echo no compiler >&2; exit 2' }\n", "", 1, []string{"build", "exit status 2", "no compiler"}},
-		{"a build that hangs", processes + "build: { command: 'sleep 60', timeout: 1s }\n", "", 1, []string{"build", "1s", "timeout"}},
+		{"a build that fails", whole + "build: { command: 'echo no compiler >&2; exit 2' }\n", "", 1, []string{"build", "exit status 2", "no compiler"}},
+		{"a build that hangs", whole + "build: { command: 'sleep 60', timeout: 1s }\n", "", 1, []string{"build", "1s", "timeout"}},
 		{"no such command", strings.Replace(whole, "exec python3", "exec pyhton3", 1), "", 1, []string{"pyhton3", "not found"}},
-		{"it never listens", strings.Replace(whole, "5s", "1s", 1), "import time\ntime.sleep(60)\n", 1, []string{"listen"}},
-		{"the wrong port", "", strings.Replace(server, `int(os.environ["PORT"])`, "3456", 1), 1, []string{"3456", "PORT"}},
+		{"it never listens", strings.Replace(whole, "1m", "1s", 1), "import time\ntime.sleep(60)\n", 1, []string{"listen"}},
+		{"the wrong port", short, strings.Replace(server, `int(os.environ["PORT"])`, "3456", 1), 1, []string{"3456", "PORT"}},
 		{"it exits at once", "", "import sys\nsys.exit('no database')\n", 1, []string{"exit status 1", "no database"}},
-		{"the health check fails", strings.Replace(whole, "{ start: 5s }", "{ start: 5s, path: /nowhere }", 1), "", 1, []string{"/nowhere", "404"}},
+		{"the health check fails", strings.Replace(short, impatient, impatient+", path: /nowhere", 1), "", 1, []string{"/nowhere", "404"}},
 	}
 }
 
@@ -75,7 +80,8 @@ func TestAMistakeIsToldClearlyAndChangesNothing(t *testing.T) {
 	before := running(t, p)
 	list := mistakes()
 	if os.Getuid() == 0 { // elsewhere the network is shared, and it is no mistake
-		list = append(list, mistake{"loopback only", "", strings.Replace(server, `host, port = ""`, `host, port = "127.0.0.1"`, 1), 1, []string{"127.0.0.1", "0.0.0.0"}})
+		short := strings.Replace(whole, "start: 1m", impatient, 1)
+		list = append(list, mistake{"loopback only", short, strings.Replace(server, `host, port = ""`, `host, port = "127.0.0.1"`, 1), 1, []string{"127.0.0.1", "0.0.0.0"}})
 	}
 	for _, m := range list {
 		t.Run(m.what, func(t *testing.T) {
@@ -153,12 +159,27 @@ func running(t *testing.T, p *platform.Platform) string {
 	return text
 }
 
+// crasher has the app exit as soon as there is a file: not before its deploy is over,
+// however long that takes.
+func crasher(file string) string {
+	return fmt.Sprintf(`import threading, time
+def crash():
+    while not os.path.exists(%q):
+        time.sleep(0.05)
+    os._exit(9)
+threading.Thread(target=crash).start()
+`, file)
+}
+
 func TestACrashLoopIsShownAsSuch(t *testing.T) {
 	p := story.Platform(t)
-	folder := filepath.Join(t.TempDir(), "shop")
-	write(t, folder, mistake{code: strings.Replace(server, "http.server.T", "import threading, time\nthreading.Thread(target=lambda: (time.sleep(1), os._exit(9))).start()\nhttp.server.T", 1)})
+	folder, crash := filepath.Join(t.TempDir(), "shop"), filepath.Join(story.Folder(t), "crash")
+	write(t, folder, mistake{code: strings.Replace(server, "http.server.T", crasher(crash)+"http.server.T", 1)})
 	story.Deploy(t, p, folder)
-	story.Eventually(t, "a crash loop in tide ps", 60*time.Second, func() bool {
+	if err := os.WriteFile(crash, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	story.Eventually(t, "a crash loop in tide ps", 2*time.Minute, func() bool {
 		listed, err := p.CLI(t.Context(), "ps", "--app", "shop")
 		return err == nil && strings.Contains(listed, "crash loop") && strings.Contains(listed, "exit status 9")
 	})
