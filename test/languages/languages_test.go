@@ -94,18 +94,14 @@ func (a app) read(t *testing.T, client *http.Client, url string) {
 
 // ends stops it, and checks that it left by itself.
 func (a app) ends(t *testing.T, p *platform.Platform) {
-	began := time.Now()
 	if _, err := p.CLI(t.Context(), "stop", "--app", string(a.name)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Ready(t.Context(), springtide.EnvironmentID{App: a.name, Name: springtide.Production}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("it took %s to end: SIGTERM did not end it", took)
-	}
-	log := a.log(t, p)
-	if strings.Contains(log, "SIGKILL") || !a.silent && strings.Contains(log, "SIGTERM") {
+	log := a.log(t, p) // in which the platform says whom it killed in the end
+	if strings.Contains(log, "did not end within") || strings.Contains(log, "SIGKILL") || !a.silent && strings.Contains(log, "SIGTERM") {
 		t.Errorf("it did not end by itself:\n%s", log)
 	}
 }
