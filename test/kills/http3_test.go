@@ -24,7 +24,9 @@ func overQUIC(t *testing.T, address string, roots *x509.CertPool) *http3.Transpo
 	transport := &http3.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots},
 		Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
-			return quic.DialAddr(ctx, address, tlsConfig, config)
+			patient := config.Clone()
+			patient.HandshakeIdleTimeout = time.Minute // by default it is 5 s, which a busy machine may take
+			return quic.DialAddr(ctx, address, tlsConfig, patient)
 		},
 	}
 	t.Cleanup(func() { transport.Close() })

@@ -56,7 +56,7 @@ func status(t *testing.T, p *platform.Platform) api.Status {
 func TestAKilledInstanceIsReplacedAndNoRequestFails(t *testing.T) {
 	p, url, instances := quiz(t)
 	stop := story.Load(t, p, url, 100)
-	time.Sleep(time.Second) // some load before
+	time.Sleep(5 * time.Second) // the more was asked before, the more may be tried again
 	kill(t, instances[0].PID)
 	story.Eventually(t, "two ready instances, one of them restarted", time.Minute, func() bool {
 		now, err := p.Client.Instances(t.Context(), story.Quiz)

@@ -33,7 +33,7 @@ func TestARolloutSurvivesTheControlPlanesDeathAtEveryStep(t *testing.T) {
 			}
 			story.Stamp(t, app, fmt.Sprint(i))
 			killed := make(chan error, 1)
-			watching, cancel := context.WithTimeout(t.Context(), time.Minute)
+			watching, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			began := time.Now()
 			go func() { killed <- killAt(watching, p, began, step) }()
@@ -47,7 +47,7 @@ func TestARolloutSurvivesTheControlPlanesDeathAtEveryStep(t *testing.T) {
 			if deploy.Release != i+2 {
 				t.Errorf("v%d was deployed, want v%d", deploy.Release, i+2)
 			}
-			story.Eventually(t, "only instances of the new release", 30*time.Second, func() bool {
+			story.Eventually(t, "only instances of the new release", 2*time.Minute, func() bool {
 				instances, err := p.Client.Instances(t.Context(), story.Quiz)
 				for _, instance := range instances {
 					if instance.Group.Release != deploy.Release || instance.State != springtide.InstanceReady {
