@@ -57,9 +57,6 @@ func TestThePlatformCallsTheAppAndOthersForIt(t *testing.T) {
 	if run := s.await(never, springtide.RunDead); run.Attempt != 1 || !strings.Contains(run.Reason, "404") {
 		t.Errorf("what was answered with 404 is %+v", run)
 	}
-	if run := s.await(busy, springtide.RunSucceeded); run.Attempt != 2 || run.Started.Sub(run.Created) < 2*time.Second || run.Started.Sub(run.Created) > 10*time.Second {
-		t.Errorf("what was answered with 503 and Retry-After: 2 was tried again after %s: %+v", run.Started.Sub(run.Created), run)
-	}
 
 	for host, state := range map[string]springtide.RunState{"127.0.0.1": springtide.RunDead, "127.0.0.2": springtide.RunSucceeded} {
 		run := s.await(s.enqueue("--url", elsewhere(t, host), "--payload", `{"order":7}`), state)
@@ -69,6 +66,10 @@ func TestThePlatformCallsTheAppAndOthersForIt(t *testing.T) {
 		if state == springtide.RunSucceeded && !strings.Contains(string(run.Result), "pong") {
 			t.Errorf("a call to %s has the result %s", host, run.Result)
 		}
+	}
+	// By itself it would be tried again after at most 18 s.
+	if run := s.await(busy, springtide.RunSucceeded); run.Attempt != 2 || run.Started.Sub(run.Created) < 20*time.Second {
+		t.Errorf("what was answered with 503 and Retry-After: 20 was tried again after %s: %+v", run.Started.Sub(run.Created), run)
 	}
 }
 

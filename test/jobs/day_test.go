@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,8 +89,8 @@ schedules:
 	s.tide("schedules", "pause", "tick")
 	story.Eventually(t, "the worker to go", patience, func() bool { return len(s.workers("worker")) == 0 })
 	explained := s.tide("explain")
-	for _, says := range []string{"0 to 1", "1 to 0"} {
-		if !strings.Contains(explained, says) {
+	for _, says := range []string{"0 to [12]", "[12] to 0"} { // a busy machine may want the second
+		if !regexp.MustCompile(says).MatchString(explained) {
 			t.Errorf("tide explain does not say %q:\n%s", says, explained)
 		}
 	}

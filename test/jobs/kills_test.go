@@ -46,29 +46,36 @@ func TestWhatIsLostLeavesNoProcessAndIsTriedAgainWithAHigherFence(t *testing.T) 
 	sleeper := runnerOf(t, stopped)
 	t.Cleanup(func() { _ = syscall.Kill(sleeper.pid, syscall.SIGCONT) })
 
+	// A lease ends 10 to 20 s from now by itself.
+	ended := func(killed time.Time, runs ...springtide.Run) {
+		for _, run := range runs {
+			gone(t, run)
+		}
+		if took := time.Since(killed); took > 10*time.Second {
+			t.Errorf("what was killed had ended after %s", took)
+		}
+	}
 	began := time.Now()
 	sleeper.signal(t, syscall.SIGSTOP)
+	killed := time.Now()
 	initOf(t, orphan).signal(t, syscall.SIGKILL)
-	gone(t, orphan)
+	ended(killed, orphan)
 	s.awaitRun(orphan.ID, "told as killed", func(r springtide.Run) bool {
 		return r.State == springtide.RunScheduled && strings.Contains(r.Reason, "killed")
 	})
-	runnerOf(t, again).signal(t, syscall.SIGKILL)
-	gone(t, again)
-	gone(t, never)
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("what was killed had ended after %s", took)
-	}
 	s.tide("jobs", "retry", string(orphan.ID))
-	triedAgain(t, s, orphan)
+	killed = time.Now()
+	runnerOf(t, again).signal(t, syscall.SIGKILL)
+	ended(killed, again, never)
 
 	gone(t, stopped)
-	if took := time.Since(began); took > 25*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // from then on another may have them
 		t.Errorf("the runs of a runner that is stopped had ended after %s", took)
 	}
 	if now := s.show(stopped.ID); now.State != springtide.RunRunning || now.Attempt != 1 {
 		t.Errorf("the run of a runner that is stopped was taken from it too early: %+v", now)
 	}
+	triedAgain(t, s, orphan)
 	triedAgain(t, s, again)
 	triedAgain(t, s, stopped)
 	sleeper.signal(t, syscall.SIGCONT)
@@ -140,7 +147,7 @@ func TestAStopGivesRunsBackAndAStartTakesThemUp(t *testing.T) {
 	t.Parallel()
 	s := open(t, story.Platform(t), `app: shop
 processes:
-  worker: { queues: [default], command: sh task.sh, grace: 5s, scale: { min: 0, max: 1, target: { concurrency: 2 } } }
+  worker: { queues: [default], command: sh task.sh, grace: 30s, scale: { min: 0, max: 1, target: { concurrency: 2 } } }
 `, file{"task.sh", `name=$(tr -d '"')
 trap 'echo "$ATTEMPT" >"DESK/$name.interrupted"; exit 1' TERM
 echo "$ATTEMPT" >"DESK/$name.begun"
@@ -156,7 +163,7 @@ for i in $(seq 2400); do test -e DESK/go && exit 0; sleep 0.05; done
 		gone(t, before)
 		took := time.Since(began)
 		t.Logf("%s took %s", how, took)
-		if took > 45*time.Second { // left alone it takes two minutes
+		if took > time.Minute { // left alone it takes two
 			t.Errorf("%s took %s", how, took)
 		}
 		if attempt := s.find("long.interrupted"); attempt != fmt.Sprint(before.Attempt) {

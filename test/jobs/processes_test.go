@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/test/story"
@@ -67,13 +68,19 @@ func runnerOf(t testing.TB, run springtide.Run) process {
 	})
 }
 
+// only gives the process that matches. A child that is just being started looks like
+// its parent.
 func only(t testing.TB, what string, matches func(process) bool) process {
 	t.Helper()
-	found := processes(matches)
-	if len(found) != 1 {
-		t.Fatalf("%s: there are %v", what, found)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		found := processes(matches)
+		if len(found) == 1 {
+			return found[0]
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: there are %v", what, found)
+		}
 	}
-	return found[0]
 }
 
 func (p process) signal(t testing.TB, signal syscall.Signal) {

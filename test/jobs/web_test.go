@@ -46,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(401, "who are you?")
         elif self.path == "/busy":
             first = self.headers["Tide-Attempt"] == "1"
-            self.answer(503 if first else 200, "busy" if first else "done", [("Retry-After", "2")] if first else [])
+            self.answer(503 if first else 200, "busy" if first else "done", [("Retry-After", "20")] if first else [])
         elif self.path == "/never":
             self.answer(404, "no such thing")
         elif self.path == "/letter":
