@@ -110,6 +110,13 @@ func startPebble(t *testing.T, o pebbleOptions) *pebble {
 		}
 	}
 	start(t, "pebble-challtestsrv", nil, "-dnsserver", names, "-management", p.dns, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")
+	story.Eventually(t, "the name server is up", 30*time.Second, func() bool {
+		conn, err := net.Dial("tcp", p.dns)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 	slow := []string{"PEBBLE_VA_NOSLEEP=1"}
 	if o.slow > 0 {
 		slow = []string{fmt.Sprintf("PEBBLE_VA_SLEEPTIME=%d", int(o.slow.Seconds()))}
