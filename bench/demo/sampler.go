@@ -56,16 +56,19 @@ func countReady(instances []springtide.Instance, at time.Duration) sample {
 }
 
 // needed is what was needed at the end of the plateau: the median of the last
-// three seconds before it.
+// three seconds of those before it that are known.
 func needed(samples []sample, end time.Duration) int {
+	for len(samples) > 0 && samples[len(samples)-1].At > end {
+		samples = samples[:len(samples)-1]
+	}
+	if len(samples) == 0 {
+		return 0
+	}
 	var last []int
 	for _, s := range samples {
-		if s.At > end-3*time.Second && s.At <= end {
+		if s.At > samples[len(samples)-1].At-3*time.Second {
 			last = append(last, s.Serving)
 		}
-	}
-	if len(last) == 0 {
-		return 0
 	}
 	slices.Sort(last)
 	return last[len(last)/2]
