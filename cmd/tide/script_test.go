@@ -29,7 +29,7 @@ import (
 )
 
 // patience is how long a script waits for anything.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // TestScripts runs the scripts in testdata: each is the story of a user at a
 // terminal, told with the real binary. Besides what testscript offers they have:
