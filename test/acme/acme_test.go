@@ -188,8 +188,9 @@ func ownFile(t *testing.T, p *platform.Platform, https string, ca *pebble) {
 
 func TestACertificateIsObtainedByTLSAndRenewedThoughTheControlPlaneIsKilled(t *testing.T) {
 	https, plain := story.Address(t), story.Address(t)
-	const life = time.Minute
-	ca := startPebble(t, pebbleOptions{http: story.Address(t), https: https, life: life, slow: 3 * time.Second})
+	const life = 50 * time.Second
+	looking, look := gate(t, https) // for the challenge; it is there for as long as nobody has seen it
+	ca := startPebble(t, pebbleOptions{http: story.Address(t), https: looking, life: life})
 	p := serve(t, ca, https, plain)
 	tide(t, p, "domains", "add", "--app", "leaflet", domain)
 	table := filepath.Join(p.Data, "edge", "table.json")
@@ -198,6 +199,7 @@ func TestACertificateIsObtainedByTLSAndRenewedThoughTheControlPlaneIsKilled(t *t
 		return err == nil && bytes.Contains(text, []byte(`"challenges":[`))
 	})
 	kill(t, p)
+	look()
 	if shown(https) == nil {
 		t.Error("nothing is served while the control plane is away")
 	}

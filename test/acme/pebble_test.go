@@ -37,7 +37,6 @@ type pebble struct {
 type pebbleOptions struct {
 	http, https string        // the addresses at which it looks
 	life        time.Duration // of its certificates; default: 90 days
-	slow        time.Duration // how long it takes to look, at most
 	blocked     []string      // names that it refuses
 	// account and key are those of the one account that may be bound; empty: everybody
 	// is served.
@@ -117,13 +116,49 @@ func startPebble(t *testing.T, o pebbleOptions) *pebble {
 		}
 		return err == nil
 	})
-	slow := []string{"PEBBLE_VA_NOSLEEP=1"}
-	if o.slow > 0 {
-		slow = []string{fmt.Sprintf("PEBBLE_VA_SLEEPTIME=%d", int(o.slow.Seconds()))}
-	}
-	start(t, "pebble", slow, "-config", filepath.Join(folder, "config.json"), "-dnsserver", names)
+	start(t, "pebble", []string{"PEBBLE_VA_NOSLEEP=1"}, "-config", filepath.Join(folder, "config.json"), "-dnsserver", names)
 	p.readIssuers(t, authority, management)
 	return p
+}
+
+// gate gives an address from which connections go on to another one, once it is open.
+func gate(t *testing.T, to string) (address string, open func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan struct{})
+	open = sync.OnceFunc(func() { close(opened) })
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			passing.Go(func() {
+				defer conn.Close()
+				<-opened
+				there, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer there.Close()
+				go func() {
+					_, _ = io.Copy(there, conn)
+					there.Close()
+				}()
+				_, _ = io.Copy(conn, there)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		open()
+		listener.Close()
+		passing.Wait()
+	})
+	return listener.Addr().String(), open
 }
 
 // start runs one of the programs until the test ends.
