@@ -24,7 +24,7 @@ import (
 
 const (
 	// startLimit is how long a platform may take to come up or to end.
-	startLimit = 60 * time.Second
+	startLimit = 2 * time.Minute
 	// remnantLimit is for how long something of it may still be there when it has ended.
 	remnantLimit = 10 * time.Second
 )

@@ -22,8 +22,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// startLimit is how long a server may take to come up or to end.
-const startLimit = 30 * time.Second
+// startLimit is how long a server may take to come up or to end, on a machine whose
+// disk has much else to do: after a kill it syncs all that it has.
+const startLimit = 2 * time.Minute
 
 // longestFolder keeps the path of the socket below what the kernel takes.
 const longestFolder = 80

@@ -30,7 +30,7 @@ func NothingLeft(t testing.TB, data string) {
 // What is just ending is given a while.
 func Remnants(data string) []string {
 	var found []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		found = append(processes(data), kernelObjects(data)...)
 		if len(found) == 0 || time.Now().After(deadline) {
 			return found
