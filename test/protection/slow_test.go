@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +27,7 @@ import (
 func edgeAlone(t *testing.T, route map[string]any, arguments ...string) string {
 	t.Helper()
 	large := make([]byte, 32<<20)
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
 			_, _ = w.Write(large)
 			return
@@ -33,6 +35,12 @@ func edgeAlone(t *testing.T, route map[string]any, arguments ...string) string {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-For"))
 	}))
+	origin.Listener.Close()
+	var err error
+	if origin.Listener, err = (&net.ListenConfig{Control: thin}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	origin.Start()
 	t.Cleanup(origin.Close)
 	route["backends"] = []string{origin.Listener.Addr().String()}
 	table, err := json.Marshal(map[string]any{"routes": []any{route}})
@@ -53,10 +61,23 @@ type attack struct {
 	pause       time.Duration
 }
 
+// thin has a connection hold little that is on its way. The kernel has so much memory for
+// that, for the whole machine: with none left it drops what others send.
+func thin(_, _ string, raw syscall.RawConn) error {
+	var err error
+	controlErr := raw.Control(func(socket uintptr) {
+		err = errors.Join(
+			syscall.SetsockoptInt(int(socket), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1400),
+			syscall.SetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10),
+			syscall.SetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 64<<10))
+	})
+	return errors.Join(controlErr, err)
+}
+
 // once does it on one connection, which counts as open meanwhile. It reports whether
 // it was thrown out, and not told to end.
 func (a attack) once(ctx context.Context, address string, open *atomic.Int64) (thrownOut bool) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{Control: thin}).DialContext(ctx, "tcp", address)
 	if err == nil {
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		defer conn.Close()
