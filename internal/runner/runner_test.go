@@ -477,7 +477,7 @@ func TestManyRunsAreCarriedOutAtATime(t *testing.T) {
 func TestOutputNeverHoldsACommandUp(t *testing.T) {
 	f := newFake(t)
 	f.lease = 5 * time.Minute // longer than the platform is away
-	run := f.enqueue(`echo up; while ! test -e "$RUN_PROGRESS"; do sleep 0.01; done; head -c 3000000 /dev/zero | tr '\0' x; echo; head -c 200 /dev/zero | tr '\0' '\377'; echo; echo "the end"`)
+	run := f.enqueue(`echo up; while ! test -e "$RUN_PROGRESS"; do sleep 0.01; done; head -c 3000000 /dev/zero | tr '\0' x; echo; head -c 200 /dev/zero | tr '\0' '\377'; echo; echo "the end"; echo '{}' > "$RUN_RESULT"; while test -e "$RUN_PROGRESS"; do sleep 0.01; done`)
 	nobody := make(stuck)
 	t.Cleanup(func() { close(nobody) })
 	h := startHere(t, f, func(o *Options) { o.Output = nobody })
@@ -487,11 +487,19 @@ func TestOutputNeverHoldsACommandUp(t *testing.T) {
 	if len(begun) != 1 {
 		t.Fatalf("%q", begun)
 	}
-	if err := os.WriteFile(filepath.Join(begun[0], progressFile), nil, 0o600); err != nil {
+	goOn := filepath.Join(begun[0], progressFile)
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	awaitNone(t, promptly, mark(run))
+	poll(t, "all to be said", func() bool {
+		_, err := os.Stat(filepath.Join(begun[0], resultFile))
+		return err == nil
+	})
 	f.change(func() { f.away = false })
+	f.await("more of it", func() bool { return len(run.output) > len("up\n") })
+	if err := os.Remove(goOn); err != nil {
+		t.Fatal(err)
+	}
 	ended := f.end(run)
 	if ended.Verdict != jobs.Succeeded || len(ended.Output) > springtide.OutputTail || !strings.HasSuffix(ended.Output, "\uFFFD\nthe end\n") {
 		t.Errorf("%s, %d bytes ending in %q", ended.Verdict, len(ended.Output), ended.Output[max(len(ended.Output)-20, 0):])
