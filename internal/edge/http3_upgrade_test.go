@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // longInstance answers /long in pieces over a while, and everything else with the
@@ -38,6 +41,13 @@ const longPieces = 150
 
 var longPiece = bytes.Repeat([]byte("a piece of a long answer "), 160)
 
+// leftByItself tells whether it was the client that closed its connection: that of quic-go
+// does so at a GOAWAY that comes between its opening a request's stream and its counting it.
+func leftByItself(err error) bool {
+	fault, ok := errors.AsType[*http3.Error](err)
+	return ok && !fault.Remote && fault.ErrorCode == http3.ErrCodeNoError
+}
+
 func TestTenUpgradesLoseNothingOfHTTP3(t *testing.T) {
 	e := startEdge(t)
 	e.route(t, routeTo(serveInstance(t, "web-1-a", longInstance)))
@@ -47,7 +57,8 @@ func TestTenUpgradesLoseNothingOfHTTP3(t *testing.T) {
 	var asked, downloaded, failed atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	ask := func(client *http.Client, path string, body, want []byte) {
+	var ask func(client *http.Client, path string, body, want []byte)
+	ask = func(client *http.Client, path string, body, want []byte) {
 		request, err := http.NewRequest(http.MethodPost, "https://"+testHost+path, bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
@@ -62,7 +73,10 @@ func TestTenUpgradesLoseNothingOfHTTP3(t *testing.T) {
 				err = fmt.Errorf("%s %d with %d bytes, want %d", response.Proto, response.StatusCode, len(got), len(want))
 			}
 		}
-		if err != nil {
+		switch {
+		case leftByItself(err):
+			ask(client, path, body, want)
+		case err != nil:
 			failed.Add(1)
 			t.Error(path, err)
 		}

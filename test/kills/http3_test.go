@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -33,6 +34,13 @@ func overQUIC(t *testing.T, address string, roots *x509.CertPool) *http3.Transpo
 	return transport
 }
 
+// leftByItself tells whether it was the client that closed its connection: that of quic-go
+// does so at a GOAWAY that comes between its opening a request's stream and its counting it.
+func leftByItself(err error) bool {
+	fault, ok := errors.AsType[*http3.Error](err)
+	return ok && !fault.Remote && fault.ErrorCode == http3.ErrCodeNoError
+}
+
 func TestUpgradesLoseNothingOverHTTP3(t *testing.T) {
 	p := story.Own(t)
 	url, _ := quizOn(t, p)
@@ -49,12 +57,18 @@ func TestUpgradesLoseNothingOverHTTP3(t *testing.T) {
 		clients.Go(func() {
 			for ; ctx.Err() == nil; asked.Add(1) {
 				response, err := client.Get(url)
+				if leftByItself(err) {
+					continue
+				}
 				if err != nil {
 					t.Error(err)
 					continue
 				}
 				_, err = io.Copy(io.Discard, response.Body)
 				response.Body.Close()
+				if leftByItself(err) {
+					continue
+				}
 				if err != nil || response.StatusCode != http.StatusOK || response.ProtoMajor != 3 {
 					t.Error(response.Status, response.Proto, err)
 				}
