@@ -63,7 +63,7 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 	cd examples/worker-python && python3 -m unittest -q
 
 # With the flags that tide is built with: what both are made of is compiled once.
-test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.35
+test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.37
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath -vet=off .
 	cd test/kubernetes && CGO_ENABLED=0 go test -trimpath -vet=off -parallel 6 -timeout 45m ./...

@@ -17,7 +17,7 @@ import (
 // expected to do, and are not refused.
 const (
 	oldestMinor = 30
-	newestMinor = 35
+	newestMinor = 37
 )
 
 // Right is something that the engine must be allowed to do in its namespace.

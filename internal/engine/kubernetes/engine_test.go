@@ -372,7 +372,7 @@ func TestTheClusterIsLookedAtBeforeItIsUsed(t *testing.T) {
 	}
 	b.mu.Unlock()
 	for _, test := range []struct{ version, warned string }{ // the oldest, one less than was tried, that, one more, and what is none
-		{"30", ""}, {"34", ""}, {"35+", ""}, {"36", "version=1.36"}, {"37+", "version=1.37+"}, {"x", "version=1.x"},
+		{"30", ""}, {"34", ""}, {"37+", ""}, {"38", "version=1.38"}, {"39+", "version=1.39+"}, {"x", "version=1.x"},
 	} {
 		var told strings.Builder
 		version, b.engine.log = test.version, slog.New(slog.NewTextHandler(&told, nil))

@@ -23,9 +23,9 @@ type Programs struct {
 
 // Build makes the programs, or finds them in the cache: they are kept by the
 // content of their sources. Kubernetes takes ten minutes of two processors and
-// 2.4 GiB. It is that of server/go.mod, or of server/go-1.35.mod if the environment
-// says KUBERNETES=1.35; such a file is made of the one line that requires Kubernetes
-// and of the replacements, by go mod tidy -modfile=go-1.35.mod. folder is that of
+// 2.4 GiB. It is that of server/go.mod, or of server/go-1.37.mod if the environment
+// says KUBERNETES=1.37; such a file is made of the one line that requires Kubernetes
+// and of the replacements, by go mod tidy -modfile=go-1.37.mod. folder is that of
 // the module test/kubernetes.
 func Build(ctx context.Context, folder string) (Programs, error) {
 	cache, err := os.UserCacheDir()
