@@ -5,9 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +19,7 @@ import (
 	client "github.com/redis/go-redis/v9"
 
 	"github.com/springtide/springtide"
+	"github.com/springtide/springtide/test/story"
 )
 
 func anywhere(ctx context.Context, network, address string) (net.Conn, error) {
@@ -28,28 +27,15 @@ func anywhere(ctx context.Context, network, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, network, address)
 }
 
-// freePort gives a port that nobody has, and that the kernel gives to nobody who
-// does not ask for it: it is still free when it is listened on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 12_000 + rand.IntN(8000)
-		if listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			listener.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
+func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 
 // redisServerOf runs a real Redis with a password, and gives its URL and a client of it.
 // The server's program is in Debian's redis-tools, under another name.
 func redisServerOf(t *testing.T, arguments ...string) (string, *client.Client) {
 	t.Helper()
-	port := freePort(t)
+	address := story.Address(t)
 	server := exec.Command("redis-check-rdb", append([]string{
-		"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pass", "--dir", t.TempDir(),
+		"--port", portOf(address), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pass", "--dir", t.TempDir(),
 		"--pidfile", filepath.Join(t.TempDir(), "pid"),
 	}, arguments...)...)
 	server.Args[0] = "redis-server"
@@ -60,7 +46,7 @@ func redisServerOf(t *testing.T, arguments ...string) (string, *client.Client) {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	url := fmt.Sprintf("redis://default:pass@127.0.0.1:%d/3", port)
+	url := "redis://default:pass@" + address + "/3"
 	options, err := client.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +122,8 @@ func TestARedisBehindTLSIsAskedByItsUserForItsDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port := freePort(t)
-	_, c := redisServerOf(t, "--tls-port", fmt.Sprint(port), "--tls-auth-clients", "no",
+	port := portOf(story.Address(t))
+	_, c := redisServerOf(t, "--tls-port", port, "--tls-auth-clients", "no",
 		"--tls-cert-file", filepath.Join(folder, "cert"), "--tls-key-file", filepath.Join(folder, "key"))
 	ctx := t.Context()
 	if err := c.RPush(ctx, "jobs", 1, 2, 3).Err(); err != nil { // in database 3
@@ -169,7 +155,7 @@ func TestARedisBehindTLSIsAskedByItsUserForItsDatabase(t *testing.T) {
 		{"rediss://:pass@localhost:PORT/3", trusted, "jobs", 0, "certificate is valid for"},
 		{"redis://:pass@127.0.0.1:PORT/3", nil, "jobs", 0, "AUTH: "},
 	} {
-		url := strings.Replace(one.url, "PORT", fmt.Sprint(port), 1)
+		url := strings.Replace(one.url, "PORT", port, 1)
 		r := New(springtide.OutsideQueue{Kind: "redis", Names: []string{one.list}, URL: "REDIS_URL"}, map[string]string{"REDIS_URL": url}, anywhere)
 		r.roots = one.roots
 		limited, cancel := context.WithTimeout(ctx, 30*time.Second)

@@ -2,20 +2,17 @@ package client_test
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/api/apitest"
 	"github.com/springtide/springtide/internal/client"
 	"github.com/springtide/springtide/internal/jobs"
+	"github.com/springtide/springtide/test/story"
 )
 
 func TestAJobIsFollowedToItsEnd(t *testing.T) {
@@ -81,37 +78,8 @@ func TestAnInstanceFindsItsEnvironmentInTheURL(t *testing.T) {
 	}
 }
 
-// reserve gives an address that refuses connections until it is listened on, and is
-// nobody else's meanwhile.
-func reserve(t *testing.T) (address string, listen func() net.Listener) {
-	t.Helper()
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(socket), "reserved")
-	t.Cleanup(func() { file.Close() })
-	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := unix.Getsockname(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint("127.0.0.1:", bound.(*unix.SockaddrInet4).Port), func() net.Listener {
-		if err := unix.Listen(socket, 16); err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.FileListener(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return listener
-	}
-}
-
 func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
-	address, listen := reserve(t)
+	address := story.Address(t)
 	c, id, err := client.NewInstance("http://"+address+"/v1/apps/quiz/environments/production", "instance-of-quiz/production", "")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +93,11 @@ func TestAJobWithAKeyIsEnqueuedOnceTheServerIsBack(t *testing.T) {
 		_, err := c.Enqueue(t.Context(), id, springtide.Job{Key: "k"})
 		enqueued <- err
 	}()
-	server, err := apitest.ServeInstancesOn(apitest.New(), t.TempDir(), listen())
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := apitest.ServeInstancesOn(apitest.New(), t.TempDir(), listener)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/files"
+	"github.com/springtide/springtide/test/story"
 )
 
 // gatewayKey is what must not be seen of the gateway from outside.
@@ -68,23 +68,17 @@ func filesData(t *testing.T) string {
 	return data
 }
 
-// keepPort has a data folder keep a port that nobody has, and that the kernel gives
-// to nobody who does not ask for it: it is free again when its process has ended.
+// keepPort has a data folder keep a port that is nobody else's: it is free again when its
+// process has ended.
 func keepPort(t *testing.T, data, name string) {
 	t.Helper()
-	for range 100 {
-		port := fmt.Sprint(12_000 + rand.IntN(8000))
-		listener, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		listener.Close()
-		if err := os.WriteFile(filepath.Join(data, "run", name+".port"), []byte(port), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
+	_, port, err := net.SplitHostPort(story.Address(t))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(data, "run", name+".port"), []byte(port), 0o600)
 	}
-	t.Fatal("no port is free")
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // kill ends a process, and returns when it has ended.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/springtide/springtide"
 	"github.com/springtide/springtide/internal/files"
+	"github.com/springtide/springtide/test/story"
 )
 
 var (
@@ -59,7 +59,7 @@ func newWorld(t testing.TB, in string, wanted map[springtide.FilesName]springtid
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := world{folder: in, address: freeAddress(t), store: store}
+	w := world{folder: in, address: story.Address(t), store: store}
 	w.provision(t, shop, wanted)
 	return w
 }
@@ -69,22 +69,6 @@ func (w world) provision(t testing.TB, id springtide.EnvironmentID, wanted map[s
 	if err := w.store.Provision(context.Background(), id, wanted, os.Geteuid()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// freeAddress is one that nobody has, of a port that the kernel gives to nobody
-// who does not ask for it: it is still free when it is listened on, and after a
-// process that did was killed.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprint("127.0.0.1:", 12_000+rand.IntN(8000))
-		if listener, err := net.Listen("tcp", address); err == nil {
-			listener.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // start runs the gateway in this process.
