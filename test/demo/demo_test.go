@@ -38,8 +38,8 @@ func TestTheDemoLosesNoRequestAndLeavesNothingRunning(t *testing.T) {
 	if result.Load.Requests < 3_000 || result.Load.Failed != 0 || result.Load.Releases["1"] == 0 {
 		t.Errorf("%s, releases %v", result.Load.Summary(), result.Load.Releases)
 	}
-	// There is load for 16 s from when it is begun; a busy machine takes as long to build.
-	if result.Load.Releases["2"] == 0 && result.Deploy < 15*time.Second {
+	// There is load for 22 s from when it is begun; a busy machine may take as long to build.
+	if result.Load.Releases["2"] == 0 && result.Deploy < 20*time.Second {
 		t.Errorf("version 2 was deployed in %s, and answered nothing: %v", result.Deploy, result.Load.Releases)
 	}
 	if result.Needed < 2 || result.Ready < 0 || result.Killed == "" || result.Adopted == 0 {
