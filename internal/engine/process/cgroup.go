@@ -297,8 +297,11 @@ func untilEnded(look func() (more bool)) {
 func (g *cgroup) kill() { untilEnded(func() bool { return killAll(g.processes()) }) }
 
 // killAll kills processes, and reports whether there are any: the kernel has to end
-// them.
+// them. All are stopped first, so that none sees another end, and says so.
 func killAll(pids []int) bool {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
