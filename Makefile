@@ -44,13 +44,19 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 	$(MAKE) --no-print-directory build
 	go run ./bench/demo -tide bin/tide -app examples/quiz $(if $(KEEP),-keep)
 
+# The tests are of real servers and processes, and the machine may stand still for seconds:
+# a test that fails is run once again, whole and alone, and has to pass then. It is shown as
+# failed nevertheless, at the end. More than two, a race or a panic are not run again.
+TESTS := go tool -modfile=$(CURDIR)/tools/go.mod gotestsum --format=pkgname-and-test-fails --format-icons=text --hide-summary=skipped \
+	--rerun-fails=1 --rerun-fails-max-failures=2 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
+
 # What is vetted is compiled for it: as the tests are, once. They need not be vetted again,
 # nor linked with what only a debugger reads. The modules of their own share what tide is
 # built of.
 test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet -race ./...
-	go test -race -vet=off -ldflags=-w -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(STORIES)')
-	go test -race -vet=off -ldflags=-w -p 2 -timeout 30m $(LONGEST) $$(go list ./... | grep -E '$(STORIES)')
+	$(TESTS) --packages="$$(go list ./... | grep -vE '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -shuffle=on -timeout 20m
+	$(TESTS) --packages="$(LONGEST) $$(go list ./... | grep -E '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -p 2 -timeout 30m
 	cd bench/jobs && CGO_ENABLED=0 go vet -trimpath .
 	cd bench/scale && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
 	cd test/parsers && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
@@ -66,7 +72,7 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.37
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath -vet=off .
-	cd test/kubernetes && CGO_ENABLED=0 go test -trimpath -vet=off -parallel 6 -timeout 45m ./...
+	cd test/kubernetes && CGO_ENABLED=0 $(TESTS) --packages=./... -- -trimpath -vet=off -parallel 6 -timeout 45m
 
 kubernetes: ## that Kubernetes, and its tests vetted; two processors take twelve minutes for it, the first time
 	cd test/kubernetes && CGO_ENABLED=0 go run -trimpath ./programs
