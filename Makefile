@@ -8,7 +8,8 @@ INIT    := internal/engine/process/embedded/tide-init
 FILES   := internal/files/embedded/tide-files.gz
 # Of the end-to-end stories two run at a time: each is a whole platform, and waits for most of its time.
 STORIES := /(cmd/tide|test/[a-z]+)$$
-# The longest begin first, so that neither is left alone in the end.
+# The longest begin first, so that neither is left alone in the end. They test a binary that
+# they have built, of which go test knows nothing: -count=1, as for those on a cluster.
 LONGEST := ./test/state ./test/torture
 SOURCES := $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_test.go') $(shell find internal -name '*.sql') go.mod go.sum
 
@@ -56,7 +57,7 @@ TESTS := go tool -modfile=$(CURDIR)/tools/go.mod gotestsum --format=pkgname-and-
 test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet -race ./...
 	$(TESTS) --packages="$$(go list ./... | grep -vE '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -shuffle=on -timeout 20m
-	$(TESTS) --packages="$(LONGEST) $$(go list ./... | grep -E '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -p 2 -timeout 30m
+	$(TESTS) --packages="$(LONGEST) $$(go list ./... | grep -E '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -count=1 -p 2 -timeout 30m
 	cd bench/jobs && CGO_ENABLED=0 go vet -trimpath .
 	cd bench/scale && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
 	cd test/parsers && export CGO_ENABLED=0 && go vet -trimpath . && go test -trimpath -vet=off .
@@ -72,7 +73,7 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.37
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath -vet=off .
-	cd test/kubernetes && CGO_ENABLED=0 $(TESTS) --packages=./... -- -trimpath -vet=off -parallel 6 -timeout 45m
+	cd test/kubernetes && CGO_ENABLED=0 $(TESTS) --packages=./... -- -trimpath -vet=off -count=1 -parallel 6 -timeout 45m
 
 kubernetes: ## that Kubernetes, and its tests vetted; two processors take twelve minutes for it, the first time
 	cd test/kubernetes && CGO_ENABLED=0 go run -trimpath ./programs

@@ -8,14 +8,19 @@ import (
 	"time"
 )
 
-// tick is how often the clock looks. Limits are kept to within as much.
-const tick = 250 * time.Millisecond
+const (
+	// tick is how often the clock looks. Limits are kept to within as much.
+	tick = 250 * time.Millisecond
+	// longestTick is how much a tick counts for at most: while the machine, or the edge,
+	// stands still nobody is late for what he has sent and the edge has not read.
+	longestTick = 2 * tick
+)
 
 // clock is the edge's coarse sense of time: it looks at everything that may be
 // late once per tick, so that no request arms a timer or a deadline of its own.
 type clock struct {
-	started time.Time
-	elapsed atomic.Int64           // nanoseconds since it was started, as of the last tick
+	ticked  time.Time              // the last time
+	elapsed atomic.Int64           // nanoseconds that the edge has run, as of the last tick
 	date    atomic.Pointer[string] // for the Date field
 
 	mu      sync.Mutex
@@ -29,7 +34,7 @@ type watched interface {
 }
 
 func newClock() *clock {
-	c := &clock{started: time.Now(), watched: map[watched]struct{}{}}
+	c := &clock{ticked: time.Now(), watched: map[watched]struct{}{}}
 	c.advance()
 	return c
 }
@@ -38,9 +43,9 @@ func (c *clock) advance() int64 {
 	now := time.Now()
 	date := now.UTC().Format(http.TimeFormat)
 	c.date.Store(&date)
-	elapsed := int64(now.Sub(c.started))
-	c.elapsed.Store(elapsed)
-	return elapsed
+	passed := min(now.Sub(c.ticked), longestTick)
+	c.ticked = now
+	return c.elapsed.Add(int64(passed))
 }
 
 // run ticks until ctx ends.

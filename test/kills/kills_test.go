@@ -2,9 +2,14 @@
 package kills
 
 import (
+	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	urlpkg "net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +122,63 @@ func TestAKilledEdgeIsReplacedAtOnceAndLosesOnlyWhatWasOpen(t *testing.T) {
 	}
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the first request after the kill took %s", took)
+	}
+}
+
+// A machine that is moved or out of breath stands still for longer than a head may take.
+func TestAnEdgeThatStoodStillServesWhatCameMeanwhile(t *testing.T) {
+	p, url, _ := quiz(t)
+	client := story.HTTP(t, p)
+	story.Get(t, client, url+"/version")
+	target, err := urlpkg.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.ServerName, config.NextProtos = target.Hostname(), nil
+	var all []*tls.Conn
+	for range 200 {
+		conn, err := tls.Dial("tcp", p.HTTPS, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "GET /version HTTP/1.1\r\nHost: %s\r\n", target.Host); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, conn)
+	}
+	edges := status(t, p).Processes.Edges
+	for _, pid := range edges {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, conn := range all {
+		if _, err := fmt.Fprint(conn, "\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(12 * time.Second) // a head may take 10
+	for _, pid := range edges {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := 0
+	for _, conn := range all {
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || response.StatusCode != http.StatusOK {
+			failed++
+			continue
+		}
+		response.Body.Close()
+	}
+	if failed > 0 {
+		t.Errorf("%d of %d requests were not served", failed, len(all))
+	}
+	if now := status(t, p).Processes.Edges; !slices.Equal(now, edges) {
+		t.Errorf("edges %v became %v", edges, now)
 	}
 }
 
