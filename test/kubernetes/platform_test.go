@@ -70,9 +70,11 @@ func (s *stage) newPlatform(t *testing.T) *platform {
 	return p
 }
 
+// freeAddress gives one that no connection which somebody opens meanwhile can take: it is
+// not of the address that they come from.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.7:0")
 	if err != nil {
 		t.Fatal(err)
 	}

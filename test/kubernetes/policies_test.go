@@ -9,7 +9,8 @@ import (
 )
 
 // outsider is a pod on a node that is none of the platform's, whatever its label says.
-const outsider = `{apiVersion: v1, kind: Pod, metadata: {name: outsider-%[1]d, namespace: default, labels: {springtide.dev/role: edge}},
+const outsider = `---
+{apiVersion: v1, kind: Pod, metadata: {name: outsider-%[1]d, namespace: default, labels: {springtide.dev/role: edge}},
   spec: {nodeName: node%[1]d, terminationGracePeriodSeconds: 0, containers: [{name: sleep, image: ` + cluster.Registry + `/base:1, command: [/bin/sleep, "3600"]}]}}
 `
 
@@ -64,7 +65,7 @@ func theirs(pods map[string]map[string]string) (dials map[string][]string, want 
 // what is theirs of the others, on their own node and on the other one, and nothing else.
 func (i *installation) isolates() {
 	i.Helper()
-	if err := i.Create(i.T.Context(), fmt.Sprintf(outsider, 1)+"---\n"+fmt.Sprintf(outsider, 2)); err != nil {
+	if err := i.Create(i.T.Context(), fmt.Sprintf(outsider, 1)+fmt.Sprintf(outsider, 2)); err != nil {
 		i.Fatal(err)
 	}
 	ran := make(chan error, 1)
