@@ -167,6 +167,7 @@ func TestAnEdgeThatStoodStillServesWhatCameMeanwhile(t *testing.T) {
 	}
 	failed := 0
 	for _, conn := range all {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || response.StatusCode != http.StatusOK {
 			failed++
