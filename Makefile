@@ -48,13 +48,16 @@ demo: ## brings the quiz up, loads it x20, deploys, kills; KEEP=1 stays up
 # The tests are of real servers and processes, and the machine may stand still for seconds:
 # a test that fails is run once again, whole and alone, and has to pass then. It is shown as
 # failed nevertheless, at the end. More than two, a race or a panic are not run again.
-TESTS := go tool -modfile=$(CURDIR)/tools/go.mod gotestsum --format=pkgname-and-test-fails --format-icons=text --hide-summary=skipped \
+TESTS := $(CURDIR)/bin/gotestsum --format=pkgname-and-test-fails --format-icons=text --hide-summary=skipped \
 	--rerun-fails=1 --rerun-fails-max-failures=2 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
+
+bin/gotestsum: tools/go.mod
+	CGO_ENABLED=0 go build -trimpath -modfile=tools/go.mod -o $@ gotest.tools/gotestsum
 
 # What is vetted is compiled for it: as the tests are, once. They need not be vetted again,
 # nor linked with what only a debugger reads. The modules of their own share what tide is
 # built of.
-test: setup build ## all tests: unit, conformance, end to end; those on a cluster are apart
+test: setup build bin/gotestsum ## all tests: unit, conformance, end to end; those on a cluster are apart
 	go vet -race ./...
 	$(TESTS) --packages="$$(go list ./... | grep -vE '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -shuffle=on -timeout 20m
 	$(TESTS) --packages="$(LONGEST) $$(go list ./... | grep -E '$(STORIES)' | paste -sd ' ')" -- -race -vet=off -ldflags=-w -count=1 -p 2 -timeout 30m
@@ -70,7 +73,7 @@ test: setup build ## all tests: unit, conformance, end to end; those on a cluste
 	cd examples/worker-python && python3 -m unittest -q
 
 # With the flags that tide is built with: what both are made of is compiled once.
-test-kubernetes: init kubernetes ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.37
+test-kubernetes: init kubernetes bin/gotestsum ## the tests on a real Kubernetes of two nodes, on this machine; KUBERNETES=1.37
 	@./deploy/setup.sh test-kubernetes
 	cd deploy/kubernetes/rendered && CGO_ENABLED=0 go test -trimpath -vet=off .
 	cd test/kubernetes && CGO_ENABLED=0 $(TESTS) --packages=./... -- -trimpath -vet=off -count=1 -parallel 6 -timeout 45m
