@@ -12,23 +12,27 @@ import (
 // evict kills every process that carries the mark of the build in that folder,
 // and returns when none is left, or after ten seconds: what may not have much of the
 // processor takes its time to end. It finds what has made itself a daemon, and what a
-// builder that was killed has left behind. All are stopped before the first is killed:
-// a shell would tell in the build's output that its child was.
+// builder that was killed has left behind.
 func evict(folder string) {
 	mark := []byte(marker + "=" + folder)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		found := false
-		pids := marked(mark)
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGSTOP)
-		}
-		for _, pid := range pids {
-			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
-		}
-		if !found {
+		if !killAll(marked(mark)) {
 			return
 		}
 	}
+}
+
+// killAll kills processes, and reports whether there was one that could be. All are
+// stopped before the first is killed: a shell would tell, in the build's output, that
+// its child was. In the order of their numbers it may come after that.
+func killAll(pids []int) (found bool) {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	for _, pid := range pids {
+		found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
+	}
+	return found
 }
 
 // marked lists the processes with that variable in their environment. Those of
